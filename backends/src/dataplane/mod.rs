@@ -1,0 +1,3 @@
+//! The data plane: whatever handles file bytes.
+
+pub mod spi;

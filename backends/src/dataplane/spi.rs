@@ -1,0 +1,208 @@
+//! The data plane's five operations and their types.
+//!
+//! This is the seam along which the data plane may become a process of its own: every request and answer here can be
+//! serialised as CBOR, and nothing above it touches file bytes in any other way.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
+use crate::error::{Result, Source};
+use crate::recipe::{LocatedChunk, Location, Recipe};
+
+/// One piece of a body on its way in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IngestFrame {
+    /// Bytes of the body, in order.
+    Data(Bytes),
+    /// A trailer that came behind the body; its value is compared before anything is kept.
+    Trailer(Checksum),
+}
+
+/// A body on its way in. An error ends it, and nothing of the body is kept.
+pub type IngestStream = BoxStream<'static, std::result::Result<IngestFrame, Source>>;
+
+/// Bytes on their way out, in order. An error ends them early: the reader must not take what came for the whole.
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// Which bytes of a blob are wanted. Offsets count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ByteRange {
+    /// All of them.
+    Full,
+    /// From this offset to the end.
+    From(u64),
+    /// From the first offset up to, and not including, the second; cut at the end of the blob.
+    Span(u64, u64),
+    /// The last so many bytes; the whole blob when it has fewer.
+    Last(u64),
+}
+
+/// The part of a multipart upload that a body is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PartOf {
+    /// The upload; opaque here.
+    pub upload: String,
+    /// The part's number, from 1.
+    pub number: u32,
+}
+
+/// The already stored parts that make one blob, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// The upload whose running digests may already cover a prefix of the parts.
+    pub upload: String,
+    /// Part number and recipe, in the order of the bytes.
+    pub parts: Vec<(u32, Recipe)>,
+}
+
+/// What the giver of a body knows about it beforehand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestHints {
+    /// The declared length in bytes; a body of any other length is refused.
+    pub size_bytes: Option<u64>,
+    /// The declared MD5; a body with another is refused.
+    pub md5: Option<Md5Digest>,
+    /// A checksum declared before the body.
+    pub checksum: Option<Checksum>,
+    /// A checksum declared to come behind the body; a body without it is refused.
+    pub trailer: Option<ChecksumAlgorithm>,
+    /// Checksums to compute although nobody declared a value.
+    pub compute: Vec<ChecksumAlgorithm>,
+    /// Set for a part of a multipart upload: the plane may let the digests of the whole follow it, and leaves
+    /// [`IngestResult::sha256`] out.
+    pub part_of: Option<PartOf>,
+    /// Set to make one blob of parts that are stored already; the stream is then empty, no byte is copied, and only
+    /// the digests of the whole are made (from the running ones, or by reading back).
+    pub join: Option<Join>,
+}
+
+/// A body that is stored and synced, and named by nobody yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestResult {
+    /// The BLAKE3 of the whole body.
+    pub content_address: ContentAddress,
+    /// The SHA-256 of the whole body; absent for a part of a multipart upload.
+    pub sha256: Option<Sha256Digest>,
+    /// The MD5 of the whole body; absent for a join, whose ETag is made of its parts' MD5s.
+    pub md5: Option<Md5Digest>,
+    /// The length of the body in bytes.
+    pub size_bytes: u64,
+    /// The declared checksum, and those that the hints asked for.
+    pub checksums: Vec<Checksum>,
+    /// The chunks of the body, in order.
+    pub recipe: Recipe,
+    /// The chunks that this ingest wrote, and where; those of the recipe that are not here were located already.
+    pub written: Vec<LocatedChunk>,
+}
+
+/// What a re-reading of a blob found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyResult {
+    /// The blob that was read.
+    pub content_address: ContentAddress,
+    /// How many bytes were read.
+    pub size_bytes: u64,
+    /// The SHA-256 of what was read, when every byte could be.
+    pub sha256: Option<Sha256Digest>,
+    /// What is wrong; empty when the blob is whole and every object has the bytes of its name.
+    pub damages: Vec<Damage>,
+}
+
+/// One thing that is wrong with a blob's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// The object that is damaged or gone, when one can be named.
+    pub object: Option<ObjectKey>,
+    /// The chunk that it spoils, when one can be named.
+    pub chunk: Option<ContentAddress>,
+    /// What was found, in one line.
+    pub finding: String,
+}
+
+/// What is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deletion {
+    /// One object. Deleting an absent one succeeds.
+    Object(ObjectKey),
+    /// Up to `limit` objects behind `after`, in key order, that the catalog does not know and that were last written
+    /// at least `older_than_seconds` ago: what a crash between write and commit, or a refused body, left behind.
+    Orphans {
+        /// Where the walk goes on.
+        after: Option<ObjectKey>,
+        /// How many objects to look at, at most.
+        limit: u32,
+        /// The age from which an unknown object counts as left behind.
+        older_than_seconds: u64,
+    },
+}
+
+/// What was deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletionResult {
+    /// The objects that are gone.
+    pub deleted: Vec<ObjectKey>,
+    /// How many objects were looked at.
+    pub examined: u64,
+    /// Where the next walk goes on; `None` when the end was reached.
+    pub next: Option<ObjectKey>,
+}
+
+/// How the backend is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// The backend's name, as locations give it.
+    pub backend: String,
+    /// Whether objects can be written and read now.
+    pub ready: bool,
+    /// How long the probe took, in microseconds.
+    pub latency_micros: u64,
+    /// Bytes still free, where the backend can tell.
+    pub free_bytes: Option<u64>,
+    /// Why it is not ready, in one line.
+    pub problem: Option<String>,
+}
+
+/// Whatever handles file bytes.
+#[async_trait]
+pub trait DataPlane: std::fmt::Debug + Send + Sync + 'static {
+    /// Reads a body once, stores and syncs what is not stored yet, and says what it was. When it fails, or its future
+    /// is dropped, nothing is named; what had been written is left for the sweep.
+    async fn ingest_stream(&self, stream: IngestStream, hints: IngestHints) -> Result<IngestResult>;
+
+    /// The bytes of a blob that the catalog knows, in order.
+    async fn serve_object(&self, content_address: &ContentAddress, range: ByteRange) -> Result<ByteStream>;
+
+    /// Reads every byte of a blob and compares it with its name. Damage is an answer, not an error.
+    async fn verify_object(&self, content_address: &ContentAddress) -> Result<VerifyResult>;
+
+    /// Deletes objects; idempotent.
+    async fn delete_object(&self, deletion: Deletion) -> Result<DeletionResult>;
+
+    /// Probes the backend. A backend that is down is an answer, not an error.
+    async fn backend_health(&self) -> Result<BackendStatus>;
+}
+
+/// A blob as the catalog knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocatedBlob {
+    /// The blob's size in bytes.
+    pub size_bytes: u64,
+    /// Its chunks in order, each with its location.
+    pub chunks: Vec<LocatedChunk>,
+}
+
+/// What the data plane asks the floor above: where committed bytes lie.
+#[async_trait]
+pub trait Catalog: std::fmt::Debug + Send + Sync + 'static {
+    /// A committed blob with the locations of its chunks; `None` when the address is unknown.
+    async fn blob_locate(&self, content_address: &ContentAddress) -> Result<Option<LocatedBlob>>;
+
+    /// Where each of these chunks lies; `None` in the place of one that nothing committed located.
+    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>>;
+
+    /// Whether a committed location names each of these objects.
+    async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>>;
+}
