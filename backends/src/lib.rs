@@ -2,9 +2,17 @@
 //!
 //! Digests, chunks, objects, and the data plane over a backend. Knows nothing of packages, producers or HTTP.
 
+pub mod backend;
+pub mod chunk;
 pub mod dataplane;
 pub mod digest;
 pub mod error;
+mod folder;
+pub mod hasher;
+pub mod layout;
+pub mod memory;
+pub mod operator;
 pub mod recipe;
+pub mod testing;
 
 pub use error::{Error, Result};

@@ -1,1 +1,84 @@
-//! Meaning.
+//! Floor 1 of artifact-store: meaning.
+//!
+//! Commands become events, events become views, packages are finalized into manifests. Knows nothing of HTTP, and works
+//! with no server: open a store and a data plane, and call [`Registry`].
+
+pub mod actions;
+pub mod clock;
+pub mod error;
+pub mod log;
+pub mod model;
+pub mod store;
+
+pub use artifactstore_backends as backends;
+pub use error::{Error, Refusal, Result};
+
+use std::sync::Arc;
+
+use backends::dataplane::spi::DataPlane;
+use clock::{Clock, Entropy};
+use log::writer::{LogWriter, Vault, WriterParts};
+use model::command::FinalizeFacts;
+use store::Store;
+
+/// From how many bytes a manifest is stored as a blob and not in its event.
+pub const MANIFEST_INLINE_LIMIT_BYTES: usize = 16 << 20;
+
+/// What a registry stands on.
+#[derive(Debug)]
+pub struct RegistryParts {
+    /// The log and its views.
+    pub store: Arc<dyn Store>,
+    /// The bytes.
+    pub plane: Arc<dyn DataPlane>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Fresh identifiers.
+    pub entropy: Arc<dyn Entropy>,
+    /// What manifests say of the program and its backend.
+    pub facts: FinalizeFacts,
+    /// From how many bytes a manifest is stored as a blob: [`MANIFEST_INLINE_LIMIT_BYTES`].
+    pub manifest_inline_limit_bytes: usize,
+}
+
+/// The registry: all that floor 2 may call.
+///
+/// Cheap to clone. Every method that changes something returns only after its event is committed and its bytes are
+/// synced; dropping its future neither tears nor undoes what was on its way. Every method that takes an actor refuses
+/// what belongs to another tenant than the actor's. Lists are in order and hold at most what was asked for.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) plane: Arc<dyn DataPlane>,
+    pub(crate) log: LogWriter,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) facts: FinalizeFacts,
+}
+
+impl Registry {
+    /// Starts the log writer; must be called within a tokio runtime.
+    #[must_use]
+    pub fn open(parts: RegistryParts) -> Self {
+        let vault: Arc<dyn Vault> = Arc::new(actions::PlaneVault::new(Arc::clone(&parts.plane)));
+        let log = LogWriter::start(WriterParts {
+            store: Arc::clone(&parts.store),
+            clock: Arc::clone(&parts.clock),
+            vault,
+            inline_limit_bytes: parts.manifest_inline_limit_bytes,
+        });
+        let RegistryParts { store, plane, clock, entropy, facts, .. } = parts;
+        Self { inner: Arc::new(Inner { store, plane, log, clock, entropy, facts }) }
+    }
+
+    /// Takes no more commands, waits for those on their way, and closes the store.
+    pub async fn stop(&self) {
+        self.inner.log.stop().await;
+        self.inner.store.close().await;
+    }
+}

@@ -3,13 +3,15 @@
 //! This is the seam along which the data plane may become a process of its own: every request and answer here can be
 //! serialised as CBOR, and nothing above it touches file bytes in any other way.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
-use crate::error::{Result, Source};
+use crate::error::{Error, Result, Source};
 use crate::recipe::{LocatedChunk, Location, Recipe};
 
 /// One piece of a body on its way in.
@@ -38,6 +40,23 @@ pub enum ByteRange {
     Span(u64, u64),
     /// The last so many bytes; the whole blob when it has fewer.
     Last(u64),
+}
+
+impl ByteRange {
+    /// The offsets that are wanted of so many bytes. Only the whole, or the last bytes, of nothing can be empty.
+    ///
+    /// # Errors
+    /// [`Error::RangeNotSatisfiable`] when the range begins past the end, or can hold no byte.
+    pub fn resolve(self, size_bytes: u64) -> Result<Range<u64>> {
+        let range = match self {
+            Self::Full => return Ok(0..size_bytes),
+            Self::Last(count) if count > 0 => return Ok(size_bytes.saturating_sub(count)..size_bytes),
+            Self::Last(_) => size_bytes..size_bytes,
+            Self::From(start) => start..size_bytes,
+            Self::Span(start, end) => start..end.min(size_bytes),
+        };
+        if range.is_empty() { Err(Error::RangeNotSatisfiable { size_bytes }) } else { Ok(range) }
+    }
 }
 
 /// The part of a multipart upload that a body is.

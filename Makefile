@@ -1,0 +1,53 @@
+# The commands of this project: `make run` builds and serves, `make test` sets up what it needs and runs everything.
+# The dependency s3s declares a newer Rust than it needs; --ignore-rust-version lets it compile all the same.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+CLIENTS := $(or $(ARTIFACTSTORE_CLIENTS),$(TARGET)/clients)
+# CI says LOCKED=--locked, so that a Cargo.lock nobody committed is a failure and not a surprise.
+LOCKED ?=
+CARGO_FLAGS := --ignore-rust-version $(LOCKED)
+export LOCKED
+export CARGO_TARGET_DIR := $(TARGET)
+export ARTIFACTSTORE_CLIENTS := $(CLIENTS)
+
+.PHONY: help run build clients test lint golden clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+
+run: ## build and serve: S3 on 127.0.0.1:9000, admin on 127.0.0.1:9001, everything kept in ./data
+	cargo run --release $(CARGO_FLAGS) -p artifactstore-gateway --bin artifactstore -- serve
+
+build: ## build the program as the tests use it
+	cargo build $(CARGO_FLAGS) --workspace --bins
+
+clients: ## install the real clients (aws, boto3, rclone) into a Python environment of their own
+	tests/clients/setup "$(CLIENTS)"
+
+test: clients build ## everything: unit tests, then every promise on the real program with real clients
+	tests/run unit
+	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
+	tests/run promises
+	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/*/junit.xml
+
+lint: ## format, clippy without warnings, licences and advisories where cargo-deny is there
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then \
+		cargo deny --all-features check bans licenses sources advisories; \
+	else \
+		echo "cargo-deny is not available: licences and advisories were not checked"; \
+	fi
+
+golden: clients build ## rewrite the golden files; review reads the difference
+	"$(CLIENTS)/bin/python" tests/clients/golden_manifest.py tests/golden
+	ARTIFACTSTORE_GOLDEN=write cargo test $(CARGO_FLAGS) --workspace --test it golden::
+	git diff --stat -- tests/golden
+
+clean: ## forget everything that was built and installed
+	cargo clean
+	rm -rf target

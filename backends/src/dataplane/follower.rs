@@ -1,0 +1,208 @@
+//! Digests of whole multipart uploads, made while the parts arrive, so that completing one need not read it all again.
+//!
+//! Per upload a running BLAKE3 and SHA-256 follow the parts in order. A part that is stored and next in order is read
+//! back (its bytes are still in the page cache) by a task of its own; one that comes early waits for those before it.
+//! All of this is a short cut: whoever has no state here, after a restart or through another gateway, reads back.
+//!
+//! Invariant: what was followed is only used when it is exactly a prefix of the parts that are joined.
+//! Invariant: the uploads followed, and what is kept for each, are bounded; no body is held.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+
+use crate::dataplane::join::feed;
+use crate::dataplane::serve::{extents, read};
+use crate::dataplane::shelf::Shelf;
+use crate::dataplane::spi::PartOf;
+use crate::hasher::BodyHasher;
+use crate::recipe::{LocatedChunk, Recipe};
+
+/// Uploads that are followed; the one that was longest without a part makes room for a new one.
+const UPLOADS_FOLLOWED: usize = 256;
+/// Chunks of early parts that wait in one upload; past it, following that upload is given up.
+const CHUNKS_WAITING: usize = 16 * 1024;
+/// Parts that are read back at once, over all uploads, so that uploads themselves keep their share of the machine.
+const READERS: usize = 2;
+
+/// The uploads that are followed.
+#[derive(Debug)]
+pub(super) struct Follower {
+    uploads: Mutex<Uploads>,
+    readers: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Uploads {
+    followed: HashMap<String, (u64, Arc<Upload>)>,
+    /// Counts parts; an upload's last count is how recently it was used.
+    turn: u64,
+}
+
+#[derive(Debug, Default)]
+struct Upload {
+    waiting: Mutex<Waiting>,
+    run: AsyncMutex<Run>,
+}
+
+/// Parts that are stored and not followed yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    parts: BTreeMap<u32, Part>,
+    chunks: usize,
+    given_up: bool,
+}
+
+#[derive(Debug)]
+struct Part {
+    mark: blake3::Hash,
+    chunks: Vec<LocatedChunk>,
+}
+
+/// What the running digests have seen so far.
+#[derive(Debug)]
+struct Run {
+    hasher: Box<BodyHasher>,
+    /// The mark of part n's recipe at index n-1.
+    parts: Vec<blake3::Hash>,
+}
+
+/// The digests that a joined blob needs, before its first byte.
+pub(super) fn whole() -> Box<BodyHasher> {
+    Box::new(BodyHasher::new().with_sha256())
+}
+
+/// Stands for a recipe, so that a followed part keeps 32 bytes however many chunks it has.
+fn mark(recipe: &Recipe) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for chunk in &recipe.chunks {
+        hasher.update(&chunk.size_bytes.to_be_bytes()).update(&chunk.address.0);
+    }
+    hasher.finalize()
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self { hasher: whole(), parts: Vec::new() }
+    }
+}
+
+impl Uploads {
+    fn find_or_begin(&mut self, name: &str) -> Arc<Upload> {
+        if !self.followed.contains_key(name) && self.followed.len() >= UPLOADS_FOLLOWED {
+            let oldest = self.followed.iter().min_by_key(|(_, (turn, _))| *turn).map(|(name, _)| name.clone());
+            oldest.and_then(|name| self.followed.remove(&name));
+        }
+        self.turn += 1;
+        let (turn, upload) = self.followed.entry(name.to_owned()).or_default();
+        *turn = self.turn;
+        Arc::clone(upload)
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, number: u32, part: Part) {
+        if self.given_up {
+            return;
+        }
+        self.chunks += part.chunks.len();
+        if let Some(replaced) = self.parts.insert(number, part) {
+            self.chunks -= replaced.chunks.len();
+        }
+        if self.chunks > CHUNKS_WAITING {
+            self.give_up();
+        }
+    }
+
+    /// The first part, unless its turn is yet to come.
+    fn take_up_to(&mut self, number: u32) -> Option<(u32, Part)> {
+        let first = self.parts.first_entry().filter(|first| *first.key() <= number)?;
+        let (number, part) = first.remove_entry();
+        self.chunks -= part.chunks.len();
+        Some((number, part))
+    }
+
+    fn give_up(&mut self) {
+        *self = Self { given_up: true, ..Self::default() };
+    }
+}
+
+impl Upload {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower {
+    pub(super) fn new() -> Self {
+        Self { uploads: Mutex::default(), readers: Semaphore::new(READERS) }
+    }
+
+    /// A part is stored: follows it in the background, now or when those before it are there. The catalog may not know
+    /// its chunks yet, so their locations come with it.
+    pub(super) fn follow(&self, shelf: &Arc<Shelf>, part: &PartOf, recipe: &Recipe, chunks: Vec<LocatedChunk>) {
+        let upload = self.uploads().find_or_begin(&part.upload);
+        upload.waiting().add(part.number, Part { mark: mark(recipe), chunks });
+        let shelf = Arc::clone(shelf);
+        tokio::spawn(async move { shelf.follower.advance(&shelf, &upload).await });
+    }
+
+    /// The running digests and how many of these parts they cover: none, when what was followed is no prefix of them.
+    pub(super) async fn prefix(&self, upload: &str, parts: &[(u32, Recipe)]) -> (Box<BodyHasher>, usize) {
+        let followed = self.uploads().followed.get(upload).map(|(_, upload)| Arc::clone(upload));
+        let Some(upload) = followed else { return (whole(), 0) };
+        // What is being read back just now would have to be read by the caller otherwise: worth waiting for.
+        let run = upload.run.lock().await;
+        let mut pairs = (1_u32..).zip(&run.parts).zip(parts);
+        let same = pairs.all(|((number, followed), (given, recipe))| number == *given && *followed == mark(recipe));
+        if same && run.parts.len() <= parts.len() { (run.hasher.clone(), run.parts.len()) } else { (whole(), 0) }
+    }
+
+    /// Follows every waiting part whose turn has come.
+    async fn advance(&self, shelf: &Shelf, upload: &Upload) {
+        let mut run = upload.run.lock().await;
+        loop {
+            let turn = u32::try_from(run.parts.len() + 1).unwrap_or(u32::MAX);
+            let Some((number, part)) = upload.waiting().take_up_to(turn) else { return };
+            let followed = (number as usize).checked_sub(1).and_then(|index| run.parts.get(index));
+            if followed == Some(&part.mark) {
+                continue;
+            }
+            // Behind its turn, a part replaces one that was followed with other bytes: there is no way back.
+            let read = if number == turn { self.read_back(shelf, &run.hasher, &part.chunks).await } else { None };
+            match read {
+                Some(hasher) => {
+                    run.hasher = hasher;
+                    run.parts.push(part.mark);
+                }
+                None => {
+                    upload.waiting().give_up();
+                    *run = Run::default();
+                }
+            }
+        }
+    }
+
+    async fn read_back(&self, shelf: &Shelf, hasher: &BodyHasher, chunks: &[LocatedChunk]) -> Option<Box<BodyHasher>> {
+        let _turn = self.readers.acquire().await.ok()?;
+        let size_bytes = chunks.iter().map(|located| located.chunk.size_bytes).sum();
+        let fed = feed(Box::new(hasher.clone()), read(shelf, extents(chunks, 0..size_bytes))).await;
+        fed.inspect_err(|error| {
+            tracing::warn!(error = error as &dyn std::error::Error, "a stored part cannot be read back");
+        })
+        .ok()
+    }
+
+    fn uploads(&self) -> MutexGuard<'_, Uploads> {
+        // A lost entry costs a read-back, and a wrong one is never used: a panic elsewhere does no harm.
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this upload's running digests have come this far; for tests.
+    #[cfg(test)]
+    pub(super) async fn covers(&self, upload: &str) -> usize {
+        let Some(upload) = self.uploads().followed.get(upload).map(|(_, upload)| Arc::clone(upload)) else { return 0 };
+        upload.run.lock().await.parts.len()
+    }
+}

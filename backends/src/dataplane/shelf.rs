@@ -1,0 +1,87 @@
+//! What the operations of the data plane share: the backend, the catalog, the bounds, and where long work is done.
+//!
+//! Invariant: a write of an object and a deletion by age of the same object never run at once in this process.
+
+use std::sync::Arc;
+
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::backend::Backend;
+use crate::dataplane::budget::Budget;
+use crate::dataplane::follower::Follower;
+use crate::dataplane::inproc::PlaneOptions;
+use crate::dataplane::spi::Catalog;
+use crate::digest::{ContentAddress, ObjectKey};
+use crate::error::{Error, Result};
+use crate::recipe::{Chunk, LocatedChunk, Location};
+
+/// Work on so few bytes is done on the spot: moving it to another thread would cost more.
+const INLINE_BYTES: usize = 64 * 1024;
+const LOCKS: usize = 256;
+
+/// What every operation of the in-process plane works with.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) catalog: Arc<dyn Catalog>,
+    pub(super) chunk_size_bytes: usize,
+    pub(super) follower: Follower,
+    pub(super) budget: Budget,
+    locks: Vec<RwLock<()>>,
+}
+
+impl Shelf {
+    pub(super) fn new(backend: Arc<dyn Backend>, catalog: Arc<dyn Catalog>, options: &PlaneOptions) -> Self {
+        let chunk_size_bytes = options.chunk_size_bytes.max(1);
+        Self {
+            backend,
+            catalog,
+            chunk_size_bytes,
+            follower: Follower::new(),
+            budget: Budget::new(options.buffer_budget_bytes, chunk_size_bytes),
+            locks: std::iter::repeat_with(RwLock::default).take(LOCKS).collect(),
+        }
+    }
+
+    /// Holds off deletion by age while an object is written. Writes do not hold off each other.
+    pub(super) async fn writing(&self, key: &ObjectKey) -> RwLockReadGuard<'_, ()> {
+        self.locks[usize::from(key.0[0]) % LOCKS].read().await
+    }
+
+    /// Holds off writes while an object's age is looked at and the object deleted.
+    pub(super) async fn deleting(&self, key: &ObjectKey) -> RwLockWriteGuard<'_, ()> {
+        self.locks[usize::from(key.0[0]) % LOCKS].write().await
+    }
+
+    /// Where a chunk lies in this plane's backend, as far as the catalog knows.
+    pub(super) async fn locate(&self, chunks: &[Chunk]) -> Result<Vec<Option<Location>>> {
+        let addresses: Vec<ContentAddress> = chunks.iter().map(|chunk| chunk.address).collect();
+        let mut located = self.catalog.chunks_locate(&addresses).await?;
+        located.resize(chunks.len(), None);
+        // A location in another backend cannot be read from here: as good as none.
+        let here = |location: Option<Location>| location.filter(|location| location.backend == self.backend.name());
+        Ok(located.into_iter().map(here).collect())
+    }
+
+    /// The chunks with their locations, all of which must be known.
+    pub(super) async fn locate_all(&self, chunks: &[Chunk]) -> Result<Vec<LocatedChunk>> {
+        let located = self.locate(chunks).await?.into_iter().zip(chunks);
+        located
+            .map(|(location, chunk)| {
+                let location = location.ok_or(Error::BlobMissing(chunk.address))?;
+                Ok(LocatedChunk { chunk: *chunk, location })
+            })
+            .collect()
+    }
+}
+
+/// Does work on so many bytes where it holds up nobody: on the spot when they are few, else on a blocking thread.
+pub(super) async fn compute<T: Send + 'static>(
+    size_bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    if size_bytes <= INLINE_BYTES {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Backend(error.into()))
+}

@@ -1,0 +1,156 @@
+//! Serving and verifying: exactly the bytes, or an error that says why not.
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use proptest::prelude::{ProptestConfig, prop, prop_assert, prop_assert_eq, proptest};
+use sha2::{Digest as _, Sha256};
+
+use super::{Bench, body, noise};
+use crate::backend::{Backend, SealedObject};
+use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints};
+use crate::digest::{ContentAddress, ObjectKey};
+use crate::error::Error;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_range_is_that_slice_or_not_satisfiable(
+        bytes in prop::collection::vec(0_u8..3, 0..100),
+        chunk_size in 1_usize..30,
+        start in 0_u64..110,
+        length in 0_u64..110,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let bench = Bench::new(chunk_size);
+            let address = bench.store(&bytes).await.content_address;
+            let size = bytes.len() as u64;
+            let cases = [
+                (ByteRange::Full, Some(0..size)),
+                (ByteRange::From(start), (start < size).then_some(start..size)),
+                (
+                    ByteRange::Span(start, start + length),
+                    (start < size && length > 0).then(|| start..size.min(start + length)),
+                ),
+                (ByteRange::Last(length), (length > 0).then(|| size.saturating_sub(length)..size)),
+            ];
+            for (range, expected) in cases {
+                match (bench.serve(&address, range).await, expected) {
+                    (Ok(got), Some(expected)) => {
+                        prop_assert_eq!(&got, &bytes[expected.start as usize..expected.end as usize]);
+                    }
+                    (Err(Error::RangeNotSatisfiable { size_bytes }), None) => prop_assert_eq!(size_bytes, size),
+                    (got, expected) => prop_assert!(false, "{range:?} of {size}: {got:?}, not {expected:?}"),
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_blob_is_missing_to_every_reader() {
+    let bench = Bench::new(10);
+    let unknown = ContentAddress::of(b"unknown");
+    assert!(matches!(bench.serve(&unknown, ByteRange::Full).await, Err(Error::BlobMissing(_))));
+    assert!(matches!(bench.plane.verify_object(&unknown).await, Err(Error::BlobMissing(_))));
+}
+
+#[tokio::test]
+async fn missing_and_short_objects_are_errors_and_findings() {
+    for (replacement, finding) in [(None, "missing"), (Some("01234"), "ends before"), (Some(""), "ends before")] {
+        for blob_bytes in [&b"0123456789"[..], b"0123456789abc"] {
+            let bench = Bench::new(10);
+            let blob = bench.store(blob_bytes).await;
+            let key = ObjectKey(blob.recipe.chunks[0].address.0);
+            match replacement {
+                None => bench.memory.delete(&key).await.unwrap(),
+                Some(text) => bench.memory.damage(&key, Bytes::from(text)),
+            }
+            let outcome = bench.serve(&blob.content_address, ByteRange::Full).await;
+            assert!(matches!(outcome, Err(Error::ObjectMissing(_) | Error::ObjectDamaged(..))), "{outcome:?}");
+            let verified = bench.plane.verify_object(&blob.content_address).await.unwrap();
+            assert_eq!(verified.sha256, None);
+            assert_eq!(verified.damages[0].object, Some(key));
+            assert!(verified.damages[0].finding.contains(finding), "{verified:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_found_and_the_chunk_named() {
+    let bench = Bench::new(10);
+    let blob = bench.store(b"0123456789abcdefghij").await;
+    let sound = bench.plane.verify_object(&blob.content_address).await.unwrap();
+    assert_eq!((sound.size_bytes, sound.sha256, sound.damages), (20, blob.sha256, Vec::new()));
+
+    let spoilt = blob.recipe.chunks[1].address;
+    bench.memory.damage(&ObjectKey(spoilt.0), Bytes::from_static(b"abcdeFghij"));
+    let verified = bench.plane.verify_object(&blob.content_address).await.unwrap();
+    assert_eq!(verified.damages[0].chunk, Some(spoilt));
+    assert_eq!(verified.damages.len(), 2, "the chunk, and the whole");
+    assert_eq!(verified.sha256.unwrap().0.to_vec(), Sha256::digest(b"0123456789abcdeFghij").to_vec());
+}
+
+#[tokio::test]
+async fn an_object_with_bytes_behind_its_own_is_damaged_although_its_blob_still_reads() {
+    let bench = Bench::new(10);
+    let blob = bench.store(b"01234").await;
+    bench.memory.damage(&ObjectKey(blob.content_address.0), Bytes::from_static(b"01234 and more"));
+    assert_eq!(bench.serve(&blob.content_address, ByteRange::Full).await.unwrap(), b"01234");
+    let verified = bench.plane.verify_object(&blob.content_address).await.unwrap();
+    assert_eq!(verified.damages.len(), 1);
+    assert_eq!(verified.sha256, blob.sha256);
+}
+
+#[tokio::test]
+async fn chunks_that_share_an_object_are_served_and_verified() {
+    let bench = Bench::new(5);
+    let blob = bench.store(b"0123456789").await;
+    let pack = SealedObject::seal(Bytes::from_static(b"<0123456789>"));
+    bench.memory.put(pack.clone()).await.unwrap();
+    for (index, chunk) in blob.written.iter().enumerate() {
+        let mut location = chunk.location.clone();
+        location.object = pack.key();
+        location.offset_bytes = 1 + 5 * index as u64;
+        bench.catalog.locate(chunk.chunk.address, location);
+    }
+    bench.faulty.fail_nth(0);
+    assert_eq!(bench.serve(&blob.content_address, ByteRange::Span(3, 8)).await.unwrap(), b"34567");
+    assert_eq!(bench.reads(), 1, "neighbours are read at once");
+    assert_eq!(bench.plane.verify_object(&blob.content_address).await.unwrap().damages, []);
+
+    bench.memory.damage(&pack.key(), Bytes::from_static(b"<0123456789]"));
+    let verified = bench.plane.verify_object(&blob.content_address).await.unwrap();
+    assert_eq!(verified.damages.len(), 1, "the pack alone");
+}
+
+#[tokio::test]
+async fn a_backend_that_is_down_is_no_damage() {
+    let bench = Bench::new(10);
+    let blob = bench.store(b"01234").await;
+    bench.faulty.fail_nth(1);
+    let outcome = bench.plane.verify_object(&blob.content_address).await;
+    assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn health_is_an_answer_also_when_the_backend_is_down() {
+    let bench = Bench::new(10);
+    let well = bench.plane.backend_health().await.unwrap();
+    assert_eq!((well.ready, well.backend.as_str(), well.problem), (true, "memory", None));
+    bench.faulty.fail_nth(1);
+    let ill = bench.plane.backend_health().await.unwrap();
+    assert!(!ill.ready && ill.problem.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_stops_early_harms_nobody() {
+    let bench = Bench::new(1 << 20);
+    let result = bench.ingest(body(&noise(5 << 20, 9)), IngestHints::default()).await.unwrap();
+    bench.catalog.commit(&result);
+    let mut stream = bench.plane.serve_object(&result.content_address, ByteRange::Full).await.unwrap();
+    assert!(stream.try_next().await.unwrap().is_some());
+    drop(stream);
+    assert_eq!(bench.serve(&result.content_address, ByteRange::Full).await.unwrap().len(), 5 << 20);
+}

@@ -1,0 +1,251 @@
+//! The running digests of a body: every digest that somebody asked for, in one pass over its bytes.
+//!
+//! A body is read once, from the network, and cannot be read again before it is judged; so whatever is to be compared
+//! or kept is computed while the bytes pass.
+//!
+//! Invariant: the digests depend on the bytes alone, never on how they were split into updates.
+//! Invariant: no digest is computed twice, and none that nobody asked for.
+
+use crc_fast::CrcAlgorithm;
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest, Sha256Digest};
+
+/// Digests of one body, on their way.
+#[derive(Debug, Clone)]
+pub struct BodyHasher {
+    size_bytes: u64,
+    blake3: blake3::Hasher,
+    md5: Option<Md5>,
+    sha256: Option<Sha256>,
+    checksums: Vec<(ChecksumAlgorithm, Running)>,
+}
+
+/// The digests of a whole body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyDigests {
+    /// The length of the body in bytes.
+    pub size_bytes: u64,
+    /// The BLAKE3 of the body.
+    pub content_address: ContentAddress,
+    /// The MD5, when it was asked for.
+    pub md5: Option<Md5Digest>,
+    /// The SHA-256, when it was asked for, also when only as a checksum.
+    pub sha256: Option<Sha256Digest>,
+    /// The checksums that were asked for, each once, in the order of asking.
+    pub checksums: Vec<Checksum>,
+}
+
+#[derive(Debug, Clone)]
+enum Running {
+    Crc32(crc_fast::Digest),
+    Crc64(crc_fast::Digest),
+    Sha1(Sha1),
+    /// The SHA-256 of the body serves as the checksum, too.
+    OfBody,
+}
+
+impl BodyHasher {
+    /// Begins with BLAKE3 alone; ask for more with the other constructors, before the first byte.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { size_bytes: 0, blake3: blake3::Hasher::new(), md5: None, sha256: None, checksums: Vec::new() }
+    }
+
+    /// Asks for the MD5.
+    #[must_use]
+    pub fn with_md5(mut self) -> Self {
+        self.md5 = Some(Md5::new());
+        self
+    }
+
+    /// Asks for the SHA-256.
+    #[must_use]
+    pub fn with_sha256(mut self) -> Self {
+        self.sha256 = Some(Sha256::new());
+        self
+    }
+
+    /// Asks for these checksums; asking twice for one computes it once.
+    #[must_use]
+    pub fn with_checksums(mut self, algorithms: impl IntoIterator<Item = ChecksumAlgorithm>) -> Self {
+        for algorithm in algorithms {
+            if self.checksums.iter().any(|(known, _)| *known == algorithm) {
+                continue;
+            }
+            let running = match algorithm {
+                ChecksumAlgorithm::Crc32 => Running::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
+                ChecksumAlgorithm::Crc32c => Running::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)),
+                ChecksumAlgorithm::Crc64Nvme => Running::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
+                ChecksumAlgorithm::Sha1 => Running::Sha1(Sha1::new()),
+                ChecksumAlgorithm::Sha256 => {
+                    self.sha256.get_or_insert_default();
+                    Running::OfBody
+                }
+            };
+            self.checksums.push((algorithm, running));
+        }
+        self
+    }
+
+    /// Takes the next bytes of the body.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.size_bytes += bytes.len() as u64;
+        self.blake3.update(bytes);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+        for (_, running) in &mut self.checksums {
+            match running {
+                Running::Crc32(crc) | Running::Crc64(crc) => crc.update(bytes),
+                Running::Sha1(sha1) => sha1.update(bytes),
+                Running::OfBody => {}
+            }
+        }
+    }
+
+    /// The BLAKE3 of the bytes so far.
+    #[must_use]
+    pub fn address_so_far(&self) -> ContentAddress {
+        ContentAddress(*self.blake3.finalize().as_bytes())
+    }
+
+    /// The digests of all the bytes there were.
+    #[must_use]
+    pub fn finish(self) -> BodyDigests {
+        let content_address = self.address_so_far();
+        let sha256 = self.sha256.map(|sha256| Sha256Digest(sha256.finalize().into()));
+        let checksums = self.checksums.into_iter().map(|(algorithm, running)| Checksum {
+            value: match running {
+                // The widths are part of each CRC's name: the upper half of a 32-bit one is empty.
+                Running::Crc32(crc) => crc.finalize().to_be_bytes()[4..].to_vec(),
+                Running::Crc64(crc) => crc.finalize().to_be_bytes().to_vec(),
+                Running::Sha1(sha1) => sha1.finalize().to_vec(),
+                Running::OfBody => sha256.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+            },
+            algorithm,
+        });
+        BodyDigests {
+            size_bytes: self.size_bytes,
+            content_address,
+            md5: self.md5.map(|md5| Md5Digest(md5.finalize().into())),
+            sha256,
+            checksums: checksums.collect(),
+        }
+    }
+}
+
+impl Default for BodyHasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The CRC of bytes laid end to end, made of the CRCs of the pieces and their lengths; no byte is read. `None` for digests
+/// that cannot be composed so, and for no pieces at all.
+pub fn crc_combine<'a>(pieces: impl IntoIterator<Item = (&'a Checksum, u64)>) -> Option<Checksum> {
+    let mut pieces = pieces.into_iter();
+    let (first, _) = pieces.next()?;
+    let (algorithm, width) = match first.algorithm {
+        ChecksumAlgorithm::Crc32 => (CrcAlgorithm::Crc32IsoHdlc, 4),
+        ChecksumAlgorithm::Crc32c => (CrcAlgorithm::Crc32Iscsi, 4),
+        ChecksumAlgorithm::Crc64Nvme => (CrcAlgorithm::Crc64Nvme, 8),
+        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => return None,
+    };
+    let number = |checksum: &Checksum| {
+        let fits = checksum.algorithm == first.algorithm && checksum.value.len() == width;
+        fits.then(|| checksum.value.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte)))
+    };
+    let mut whole = number(first)?;
+    for (piece, size_bytes) in pieces {
+        whole = crc_fast::checksum_combine(algorithm, whole, number(piece)?, size_bytes);
+    }
+    let value = whole.to_be_bytes()[8 - width..].to_vec();
+    Some(Checksum { value, algorithm: first.algorithm })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::{BodyHasher, crc_combine};
+    use crate::digest::Checksum;
+    use crate::digest::ChecksumAlgorithm::{self, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
+
+    const ALL: [ChecksumAlgorithm; 5] = [Crc32, Crc32c, Crc64Nvme, Sha1, Sha256];
+
+    fn everything() -> BodyHasher {
+        BodyHasher::new().with_md5().with_sha256().with_checksums(ALL)
+    }
+
+    #[test]
+    fn known_vectors_come_out() {
+        let mut hasher = everything();
+        hasher.update(b"123456789");
+        let digests = hasher.finish();
+        assert_eq!(digests.size_bytes, 9);
+        assert_eq!(digests.md5.unwrap().to_hex(), "25f9e794323b453885f5181f1b624d0b");
+        let sha256 = "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225";
+        assert_eq!(digests.sha256.unwrap().to_hex(), sha256);
+        let values: Vec<_> = digests.checksums.iter().map(|checksum| hex::encode(&checksum.value)).collect();
+        let sha1 = "f7c3bc1d808e04732adf679965ccc34ca7ae3441";
+        assert_eq!(values, ["cbf43926", "e3069283", "ae8b14860a799888", sha1, sha256]);
+        assert_eq!(digests.checksums.iter().map(|checksum| checksum.algorithm).collect::<Vec<_>>(), ALL);
+    }
+
+    #[test]
+    fn the_empty_body_has_the_address_of_nothing() {
+        let digests = everything().finish();
+        let address = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        assert_eq!(digests.content_address.to_string(), address);
+        assert_eq!(digests.md5.unwrap().to_hex(), "d41d8cd98f00b204e9800998ecf8427e");
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_not_there_and_what_was_asked_twice_is_there_once() {
+        let digests = BodyHasher::new().with_checksums([Sha256, Sha256]).finish();
+        assert_eq!(digests.md5, None);
+        assert_eq!(digests.checksums.len(), 1);
+        assert_eq!(digests.sha256.unwrap().0.to_vec(), digests.checksums[0].value);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_digests_of_the_whole(body in any::<Vec<u8>>(), cuts in any::<Vec<u8>>()) {
+            let mut whole = everything();
+            whole.update(&body);
+            let mut split = everything();
+            let mut rest = body.as_slice();
+            for cut in cuts {
+                let (head, tail) = rest.split_at(usize::from(cut).min(rest.len()));
+                split.update(head);
+                rest = tail;
+            }
+            split.update(rest);
+            prop_assert_eq!(whole.finish(), split.finish());
+        }
+    }
+
+    #[test]
+    fn crcs_of_pieces_combine_to_the_crc_of_the_whole() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n * 31 % 251) as u8).collect();
+        let of = |algorithm, bytes: &[u8]| {
+            let mut hasher = BodyHasher::new().with_checksums([algorithm]);
+            hasher.update(bytes);
+            hasher.finish().checksums.remove(0)
+        };
+        for algorithm in [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Crc64Nvme] {
+            let pieces: Vec<(Checksum, u64)> =
+                bytes.chunks(30_001).map(|piece| (of(algorithm, piece), piece.len() as u64)).collect();
+            let combined = crc_combine(pieces.iter().map(|(checksum, size)| (checksum, *size)));
+            assert_eq!(combined, Some(of(algorithm, &bytes)));
+        }
+        assert_eq!(crc_combine([(&of(ChecksumAlgorithm::Sha256, b"x"), 1)]), None);
+        assert_eq!(crc_combine([]), None);
+    }
+}

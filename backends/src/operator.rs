@@ -1,0 +1,278 @@
+//! The backend over OpenDAL; the only file that names it.
+//!
+//! OpenDAL writes a temporary file, syncs and renames it; `Folder` syncs the folders. Nothing is retried here: after
+//! a failed sync the kernel may have dropped the dirty pages, and a second sync would succeed over lost bytes. The
+//! caller is told, and whoever tries again brings the bytes again.
+//!
+//! Invariant: when `put` has answered, the object is on the disk; whatever becomes of the caller, the object is there
+//! whole or not at all.
+//! Invariant: a write that fails leaves no temporary file behind.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use opendal::layers::TimeoutLayer;
+use opendal::services::Fs;
+use opendal::{ErrorKind, Metadata, Operator};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::backend::{Backend, ObjectStat, Probe, SealedObject};
+use crate::dataplane::spi::{ByteRange, ByteStream};
+use crate::digest::ObjectKey;
+use crate::error::{Error, Result};
+use crate::folder::Folder;
+use crate::layout::{self, OBJECTS};
+
+/// How much is read at a time.
+const PIECE_BYTES: usize = 512 * 1024;
+/// Pieces of one stream that are read at once: the next while the last is on its way out.
+const PIECES_AHEAD: usize = 2;
+/// Each running write holds one thread for blocking calls and needs a second one now and then; runtimes have hundreds.
+const WRITES_AT_ONCE: usize = 64;
+/// A call to the file system that takes longer than this has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Objects as files under a folder.
+#[derive(Clone)]
+pub struct OperatorBackend {
+    operator: Operator,
+    folder: Arc<Folder>,
+    writes: Arc<Semaphore>,
+}
+
+/// A folder that cannot hold objects.
+#[derive(Debug, thiserror::Error)]
+#[error("the storage folder {} cannot be used", root.display())]
+struct FolderUnusable {
+    root: PathBuf,
+    #[source]
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+impl OperatorBackend {
+    /// Opens a folder, making it when there is none; its objects are found under the backend name `local`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, read or written; the message names it.
+    pub async fn local(root: &Path) -> Result<Self> {
+        let asked = root.to_owned();
+        let folder = blocking(move || {
+            Folder::open(&asked).map_err(|error| {
+                Error::Backend(Box::new(FolderUnusable { root: asked.clone(), source: Box::new(error) }))
+            })
+        })
+        .await?;
+        let utf8 = |path: &Path| {
+            path.to_str().map(str::to_owned).ok_or_else(|| {
+                let source = Box::from("its path is not UTF-8");
+                Error::Backend(Box::new(FolderUnusable { root: path.to_owned(), source }))
+            })
+        };
+        let service = Fs::default().root(&utf8(folder.root())?).atomic_write_dir(&utf8(&folder.temporaries())?);
+        let patience = TimeoutLayer::new().with_timeout(PATIENCE).with_io_timeout(PATIENCE);
+        let operator = Operator::new(service).map_err(storage_error)?.layer(patience);
+        Ok(Self { operator, folder: Arc::new(folder), writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)) })
+    }
+
+    /// Removes temporary files last written at least `older_than` ago, which no running write can still need: what a
+    /// process that died left behind. For the start of a process; says how many there were.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub async fn sweep_temporaries(&self, older_than: Duration) -> Result<u64> {
+        let folder = Arc::clone(&self.folder);
+        blocking(move || folder.sweep(older_than).map_err(folder_error)).await
+    }
+
+    /// The sub-folders of a fan-out folder in order, without those that lie before `after`.
+    async fn fan_out(&self, folder: &str, after: &str) -> Result<Vec<String>> {
+        let entries = self.operator.list(folder).await.map_err(storage_error)?;
+        let mut folders: Vec<_> = entries
+            .into_iter()
+            .map(|entry| entry.path().to_owned())
+            .filter(|path| path.len() == folder.len() + 3 && path.ends_with('/'))
+            .filter(|path| after.get(..path.len()).is_none_or(|passed| path.as_str() >= passed))
+            .collect();
+        folders.sort_unstable();
+        Ok(folders)
+    }
+
+    async fn objects_in(&self, folder: &str, after: Option<ObjectKey>) -> Result<Vec<ObjectStat>> {
+        let entries = self.operator.list(folder).await.map_err(storage_error)?;
+        let mut stats = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if let Some(key) = layout::object_at(entry.path()).filter(|key| after.is_none_or(|passed| *key > passed)) {
+                stats.push(object_stat(key, entry.metadata())?);
+            }
+        }
+        stats.sort_unstable_by_key(|stat| stat.key);
+        Ok(stats)
+    }
+}
+
+impl fmt::Debug for OperatorBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OperatorBackend").field("root", &self.folder.root()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Backend for OperatorBackend {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    async fn put(&self, object: SealedObject) -> Result<ObjectKey> {
+        let permit = Arc::clone(&self.writes).acquire_owned().await.map_err(|error| Error::Backend(error.into()))?;
+        let (operator, folder, runtime) = (self.operator.clone(), Arc::clone(&self.folder), Handle::current());
+        // On a thread of its own, for two reasons: a caller that goes away must not stop a write half way, and OpenDAL
+        // syncs the file in the middle of its future, which would hold up everything else on a runtime's thread.
+        blocking(move || {
+            let _permit = permit;
+            runtime.block_on(write_object(&operator, &object)).map_err(storage_error)?;
+            folder.settle(&object.key()).map_err(folder_error)?;
+            Ok(object.key())
+        })
+        .await
+    }
+
+    async fn read(&self, key: &ObjectKey, range: ByteRange) -> Result<ByteStream> {
+        let (key, path) = (*key, layout::object_path(key));
+        let metadata = self.operator.stat(&path).await.map_err(|error| read_error(&key, error))?;
+        let range = range.resolve(metadata.content_length())?;
+        let reader = self.operator.reader_with(&path).chunk(PIECE_BYTES).concurrent(PIECES_AHEAD);
+        let reader = reader.await.map_err(|error| read_error(&key, error))?;
+        let buffers = reader.into_stream(range).await.map_err(|error| read_error(&key, error))?;
+        let pieces = buffers.map_ok(|buffer| stream::iter(Iterator::map(buffer, Ok))).try_flatten();
+        Ok(pieces.map_err(move |error| read_error(&key, error)).boxed())
+    }
+
+    async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>> {
+        match self.operator.stat(&layout::object_path(key)).await {
+            Ok(metadata) => object_stat(*key, &metadata).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(storage_error(error)),
+        }
+    }
+
+    fn list(&self, after: Option<ObjectKey>) -> BoxStream<'_, Result<ObjectStat>> {
+        // The file system lists in no order; folder by folder, there is little to sort at a time.
+        let passed = Arc::new(after.map(|key| layout::object_path(&key)).unwrap_or_default());
+        let within = move |folder: String| {
+            let passed = Arc::clone(&passed);
+            async move { Ok(stream::iter(self.fan_out(&folder, &passed).await?.into_iter().map(Ok))) }
+        };
+        stream::once(async { Ok::<_, Error>(format!("{OBJECTS}/")) })
+            .and_then(within.clone())
+            .try_flatten()
+            .and_then(within)
+            .try_flatten()
+            .and_then(
+                move |leaf| async move { Ok(stream::iter(self.objects_in(&leaf, after).await?.into_iter().map(Ok))) },
+            )
+            .try_flatten()
+            .boxed()
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<()> {
+        match self.operator.delete(&layout::object_path(key)).await {
+            // Somebody else forgot it between the look and the removal.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map_err(storage_error),
+        }
+    }
+
+    async fn probe(&self) -> Result<Probe> {
+        let folder = Arc::clone(&self.folder);
+        blocking(move || {
+            let clock = folder.clock().map_err(folder_error)?;
+            Ok(Probe { clock, free_bytes: folder.free_bytes().ok() })
+        })
+        .await
+    }
+}
+
+async fn write_object(operator: &Operator, object: &SealedObject) -> opendal::Result<()> {
+    let mut writer = operator.writer(&layout::object_path(&object.key())).await?;
+    let written = async {
+        writer.write(object.bytes().clone()).await?;
+        writer.close().await
+    }
+    .await;
+    if written.is_err()
+        && let Err(error) = writer.abort().await
+    {
+        tracing::warn!(object = %object.key(), %error, "a temporary file is left for the next sweep");
+    }
+    written.map(drop)
+}
+
+fn object_stat(key: ObjectKey, metadata: &Metadata) -> Result<ObjectStat> {
+    let modified = metadata.last_modified().ok_or_else(|| Error::Backend("an object without a date".into()))?;
+    Ok(ObjectStat { key, size_bytes: metadata.content_length(), modified: modified.into() })
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Backend(error.into()))?
+}
+
+/// What a failed read of a known object means.
+fn read_error(key: &ObjectKey, error: opendal::Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::ObjectMissing(*key),
+        ErrorKind::RangeNotSatisfied => Error::ObjectDamaged(*key, "it ended while it was read"),
+        _ => storage_error(error),
+    }
+}
+
+fn storage_error(error: opendal::Error) -> Error {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // OpenDAL counts a full disk as temporary.
+        if cause.downcast_ref::<io::Error>().is_some_and(is_full) {
+            return Error::StorageFull(error.into());
+        }
+        source = cause.source();
+    }
+    if error.is_temporary() { Error::Unavailable(error.into()) } else { Error::Backend(error.into()) }
+}
+
+fn folder_error(error: io::Error) -> Error {
+    if is_full(&error) { Error::StorageFull(error.into()) } else { Error::Backend(error.into()) }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+#[path = "operator_tests.rs"]
+mod folder_tests;
+
+#[cfg(test)]
+mod tests {
+    use super::storage_error;
+    use crate::error::Error;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        let failure = |number: i32| {
+            let error = opendal::Error::new(opendal::ErrorKind::Unexpected, "write").set_temporary();
+            storage_error(error.set_source(std::io::Error::from_raw_os_error(number)))
+        };
+        let (no_space, quota, input_output) = (28, 122, 5);
+        assert!(matches!(failure(no_space), Error::StorageFull(_)));
+        assert!(matches!(failure(quota), Error::StorageFull(_)));
+        assert!(matches!(failure(input_output), Error::Unavailable(_)));
+        let lasting = storage_error(opendal::Error::new(opendal::ErrorKind::PermissionDenied, "write"));
+        assert!(matches!(lasting, Error::Backend(_)));
+    }
+}

@@ -1,0 +1,6 @@
+//! What tests of any floor use: the promises of a backend as a suite, a backend that fails when told, and a catalog in
+//! memory.
+
+pub mod catalog;
+pub mod conformance;
+pub mod faulty;

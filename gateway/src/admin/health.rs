@@ -1,0 +1,172 @@
+//! How the gateway is: for load balancers, for people, for Prometheus. Needs no token, and tells no secrets.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use artifactstore_registry::actions::request::Health;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Admin;
+use crate::VERSION;
+
+/// One word on how the gateway is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Status)]
+pub(super) struct StatusShape {
+    /// `live`, `ready` or `not_ready`.
+    status: &'static str,
+}
+
+/// How the gateway is, in detail.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = Health)]
+pub(crate) struct HealthShape {
+    /// `ready` when files can be ingested and read, else `not_ready`.
+    pub(crate) status: String,
+    /// The version of the program.
+    pub(crate) version: String,
+    /// The last event's number; null when the database does not answer.
+    #[schema(required)]
+    pub(crate) head_sequence: Option<u64>,
+    /// When that event was committed; null when there is none.
+    #[schema(format = DateTime, required)]
+    pub(crate) head_at: Option<String>,
+    /// How the database is.
+    pub(crate) database: DatabaseShape,
+    /// How the backend is.
+    pub(crate) backend: BackendShape,
+}
+
+/// How the database is.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = DatabaseHealth)]
+pub(crate) struct DatabaseShape {
+    /// Whether it answers.
+    pub(crate) ready: bool,
+    /// What is wrong, in one line.
+    #[schema(required)]
+    pub(crate) problem: Option<String>,
+}
+
+/// How the backend is.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = BackendHealth)]
+pub(crate) struct BackendShape {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether objects can be written and read now.
+    pub(crate) ready: bool,
+    /// How long the probe took, in microseconds.
+    pub(crate) latency_micros: u64,
+    /// Bytes still free, where the backend can tell.
+    #[schema(required)]
+    pub(crate) free_bytes: Option<u64>,
+    /// What is wrong, in one line.
+    #[schema(required)]
+    pub(crate) problem: Option<String>,
+}
+
+impl From<Health> for HealthShape {
+    fn from(health: Health) -> Self {
+        Self {
+            status: if health.ready() { "ready" } else { "not_ready" }.to_owned(),
+            version: VERSION.to_owned(),
+            head_sequence: health.head,
+            head_at: health.head_at.map(|at| at.to_string()),
+            database: DatabaseShape { ready: health.head.is_some(), problem: health.database_problem },
+            backend: BackendShape {
+                name: health.backend.backend,
+                ready: health.backend.ready,
+                latency_micros: health.backend.latency_micros,
+                free_bytes: health.backend.free_bytes,
+                problem: health.backend.problem,
+            },
+        }
+    }
+}
+
+const fn status_of(ready: bool) -> StatusCode {
+    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// Whether the process runs.
+#[utoipa::path(get, path = "/health/live", tag = "health", operation_id = "health_live", security(()),
+    responses((status = 200, description = "It runs.", body = StatusShape)))]
+pub(super) async fn live() -> Json<StatusShape> {
+    Json(StatusShape { status: "live" })
+}
+
+/// Whether files can be ingested and read.
+#[utoipa::path(get, path = "/health/ready", tag = "health", operation_id = "health_ready", security(()),
+    responses(
+        (status = 200, description = "They can.", body = StatusShape),
+        (status = 503, description = "They cannot now.", body = StatusShape),
+    ))]
+pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<StatusShape>) {
+    let ready = admin.registry.health().await.ready();
+    (status_of(ready), Json(StatusShape { status: if ready { "ready" } else { "not_ready" } }))
+}
+
+/// How the gateway is, in detail.
+#[utoipa::path(get, path = "/health", tag = "health", operation_id = "health", security(()),
+    responses(
+        (status = 200, description = "Files can be ingested and read.", body = HealthShape),
+        (status = 503, description = "They cannot now; the body says what is wrong.", body = HealthShape),
+    ))]
+pub(super) async fn detail(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<HealthShape>) {
+    let health = admin.registry.health().await;
+    (status_of(health.ready()), Json(health.into()))
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics", security(()),
+    responses((status = 200, description = "The figures, in the text format 0.0.4.", body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let text = exposition(&admin, &admin.registry.health().await);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+fn exposition(admin: &Admin, health: &Health) -> String {
+    let mut text = String::with_capacity(2048);
+    let mut figure = |name: &str, kind: &str, help: &str, samples: &[(String, String)]| {
+        if samples.is_empty() {
+            return;
+        }
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP artifactstore_{name} {help}\n# TYPE artifactstore_{name} {kind}");
+        for (labels, value) in samples {
+            let _ = writeln!(text, "artifactstore_{name}{labels} {value}");
+        }
+    };
+    let plain = |value: String| vec![(String::new(), value)];
+    let flag = |up: bool| plain(u8::from(up).to_string());
+    let build = vec![(format!("{{version=\"{VERSION}\"}}"), "1".to_owned())];
+    figure("build_info", "gauge", "The version of the program.", &build);
+    figure("database_up", "gauge", "Whether the database answers.", &flag(health.head.is_some()));
+    figure("backend_up", "gauge", "Whether the backend can be written and read.", &flag(health.backend.ready));
+    if let Some(head) = health.head {
+        figure("events_total", "counter", "Events in the log.", &plain(head.to_string()));
+    }
+    let micros = health.backend.latency_micros;
+    let seconds = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    figure("backend_probe_seconds", "gauge", "How long the last probe of the backend took.", &plain(seconds));
+    if let Some(free) = health.backend.free_bytes {
+        figure("backend_free_bytes", "gauge", "Bytes still free in the backend.", &plain(free.to_string()));
+    }
+    let mut requests = Vec::new();
+    for (listener, counts) in &admin.counts {
+        requests.extend(
+            counts
+                .read()
+                .map(|(class, count)| (format!("{{listener=\"{listener}\",status=\"{class}\"}}"), count.to_string())),
+        );
+    }
+    figure("http_requests_total", "counter", "Requests answered, by listener and class of status.", &requests);
+    text
+}

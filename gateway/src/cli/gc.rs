@@ -1,0 +1,30 @@
+//! `artifactstore gc`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::{Outcome, output, with_registry};
+use crate::config::Settings;
+
+/// Deletes stored objects that no event names: what refused or interrupted uploads left behind
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only objects that were written at least so many seconds ago; an upload that still runs may be as old as it took
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    older_than: u64,
+    /// Answer with JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args, settings: &Settings) -> Outcome {
+    let older_than = Duration::from_secs(args.older_than);
+    let summary =
+        with_registry(settings, |registry| async move { Ok(registry.orphans_sweep(older_than).await?) }).await?;
+    if args.json {
+        output::json(&summary)?;
+    } else {
+        output::line(format_args!("examined {} objects, deleted {}", summary.examined, summary.deleted))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

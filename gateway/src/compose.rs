@@ -1,0 +1,343 @@
+//! Puts the gateway together: the only file that names a concrete backend or database.
+//!
+//! Invariant: at most one process serves a data folder.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifactstore_backends::backend::Backend;
+use artifactstore_backends::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
+use artifactstore_backends::operator::OperatorBackend;
+use artifactstore_registry::clock::{Entropy, SystemClock};
+use artifactstore_registry::model::command::FinalizeFacts;
+use artifactstore_registry::model::event::Actor;
+use artifactstore_registry::model::name::TenantName;
+use artifactstore_registry::store::sqlite::{self, SqliteStore};
+use artifactstore_registry::store::{Store, StoreCatalog};
+use artifactstore_registry::{Error, MANIFEST_INLINE_LIMIT_BYTES, Registry, RegistryParts};
+use s3s::auth::SecretKey;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::VERSION;
+use crate::admin::{self, AdminParts};
+use crate::config::Settings;
+use crate::config::credentials::{Credentials, CredentialsError};
+use crate::edge;
+use crate::edge::auth::{AccessKey, StaticKeys};
+use crate::edge::serve::ServeLimits;
+use crate::edge::service::{Edge, InvalidRegion, S3Settings, s3_service};
+use crate::telemetry::{RequestCounts, chain};
+
+/// Why the gateway, or a command, did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be made or written.
+    #[error("cannot use the folder {}", .path.display())]
+    FolderUnusable {
+        /// The folder, or the file in it that failed.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another process serves the folder.
+    #[error("the folder {} is in use by another `artifactstore serve`", .path.display())]
+    FolderInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A command looks for a registry where there is none.
+    #[error("there is no registry at {} (`artifactstore serve` or `artifactstore migrate` makes one)", .path.display())]
+    RegistryMissing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({setting})")]
+    ListenFailed {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The credentials.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The region.
+    #[error(transparent)]
+    Region(#[from] InvalidRegion),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] Error),
+}
+
+/// How a registry may be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Make what is missing, and bring the schema up to date.
+    Create,
+    /// It must be there, and its schema must be this program's.
+    Existing,
+}
+
+/// A registry that was opened, and what became of its schema.
+#[derive(Debug)]
+pub struct Opened {
+    /// The registry.
+    pub registry: Registry,
+    /// The backend under it.
+    pub backend: Arc<OperatorBackend>,
+    /// The newest migration that was found; `None` when there was no database.
+    pub schema_found: Option<i64>,
+    /// The newest migration now.
+    pub schema_now: i64,
+}
+
+/// Opens the registry over its database and its backend.
+///
+/// # Errors
+/// When either cannot be opened in this mode.
+pub async fn open_registry(settings: &Settings, mode: OpenMode) -> Result<Opened, StartError> {
+    if mode == OpenMode::Existing && !settings.database_path.exists() {
+        return Err(StartError::RegistryMissing { path: settings.database_path.clone() });
+    }
+    if mode == OpenMode::Create {
+        make_folder(&settings.data_dir)?;
+    }
+    let store_mode = match mode {
+        OpenMode::Create => sqlite::OpenMode::Create,
+        OpenMode::Existing => sqlite::OpenMode::Existing,
+    };
+    let store = SqliteStore::open(&settings.database_path, store_mode).await?;
+    let schema = store.schema();
+    let store: Arc<dyn Store> = Arc::new(store);
+    let backend = Arc::new(OperatorBackend::local(&settings.storage_local_root).await.map_err(Error::Bytes)?);
+    let facts = FinalizeFacts { gateway_version: VERSION.to_owned(), backend: backend.name().to_owned() };
+    let budget = usize::try_from(settings.buffer_budget_bytes).unwrap_or(usize::MAX);
+    let options = PlaneOptions { buffer_budget_bytes: budget, ..PlaneOptions::default() };
+    let catalog = Arc::new(StoreCatalog::new(Arc::clone(&store)));
+    let plane = Arc::new(InProcessDataPlane::new(Arc::clone(&backend) as Arc<dyn Backend>, catalog, &options));
+    let registry = Registry::open(RegistryParts {
+        store,
+        plane,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        facts,
+        manifest_inline_limit_bytes: MANIFEST_INLINE_LIMIT_BYTES,
+    });
+    Ok(Opened { registry, backend, schema_found: schema.found, schema_now: schema.now })
+}
+
+/// The operating system's random bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fresh(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        let filled = getrandom::fill(&mut bytes);
+        assert!(filled.is_ok(), "the operating system gives random bytes");
+        bytes
+    }
+}
+
+/// The tenant that the root's keys, the admin token and the command line act for. This version has no other.
+///
+/// # Panics
+/// Never: the name is a constant that parses.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a constant")]
+pub fn root_tenant() -> TenantName {
+    TenantName::parse("root").expect("a tenant's name")
+}
+
+/// The actor of the command line.
+#[must_use]
+pub fn cli_actor() -> Actor {
+    Actor {
+        tenant: root_tenant(),
+        name: "cli".to_owned(),
+        request_id: hex::encode(SystemEntropy.fresh()),
+        client: Some(format!("artifactstore/{VERSION}")),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StartError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartError::FolderUnusable { path: path.to_owned(), source })
+}
+
+/// Keeps every other `serve` out of a data folder, for as long as it lives; the operating system lets go of it however
+/// the process ends.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the folder, making it first when it is not there.
+    ///
+    /// # Errors
+    /// When another process has it, or it cannot be written.
+    pub fn take(data_dir: &Path) -> Result<Self, StartError> {
+        make_folder(data_dir)?;
+        let path = data_dir.join("gateway.lock");
+        let unusable = |source| StartError::FolderUnusable { path: data_dir.to_owned(), source };
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StartError::FolderInUse { path: data_dir.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(unusable(source)),
+        }
+    }
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Where S3 clients reach it.
+    pub s3_address: SocketAddr,
+    /// Where the admin REST is.
+    pub admin_address: SocketAddr,
+    /// What clients sign with.
+    pub credentials: Credentials,
+    registry: Registry,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    grace: Duration,
+    // Declared last, and so let go of last.
+    _lock: FolderLock,
+}
+
+/// Starts the gateway: takes the folder, settles the credentials, opens the registry, listens.
+///
+/// # Errors
+/// When any of that fails. Nothing is served then.
+pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
+    let lock = FolderLock::take(&settings.data_dir)?;
+    // Ports come before everything that writes: a start that cannot succeed leaves no credentials behind.
+    let s3_listener = listen(settings.s3_listen, "s3_listen").await?;
+    let admin_listener = listen(settings.admin_listen, "admin_listen").await?;
+    let s3_address = local_address(&s3_listener, settings.s3_listen, "s3_listen")?;
+    let admin_address = local_address(&admin_listener, settings.admin_listen, "admin_listen")?;
+    let Opened { registry, backend, .. } = open_registry(settings, OpenMode::Create).await?;
+    // This process alone serves the folder: what is temporary is a dead one's.
+    backend.sweep_temporaries(Duration::ZERO).await.map_err(Error::Bytes)?;
+    let credentials = Credentials::settle(settings)?;
+
+    let stop = CancellationToken::new();
+    let counts = Arc::new(RequestCounts::default());
+    let s3_counts = Arc::new(RequestCounts::default());
+    let router = admin::router(AdminParts {
+        registry: registry.clone(),
+        tenant: root_tenant(),
+        token: credentials.admin_token.clone(),
+        stop: stop.clone(),
+        counts: vec![("admin", Arc::clone(&counts)), ("s3", Arc::clone(&s3_counts))],
+        own_counts: counts,
+    });
+    let s3 = s3_side(settings, &registry, &credentials)?;
+    let s3 = tower::ServiceBuilder::new()
+        .map_response(move |response: http::Response<_>| {
+            s3_counts.count(response.status());
+            response
+        })
+        .service(s3);
+    let limits = ServeLimits {
+        connections: settings.connections_limit,
+        grace: settings.shutdown_grace,
+        ..ServeLimits::default()
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(edge::serve::serve(s3_listener, s3, limits, stop.clone()));
+    tasks.spawn(edge::serve::serve(admin_listener, router, limits, stop.clone()));
+    tasks.spawn(finalize_idle(registry.clone(), stop.clone()));
+    let grace = settings.shutdown_grace;
+    Ok(Gateway { s3_address, admin_address, credentials, registry, stop, tasks, grace, _lock: lock })
+}
+
+impl Gateway {
+    /// Takes no more requests, finishes those in flight for as long as the grace lasts, and closes the registry.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let finished = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.grace, finished).await.is_err() {
+            tracing::warn!("some requests did not finish in time and are given up");
+            self.tasks.shutdown().await;
+        }
+        self.registry.stop().await;
+    }
+}
+
+async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::ListenFailed { address, setting, source })
+}
+
+fn local_address(listener: &TcpListener, address: SocketAddr, setting: &'static str) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::ListenFailed { address, setting, source })
+}
+
+/// The S3 side over a registry, for the root's key.
+fn s3_side(settings: &Settings, registry: &Registry, credentials: &Credentials) -> Result<Edge, StartError> {
+    let secret = SecretKey::from(credentials.secret_key.expose());
+    let keys = StaticKeys::new([(credentials.access_key.clone(), AccessKey { secret, tenant: root_tenant() })]);
+    let s3_settings = S3Settings {
+        region: settings.region.clone(),
+        domain: settings.s3_domain.clone(),
+        body_idle_timeout: settings.body_idle_timeout,
+        ..S3Settings::default()
+    };
+    Ok(s3_service(registry.clone(), s3_settings, Arc::new(keys))?)
+}
+
+/// How often packages are looked for whose quiet period has passed.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
+async fn finalize_idle(registry: Registry, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(IDLE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match registry.packages_finalize_idle().await {
+            Ok(0) => {}
+            Ok(packages) => tracing::info!(packages, "finalized after their quiet period"),
+            Err(error) => tracing::error!(error = chain(&error), "looking for quiet packages failed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_served_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("a/b");
+        let held = FolderLock::take(&data_dir).unwrap();
+        let refused = FolderLock::take(&data_dir).unwrap_err();
+        assert!(matches!(refused, StartError::FolderInUse { .. }), "{refused}");
+        drop(held);
+        assert!(FolderLock::take(&data_dir).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let refused = FolderLock::take(&folder.path().join("file/below")).unwrap_err();
+        assert!(chain(&refused).contains("file/below"), "{refused}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Every setting, once: as a flag, an environment variable and a key of the file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use super::Secret;
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $value:literal, $env:literal;)*) => {
+        /// What was given of each setting, by flag or environment variable, or in the file.
+        #[derive(Debug, Clone, Default, Args, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[command(next_help_heading = "Settings")]
+        pub struct SettingArgs {
+            /// A TOML file with any of the settings below, each under its flag's name with `_` for `-`.
+            #[arg(long, value_name = "FILE", env = "ARTIFACTSTORE_CONFIG", global = true)]
+            #[serde(skip)]
+            pub config: Option<PathBuf>,
+            $(
+                $(#[doc = $doc])*
+                // Values of the environment are never shown: some are secrets, and help is pasted into reports.
+                #[arg(long, value_name = $value, env = $env, hide_env_values = true, global = true)]
+                pub $name: Option<$type>,
+            )*
+        }
+
+        impl SettingArgs {
+            /// These settings, and those of `below` where these say nothing.
+            #[must_use]
+            pub fn over(self, below: Self) -> Self {
+                Self { config: self.config.or(below.config), $($name: self.$name.or(below.$name),)* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// The folder of everything that the gateway keeps [default: ./data]
+    data_dir: PathBuf = "FOLDER", "ARTIFACTSTORE_DATA_DIR";
+    /// Where to listen for S3 clients; port 0 takes any free one [default: 127.0.0.1:9000]
+    s3_listen: SocketAddr = "IP:PORT", "ARTIFACTSTORE_S3_LISTEN";
+    /// Where to listen for the admin REST; port 0 takes any free one [default: 127.0.0.1:9001]
+    admin_listen: SocketAddr = "IP:PORT", "ARTIFACTSTORE_ADMIN_LISTEN";
+    /// The registry's database; this version knows SQLite only [default: sqlite://<data dir>/registry.db]
+    database_url: Secret = "URL", "ARTIFACTSTORE_DATABASE_URL";
+    /// Where bytes are kept; this version knows `local` only [default: local]
+    storage: String = "KIND", "ARTIFACTSTORE_STORAGE";
+    /// The folder of the objects, for local storage [default: <data dir>/objects]
+    storage_local_root: PathBuf = "FOLDER", "ARTIFACTSTORE_STORAGE_LOCAL_ROOT";
+    /// The endpoint of S3 storage; read, and not used by this version
+    storage_s3_endpoint: String = "URL", "ARTIFACTSTORE_STORAGE_S3_ENDPOINT";
+    /// The bucket of S3 storage; read, and not used by this version
+    storage_s3_bucket: String = "NAME", "ARTIFACTSTORE_STORAGE_S3_BUCKET";
+    /// The region of S3 storage; read, and not used by this version
+    storage_s3_region: String = "NAME", "ARTIFACTSTORE_STORAGE_S3_REGION";
+    /// The access key of S3 storage; read, and not used by this version
+    storage_s3_access_key: Secret = "KEY", "ARTIFACTSTORE_STORAGE_S3_ACCESS_KEY";
+    /// The secret key of S3 storage; read, and not used by this version
+    storage_s3_secret_key: Secret = "KEY", "ARTIFACTSTORE_STORAGE_S3_SECRET_KEY";
+    /// The root's access key; goes with the secret key [default: the one in <data dir>/credentials, made at first start]
+    root_access_key: String = "KEY", "ARTIFACTSTORE_ROOT_ACCESS_KEY";
+    /// The root's secret key. Other users of this machine can see flags: prefer the environment or the file
+    root_secret_key: Secret = "KEY", "ARTIFACTSTORE_ROOT_SECRET_KEY";
+    /// The admin REST's bearer token; seen by others as the secret key is [default: the one in <data dir>/credentials]
+    admin_token: Secret = "TOKEN", "ARTIFACTSTORE_ADMIN_TOKEN";
+    /// The region that clients sign for [default: us-east-1]
+    region: String = "NAME", "ARTIFACTSTORE_REGION";
+    /// The domain whose subdomains are buckets [default: none, which is path style only]
+    s3_domain: String = "DOMAIN", "ARTIFACTSTORE_S3_DOMAIN";
+    /// What to log: off, error, warn, info, debug, trace, or a list of module=level [default: info for `serve`, else warn]
+    log_level: String = "LEVEL", "ARTIFACTSTORE_LOG_LEVEL";
+    /// How to log, on the standard error [default: text]
+    log_format: LogFormat = "FORMAT", "ARTIFACTSTORE_LOG_FORMAT";
+    /// How many bytes of bodies may be in memory at once, over all requests [default: 536870912, which is 512 MiB]
+    buffer_budget_bytes: u64 = "BYTES", "ARTIFACTSTORE_BUFFER_BUDGET_BYTES";
+    /// How many seconds a body may send nothing before its request is given up [default: 60]
+    body_idle_timeout_seconds: u64 = "SECONDS", "ARTIFACTSTORE_BODY_IDLE_TIMEOUT_SECONDS";
+    /// How many connections each listener holds at once [default: 4096]
+    connections_limit: usize = "COUNT", "ARTIFACTSTORE_CONNECTIONS_LIMIT";
+    /// How many seconds a stopping gateway waits for what is in flight [default: 30]
+    shutdown_grace_seconds: u64 = "SECONDS", "ARTIFACTSTORE_SHUTDOWN_GRACE_SECONDS";
+}

@@ -1,0 +1,262 @@
+//! Settings: a flag, else an environment variable, else a key of the TOML file, else the default.
+//!
+//! One struct lists them all, and clap and serde both read it, so that no setting has a flag and no key, or the reverse.
+//!
+//! Invariant: no secret is ever printed by `Debug`.
+
+mod args;
+pub mod credentials;
+
+pub use args::{LogFormat, SettingArgs};
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// A text that nobody may read over a shoulder or in a log.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself; for comparing and signing, never for printing.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Why there are no settings to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file of settings cannot be read.
+    #[error("cannot read the settings in {}", .path.display())]
+    FileUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file of settings is not TOML, or names a setting that there is not.
+    #[error("the settings in {}, line {line}: {reason}", .path.display())]
+    FileInvalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A setting cannot have this value.
+    #[error("the setting {setting} cannot be so: {reason}")]
+    SettingInvalid {
+        /// The setting, by its key in the file.
+        setting: &'static str,
+        /// Why not.
+        reason: String,
+    },
+}
+
+fn invalid(setting: &'static str, reason: impl Into<String>) -> ConfigError {
+    ConfigError::SettingInvalid { setting, reason: reason.into() }
+}
+
+/// The settings, each with the value that holds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder of everything that this gateway keeps.
+    pub data_dir: PathBuf,
+    /// Where S3 clients are listened for.
+    pub s3_listen: SocketAddr,
+    /// Where the admin REST is listened for.
+    pub admin_listen: SocketAddr,
+    /// The file of the SQLite database.
+    pub database_path: PathBuf,
+    /// The folder of the objects.
+    pub storage_local_root: PathBuf,
+    /// The root's access key, when it was set; comes with `root_secret_key` or not at all.
+    pub root_access_key: Option<String>,
+    /// The root's secret key, when it was set.
+    pub root_secret_key: Option<Secret>,
+    /// The admin REST's token, when it was set.
+    pub admin_token: Option<Secret>,
+    /// The region that signatures name.
+    pub region: String,
+    /// The domain whose subdomains are buckets; path style only without.
+    pub s3_domain: Option<String>,
+    /// What is logged, when it was set.
+    pub log_level: Option<String>,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// How many bytes of bodies may be in memory at once, over all requests.
+    pub buffer_budget_bytes: u64,
+    /// How long a body may send nothing before its request is given up.
+    pub body_idle_timeout: Duration,
+    /// How many connections each listener holds at once.
+    pub connections_limit: usize,
+    /// How long a stopping gateway waits for what is in flight.
+    pub shutdown_grace: Duration,
+}
+
+impl Settings {
+    /// Settles what the flags, the environment and the file say.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds something unknown, or a value is one that this version cannot work with.
+    pub fn resolve(args: SettingArgs) -> Result<Self, ConfigError> {
+        let given = match args.config.clone() {
+            Some(path) => args.over(read_file(&path)?),
+            None => args,
+        };
+        Self::settle(given)
+    }
+
+    fn settle(given: SettingArgs) -> Result<Self, ConfigError> {
+        let data_dir = given.data_dir.unwrap_or_else(|| PathBuf::from("data"));
+        if data_dir.as_os_str().is_empty() {
+            return Err(invalid("data_dir", "it is empty"));
+        }
+        match given.storage.as_deref() {
+            None | Some("local") => {}
+            Some("s3") => {
+                return Err(invalid("storage", "this version stores bytes in a local folder only: say `local`"));
+            }
+            Some(other) => return Err(invalid("storage", format!("{other:?} is no kind of storage: say `local`"))),
+        }
+        if given.root_access_key.is_some() != given.root_secret_key.is_some() {
+            return Err(invalid("root_access_key", "it and root_secret_key belong together: set both, or neither"));
+        }
+        if let Some(key) = &given.root_access_key {
+            check_access_key(key)?;
+        }
+        check_secret("root_secret_key", given.root_secret_key.as_ref())?;
+        check_secret("admin_token", given.admin_token.as_ref())?;
+        if let Some(level) = &given.log_level {
+            check_log_level(level)?;
+        }
+        let region = given.region.unwrap_or_else(|| "us-east-1".to_owned());
+        if region.is_empty() || !region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(invalid("region", "it takes letters, digits and hyphens"));
+        }
+        let connections_limit = given.connections_limit.unwrap_or(4_096);
+        if connections_limit == 0 {
+            return Err(invalid("connections_limit", "it takes 1 or more"));
+        }
+        let body_idle = given.body_idle_timeout_seconds.unwrap_or(60);
+        if body_idle == 0 {
+            return Err(invalid("body_idle_timeout_seconds", "it takes 1 or more"));
+        }
+        Ok(Self {
+            s3_listen: given.s3_listen.unwrap_or_else(|| loopback(9000)),
+            admin_listen: given.admin_listen.unwrap_or_else(|| loopback(9001)),
+            database_path: database_path(given.database_url.as_ref(), &data_dir)?,
+            storage_local_root: given.storage_local_root.unwrap_or_else(|| data_dir.join("objects")),
+            data_dir,
+            root_access_key: given.root_access_key,
+            root_secret_key: given.root_secret_key,
+            admin_token: given.admin_token,
+            region,
+            s3_domain: given.s3_domain.filter(|domain| !domain.is_empty()),
+            log_level: given.log_level,
+            log_format: given.log_format.unwrap_or_default(),
+            buffer_budget_bytes: buffer_budget(given.buffer_budget_bytes)?,
+            body_idle_timeout: Duration::from_secs(body_idle),
+            connections_limit,
+            shutdown_grace: Duration::from_secs(given.shutdown_grace_seconds.unwrap_or(30)),
+        })
+    }
+}
+
+/// The least memory with which bodies of one chunk can pass one after another.
+const BUFFER_BUDGET_MIN: u64 = 64 << 20;
+
+fn buffer_budget(given: Option<u64>) -> Result<u64, ConfigError> {
+    match given.unwrap_or(512 << 20) {
+        few if few < BUFFER_BUDGET_MIN => {
+            Err(invalid("buffer_budget_bytes", format!("it takes at least {BUFFER_BUDGET_MIN} bytes")))
+        }
+        enough => Ok(enough),
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn database_path(url: Option<&Secret>, data_dir: &Path) -> Result<PathBuf, ConfigError> {
+    const SETTING: &str = "database_url";
+    let Some(url) = url else { return Ok(data_dir.join("registry.db")) };
+    let url = url.expose();
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Err(invalid(SETTING, "this version keeps its registry in SQLite only: say `sqlite://<path>`"));
+    }
+    // The URL may hold a password, so the message does not repeat it.
+    let path = url.strip_prefix("sqlite://").filter(|path| !path.is_empty() && !path.contains('?'));
+    path.map(PathBuf::from).ok_or_else(|| invalid(SETTING, "say `sqlite://<path>`, without parameters"))
+}
+
+fn check_access_key(key: &str) -> Result<(), ConfigError> {
+    let fits = (3..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    // A slash or a comma would end the key's place in an Authorization header.
+    if fits {
+        Ok(())
+    } else {
+        Err(invalid("root_access_key", "it takes 3 to 128 letters, digits, hyphens, dots and _"))
+    }
+}
+
+fn check_secret(setting: &'static str, secret: Option<&Secret>) -> Result<(), ConfigError> {
+    let Some(secret) = secret else { return Ok(()) };
+    let fits = (8..=256).contains(&secret.expose().len()) && secret.expose().bytes().all(|b| b.is_ascii_graphic());
+    if fits { Ok(()) } else { Err(invalid(setting, "it takes 8 to 256 visible ASCII characters")) }
+}
+
+/// A word that is no level would be taken for the name of a module, and silence everything else.
+fn check_log_level(level: &str) -> Result<(), ConfigError> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let fits = level.split(',').all(|part| {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        LEVELS.contains(&level.trim())
+    });
+    if fits {
+        Ok(())
+    } else {
+        Err(invalid("log_level", format!("{level:?} is none of {}, nor a list of `module=level`", LEVELS.join(", "))))
+    }
+}
+
+fn read_file(path: &Path) -> Result<SettingArgs, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::FileUnreadable { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+        // Only the message: the error's own text shows the line itself, which may hold a secret.
+        let reason = error.message().lines().collect::<Vec<_>>().join(" ");
+        ConfigError::FileInvalid { path: path.to_owned(), line, reason }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! A request's body on its way in: counted, bounded in how long it may say nothing, and drained when nobody wants it.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use artifactstore_registry::backends::error::Source;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, Sleep};
+
+/// How much of an unwanted body is read, and for how long, so that the answer arrives. Without this the connection is
+/// reset under a client that is still sending, and the client sees the reset instead of the refusal, and tries again.
+const DRAIN_BYTES: u64 = 32 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// The client sent nothing for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the client sent nothing of the body for too long")]
+pub(super) struct BodyStalled;
+
+/// What is known of a body while it comes, and afterwards.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    bytes: AtomicU64,
+    stalled: AtomicBool,
+}
+
+impl Gauge {
+    /// How many bytes came, framing included.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client went quiet.
+    pub(super) fn stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+}
+
+/// A body with an idle timeout.
+pub(super) struct Inflow<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    /// Gone once it ended or was given to the drain.
+    inner: Option<B>,
+    gauge: Arc<Gauge>,
+    idle: Duration,
+    sleep: Pin<Box<Sleep>>,
+    /// Whether the client is being waited for. The clock runs only then: while the store is slow, nobody is late.
+    waiting: bool,
+    /// Whether reading would ask the client for what it holds back (`Expect: 100-continue`).
+    held_back: bool,
+}
+
+impl<B> Inflow<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    pub(super) fn new(inner: B, idle: Duration, held_back: bool) -> (Self, Arc<Gauge>) {
+        let gauge = Arc::new(Gauge::default());
+        let sleep = Box::pin(tokio::time::sleep(idle));
+        let inner = (!inner.is_end_stream()).then_some(inner);
+        (Self { inner, gauge: Arc::clone(&gauge), idle, sleep, waiting: false, held_back }, gauge)
+    }
+
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Source>>> {
+        if !self.waiting {
+            self.waiting = true;
+            let deadline = Instant::now() + self.idle;
+            self.sleep.as_mut().reset(deadline);
+        }
+        match self.sleep.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                self.gauge.stalled.store(true, Ordering::Relaxed);
+                self.inner = None;
+                Poll::Ready(Some(Err(Box::new(BodyStalled))))
+            }
+        }
+    }
+}
+
+impl<B> Body for Inflow<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Source>,
+{
+    type Data = Bytes;
+    type Error = Source;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.held_back = false;
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        match Pin::new(inner).poll_frame(cx) {
+            Poll::Pending => self.wait(cx),
+            Poll::Ready(None) => {
+                self.inner = None;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.inner = None;
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.waiting = false;
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.gauge.bytes.fetch_add(bytes, Ordering::Relaxed);
+                if self.inner.as_ref().is_some_and(Body::is_end_stream) {
+                    self.inner = None;
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl<B> Drop for Inflow<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    fn drop(&mut self) {
+        let unwanted = self.inner.take().filter(|_| !self.held_back);
+        if let (Some(inner), Ok(runtime)) = (unwanted, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(tokio::time::timeout(DRAIN_TIME, drain(inner)));
+        }
+    }
+}
+
+async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+    let mut left = DRAIN_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let Some(rest) = left.checked_sub(bytes) else { break };
+        left = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt as _;
+    use http_body_util::StreamBody;
+
+    const IDLE: Duration = Duration::from_millis(200);
+
+    type Frames = futures::stream::BoxStream<'static, Result<Frame<Bytes>, std::io::Error>>;
+
+    fn frame(text: &'static str) -> Result<Frame<Bytes>, std::io::Error> {
+        Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+    }
+
+    fn body(frames: Frames) -> (Inflow<StreamBody<Frames>>, Arc<Gauge>) {
+        Inflow::new(StreamBody::new(frames), IDLE, false)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_quiet_ends_its_body() {
+        let frames = futures::stream::iter([frame("ab")]).chain(futures::stream::pending()).boxed();
+        let (mut inflow, gauge) = body(frames);
+        assert!(inflow.frame().await.unwrap().is_ok());
+        let error = inflow.frame().await.unwrap().unwrap_err();
+        assert!(error.is::<BodyStalled>());
+        assert!(inflow.frame().await.is_none());
+        assert_eq!((gauge.bytes(), gauge.stalled()), (2, true));
+    }
+
+    #[tokio::test]
+    async fn only_the_client_can_be_late() {
+        let slow = |text| async move {
+            tokio::time::sleep(IDLE / 2).await;
+            frame(text)
+        };
+        let frames = futures::stream::iter(["a", "b", "c"]).then(slow).boxed();
+        let (mut inflow, gauge) = body(frames);
+        for _ in 0..3 {
+            // The store takes its time between reads.
+            tokio::time::sleep(IDLE * 2).await;
+            assert!(inflow.frame().await.unwrap().is_ok());
+        }
+        assert!(inflow.frame().await.is_none());
+        assert_eq!((gauge.bytes(), gauge.stalled()), (3, false));
+    }
+
+    #[tokio::test]
+    async fn an_unwanted_body_is_drained_unless_the_client_holds_it_back() {
+        for (held_back, expected) in [(false, 2), (true, 0)] {
+            let read = Arc::new(AtomicU64::new(0));
+            let count = Arc::clone(&read);
+            let frames: Frames = futures::stream::iter([frame("ab"), frame("cd")])
+                .inspect(move |_| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                })
+                .boxed();
+            drop(Inflow::new(StreamBody::new(frames), IDLE, held_back));
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(read.load(Ordering::Relaxed), expected);
+        }
+    }
+}

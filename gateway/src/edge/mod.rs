@@ -1,0 +1,19 @@
+//! What stands before s3s: request ids, limits, signatures, timeouts, and the connections themselves.
+//!
+//! ```text
+//! serve ── connections, their number, header timeout, shutdown      (also used for the admin side)
+//!   service ── request id, early refusals, whole error documents, one log line a request
+//!     inflow ── the body: its idle timeout, its count, what is left of it
+//!       s3s ── signatures ── auth: keys and tenants; host: buckets in host names
+//!         crate::s3 ── the operations
+//! ```
+
+pub mod auth;
+pub(crate) mod fault;
+mod host;
+mod inflow;
+mod outflow;
+pub(crate) mod request_id;
+pub mod serve;
+pub mod service;
+mod xml;

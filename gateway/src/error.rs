@@ -1,0 +1,223 @@
+//! What a request can come to when it comes to nothing, and the one table of how that looks on each wire.
+//!
+//! Invariant: a face with a 5xx status says nothing of the cause; the cause is logged once, at the edge.
+
+use std::error::Error as StdError;
+
+use artifactstore_registry::backends;
+use artifactstore_registry::backends::digest::ChecksumAlgorithm;
+use artifactstore_registry::backends::error::Declared;
+use artifactstore_registry::clock::Timestamp;
+use artifactstore_registry::{Error, Refusal};
+use http::StatusCode;
+
+use crate::edge::fault;
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The registry said so.
+    #[error(transparent)]
+    Registry(#[from] Error),
+    /// The request itself is at fault, and the registry was not asked.
+    #[error("{message}")]
+    Request {
+        /// The HTTP status.
+        status: StatusCode,
+        /// The S3 error code.
+        code: &'static str,
+        /// What is wrong, for people.
+        message: String,
+    },
+    /// The client has the file as it is now.
+    #[error("the file has not changed")]
+    Unchanged {
+        /// The file's ETag, without quotes.
+        etag: String,
+        /// When the file was ingested.
+        modified: Timestamp,
+    },
+    /// The range selects nothing of the file.
+    #[error("the requested range is not within the {size_bytes} bytes of the object")]
+    RangeUnsatisfiable {
+        /// The size of the file in bytes.
+        size_bytes: u64,
+    },
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Registry(Error::Refused(refusal))
+    }
+}
+
+impl From<artifactstore_registry::model::name::InvalidName> for Failure {
+    fn from(invalid: artifactstore_registry::model::name::InvalidName) -> Self {
+        Self::Registry(Error::Name(invalid))
+    }
+}
+
+/// How a failure looks: the S3 side and the admin side both read this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Face {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The code in S3's error XML; on the admin side the last segment of the problem's type.
+    pub code: &'static str,
+    /// What is wrong, for people. Never the cause of a 5xx.
+    pub message: String,
+}
+
+const fn s(status: u16) -> StatusCode {
+    match StatusCode::from_u16(status) {
+        Ok(status) => status,
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl Failure {
+    /// A request that is wrong in itself.
+    pub fn request(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self::Request { status: s(status), code, message: message.into() }
+    }
+
+    /// What the client gets to see.
+    #[must_use]
+    pub fn face(&self) -> Face {
+        let (status, code) = match self {
+            Self::Request { status, code, .. } => (status.as_u16(), *code),
+            Self::Unchanged { .. } => (304, "NotModified"),
+            Self::RangeUnsatisfiable { .. } => (416, "InvalidRange"),
+            // What broke the body has a face of its own: a wrong signature, a client gone quiet, a failing source.
+            Self::Registry(Error::Bytes(backends::Error::Body(source))) => return fault::face(source.as_ref()),
+            Self::Registry(Error::Refused(refusal)) => refusal_face(refusal),
+            Self::Registry(Error::Bytes(error)) => return bytes(error),
+            Self::Registry(Error::Name(invalid)) => match invalid.what {
+                "the producer (bucket) name" => (400, "InvalidBucketName"),
+                "the upload id" => (404, "NoSuchUpload"),
+                "the key" if invalid.reason.contains("longer") => (400, "KeyTooLongError"),
+                _ => (400, "InvalidArgument"),
+            },
+            Self::Registry(error) if error.is_storage_full() => (507, "InsufficientStorage"),
+            Self::Registry(Error::Stopping) => (503, "ServiceUnavailable"),
+            Self::Registry(Error::Busy) => (503, "SlowDown"),
+            Self::Registry(_) => (500, "InternalError"),
+        };
+        face((status, code), self)
+    }
+}
+
+/// The face of bytes that could not be read or written, whoever asked for them.
+pub(crate) fn bytes(error: &backends::Error) -> Face {
+    let mut face = face(bytes_face(error), error);
+    if let backends::Error::DigestMismatch(declared) = error {
+        face.message = format!("The {} you specified did not match what we received.", digest_name(*declared));
+    }
+    face
+}
+
+const fn digest_name(declared: Declared) -> &'static str {
+    match declared {
+        Declared::Md5 => "Content-MD5",
+        Declared::Checksum(ChecksumAlgorithm::Crc32) => "CRC32",
+        Declared::Checksum(ChecksumAlgorithm::Crc32c) => "CRC32C",
+        Declared::Checksum(ChecksumAlgorithm::Crc64Nvme) => "CRC64NVME",
+        Declared::Checksum(ChecksumAlgorithm::Sha1) => "SHA1",
+        Declared::Checksum(ChecksumAlgorithm::Sha256) => "SHA256",
+    }
+}
+
+fn face((status, code): (u16, &'static str), cause: &dyn StdError) -> Face {
+    let message = match (status, code) {
+        (500, _) => "We met an internal error. Please try again.".to_owned(),
+        (503, "ServiceUnavailable") => "The gateway is stopping. Please try again.".to_owned(),
+        (503, _) => "Please reduce your request rate and try again.".to_owned(),
+        (507, _) => "The storage behind the gateway is full; nothing of this request was kept.".to_owned(),
+        _ => sentence(&cause.to_string()),
+    };
+    Face { status: s(status), code, message }
+}
+
+/// An error and its causes in one line, for operators.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        // Transparent wrappers say what their cause says.
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
+    match refusal {
+        Refusal::ProducerMissing(_) => (404, "NoSuchBucket"),
+        Refusal::ProducerOwned(_) => (409, "BucketAlreadyOwnedByYou"),
+        Refusal::ProducerForeign(_) | Refusal::KeyReserved(_) | Refusal::PackageFinalized { .. } => {
+            (403, "AccessDenied")
+        }
+        Refusal::ProducerNotEmpty(_) => (409, "BucketNotEmpty"),
+        Refusal::SettingInvalid { .. } => (400, "InvalidArgument"),
+        Refusal::FileMissing => (404, "NoSuchKey"),
+        Refusal::VersionMissing => (404, "NoSuchVersion"),
+        Refusal::PackageMissing => (404, "NoSuchPackage"),
+        Refusal::PackageOpen => (409, "PackageOpen"),
+        Refusal::PreconditionFailed(_) => (412, "PreconditionFailed"),
+        Refusal::UploadMissing(_) => (404, "NoSuchUpload"),
+        Refusal::PartInvalid(_) => (400, "InvalidPart"),
+        Refusal::PartOrderInvalid => (400, "InvalidPartOrder"),
+        Refusal::PartTooSmall { .. } => (400, "EntityTooSmall"),
+        Refusal::SizeMismatch { .. } => (400, "InvalidRequest"),
+        Refusal::PartsMissing => (400, "MalformedXML"),
+        Refusal::ChecksumMismatch(_) => (400, "BadDigest"),
+        Refusal::ContentMissing => (503, "SlowDown"),
+        _ => (500, "InternalError"),
+    }
+}
+
+fn bytes_face(error: &backends::Error) -> (u16, &'static str) {
+    match error {
+        backends::Error::RangeNotSatisfiable { .. } => (416, "InvalidRange"),
+        backends::Error::LengthMismatch { .. } | backends::Error::TrailerMissing(_) => (400, "IncompleteBody"),
+        backends::Error::DigestMismatch(Declared::Md5 | Declared::Checksum(_)) => (400, "BadDigest"),
+        backends::Error::Body(_) => (400, "IncompleteBody"),
+        backends::Error::StorageFull(_) => (507, "InsufficientStorage"),
+        backends::Error::Unavailable(_) => (503, "SlowDown"),
+        _ => (500, "InternalError"),
+    }
+}
+
+/// S3's messages are sentences.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().collect::<String>()).unwrap_or_default();
+    let stop = if text.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{first}{}{stop}", chars.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_5xx_says_nothing_of_its_cause() {
+        let disk = backends::Error::Backend(Box::new(std::io::Error::other("/secret/path: bad sector")));
+        let failure = Failure::from(Error::Bytes(disk));
+        let face = failure.face();
+        assert_eq!((face.status.as_u16(), face.code), (500, "InternalError"));
+        assert!(!face.message.contains("secret"));
+        assert!(chain(&failure).contains("bad sector"));
+    }
+
+    #[test]
+    fn a_message_is_a_sentence() {
+        let failure = Failure::from(Refusal::FileMissing);
+        assert_eq!(failure.face().message, "The key does not exist.");
+        assert_eq!(Failure::RangeUnsatisfiable { size_bytes: 3 }.face().status.as_u16(), 416);
+    }
+}

@@ -1,0 +1,220 @@
+//! The S3 side: each operation is one call inward, said in S3's words.
+//!
+//! The table below is the whole list of what is spoken; an operation that is not in it is answered `NotImplemented` by
+//! s3s. One file per family of operations does the work.
+//!
+//! Invariant: nothing here decides; what is allowed, and what happened, the registry says.
+
+mod absent;
+mod attributes;
+mod body;
+mod bucket;
+mod checksum;
+mod conditions;
+mod copy;
+mod delete;
+mod encoding;
+mod faces;
+mod list;
+mod multipart;
+mod object;
+mod range;
+mod uploads;
+
+use artifactstore_registry::Registry;
+use artifactstore_registry::model::event::Actor;
+use artifactstore_registry::model::row::Sequence;
+use http::HeaderMap;
+use s3s::dto;
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+
+use crate::edge::auth::Caller;
+use crate::edge::request_id::RequestId;
+use crate::error::{Face, Failure, chain};
+
+/// How every operation ends here, before it is put in s3s's terms.
+type Answer<T> = Result<S3Response<T>, Failure>;
+
+/// The S3 operations over a registry.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    registry: Registry,
+    region: String,
+}
+
+/// The longest `User-Agent` that is kept, in bytes.
+const CLIENT_MAX_BYTES: usize = 256;
+
+impl Gateway {
+    /// Speaks S3 for this registry, and says that its producers are in this region.
+    #[must_use]
+    pub fn new(registry: Registry, region: impl Into<String>) -> Self {
+        Self { registry, region: region.into() }
+    }
+
+    /// Who asks; refuses a request that nobody signed, and one that means another owner's bucket.
+    fn actor<T>(&self, req: &S3Request<T>) -> Result<Actor, Failure> {
+        let caller = req.extensions.get::<Caller>().ok_or_else(anonymous)?;
+        let owner = header(&req.headers, "x-amz-expected-bucket-owner");
+        if owner.is_some_and(|owner| owner != caller.tenant.as_str()) {
+            return Err(Failure::request(403, "AccessDenied", "The bucket's owner is not the expected one."));
+        }
+        Ok(Actor {
+            tenant: caller.tenant.clone(),
+            name: caller.access_key_id.clone(),
+            request_id: request_id(req).to_owned(),
+            client: header(&req.headers, "user-agent").map(|agent| cut(agent, CLIENT_MAX_BYTES).to_owned()),
+        })
+    }
+}
+
+fn anonymous() -> Failure {
+    Failure::request(403, "AccessDenied", "Anonymous requests are not accepted: sign the request.")
+}
+
+fn request_id<T>(req: &S3Request<T>) -> &str {
+    req.extensions.get::<RequestId>().map_or("", RequestId::as_str)
+}
+
+/// A header's value as text; nothing when it is absent or not UTF-8.
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+}
+
+fn cut(text: &str, max_bytes: usize) -> &str {
+    let end = (0..=text.len().min(max_bytes)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..end]
+}
+
+/// The version that a request names: none, `null`, or an event's number.
+fn version(text: Option<&str>) -> Result<Option<Sequence>, Failure> {
+    match text {
+        None | Some("null") => Ok(None),
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().map(Some).map_err(|_| invalid_version())
+        }
+        Some(_) => Err(invalid_version()),
+    }
+}
+
+fn invalid_version() -> Failure {
+    Failure::request(400, "InvalidArgument", "Invalid version id specified: it is a decimal number, or `null`.")
+}
+
+/// What a client gets to see of a failure; what is the gateway's own fault is logged here, once, with its causes.
+fn face(failure: &Failure, request_id: &str) -> Face {
+    let face = failure.face();
+    if face.status.is_server_error() && face.code != "NotImplemented" {
+        tracing::error!(request_id, code = face.code, cause = %chain(failure), "an S3 request failed");
+    }
+    face
+}
+
+/// Says a failure in S3's words.
+fn refuse(failure: &Failure, request_id: &str) -> S3Error {
+    let face = face(failure, request_id);
+    let code = S3ErrorCode::from_bytes(face.code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
+    let mut error = S3Error::with_message(code, encoding::xml_text(&face.message).into_owned());
+    error.set_status_code(face.status);
+    error.set_request_id(request_id);
+    if let Some(headers) = faces::refusal_headers(failure) {
+        error.set_headers(headers);
+    }
+    error
+}
+
+pub(crate) use encoding::xml_text;
+
+macro_rules! operations {
+    ($($name:ident: $input:ident => $output:ident, $handler:path;)*) => {
+        #[async_trait::async_trait]
+        impl S3 for Gateway {
+            $(async fn $name(&self, req: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
+                let request_id = req.extensions.get::<RequestId>().cloned();
+                let said = |failure: Failure| refuse(&failure, request_id.as_ref().map_or("", RequestId::as_str));
+                $handler(self, req).await.map_err(said)
+            })*
+        }
+    };
+}
+
+operations! {
+    list_buckets: ListBucketsInput => ListBucketsOutput, bucket::list;
+    create_bucket: CreateBucketInput => CreateBucketOutput, bucket::create;
+    head_bucket: HeadBucketInput => HeadBucketOutput, bucket::head;
+    delete_bucket: DeleteBucketInput => DeleteBucketOutput, bucket::delete;
+    get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, bucket::location;
+    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput, bucket::versioning;
+
+    put_object: PutObjectInput => PutObjectOutput, object::put;
+    get_object: GetObjectInput => GetObjectOutput, object::get;
+    head_object: HeadObjectInput => HeadObjectOutput, object::head;
+    copy_object: CopyObjectInput => CopyObjectOutput, copy::object;
+    delete_object: DeleteObjectInput => DeleteObjectOutput, delete::one;
+    delete_objects: DeleteObjectsInput => DeleteObjectsOutput, delete::many;
+    list_objects: ListObjectsInput => ListObjectsOutput, list::v1;
+    list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, list::v2;
+
+    create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, multipart::create;
+    upload_part: UploadPartInput => UploadPartOutput, multipart::part;
+    upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, copy::part;
+    complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, multipart::complete;
+    abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, multipart::abort;
+    list_parts: ListPartsInput => ListPartsOutput, uploads::parts;
+    list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, uploads::list;
+
+    get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput, absent::policy;
+    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, absent::policy_status;
+    get_bucket_lifecycle_configuration:
+        GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput, absent::lifecycle;
+    get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput, absent::cors;
+    get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput, absent::tagging;
+    get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput, absent::encryption;
+    get_object_lock_configuration:
+        GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput, absent::object_lock;
+    get_bucket_replication: GetBucketReplicationInput => GetBucketReplicationOutput, absent::replication;
+    get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, absent::website;
+    get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput, absent::public_access_block;
+    get_bucket_ownership_controls:
+        GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput, absent::ownership;
+    get_bucket_acl: GetBucketAclInput => GetBucketAclOutput, absent::bucket_acl;
+    get_object_acl: GetObjectAclInput => GetObjectAclOutput, absent::object_acl;
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, absent::object_tagging;
+    get_bucket_request_payment:
+        GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput, absent::request_payment;
+    get_bucket_logging: GetBucketLoggingInput => GetBucketLoggingOutput, absent::logging;
+    get_bucket_accelerate_configuration:
+        GetBucketAccelerateConfigurationInput => GetBucketAccelerateConfigurationOutput, absent::accelerate;
+    get_bucket_notification_configuration:
+        GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, absent::notification;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_a_decimal_number_or_null() {
+        assert_eq!(version(None).unwrap(), None);
+        assert_eq!(version(Some("null")).unwrap(), None);
+        assert_eq!(version(Some("42")).unwrap(), Some(42));
+        for bad in ["+42", "-1", "abc", "99999999999999999999999", ""] {
+            assert_eq!(version(Some(bad)).unwrap_err().face().code, "InvalidArgument", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_client_name_is_cut_between_characters() {
+        assert_eq!(cut("aws-cli", 256), "aws-cli");
+        assert_eq!(cut("aé", 2), "a");
+    }
+
+    #[test]
+    fn a_refusal_has_the_face_of_its_failure_and_the_request_id() {
+        let error = refuse(&Failure::request(404, "NoSuchPublicAccessBlockConfiguration", "None.\u{1}"), "abc");
+        assert_eq!(error.code().as_str(), "NoSuchPublicAccessBlockConfiguration");
+        assert_eq!(error.status_code(), Some(http::StatusCode::NOT_FOUND));
+        assert_eq!(error.request_id(), Some("abc"));
+        assert_eq!(error.message(), Some("None.\u{fffd}."));
+    }
+}

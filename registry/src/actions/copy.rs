@@ -1,0 +1,79 @@
+//! Copying: another name for the same bytes. No byte is read or moved.
+
+use artifactstore_backends::dataplane::spi::IngestHints;
+
+use super::ingest::once;
+use super::request::{FileReceipt, FileUpload, FoundFile};
+use crate::Registry;
+use crate::error::{Refusal, Result};
+use crate::model::attributes::Attributes;
+use crate::model::command::{Command, Content, FileIngest, WriteCondition};
+use crate::model::event::{Actor, CopySource};
+use crate::model::name::{FileName, KeyMeaning};
+
+impl Registry {
+    /// Gives the bytes of a version another name. With `replace`, the new file carries these attributes instead of the
+    /// source's (its checksum and parts are the source's, because its bytes are); onto itself that records a
+    /// metadata-only event.
+    ///
+    /// # Errors
+    /// When the state refuses the write, as for any other.
+    pub async fn file_copy(
+        &self,
+        actor: &Actor,
+        source: &FoundFile,
+        target: &FileName,
+        replace: Option<Attributes>,
+        condition: WriteCondition,
+    ) -> Result<FileReceipt> {
+        let producer = self.inner.producer_owned(actor, &target.producer).await?;
+        match target.key.meaning(producer.settings.package_depth) {
+            KeyMeaning::File { package, .. } => self.inner.check_writable(&producer, &package).await?,
+            KeyMeaning::Reserved { .. } => {
+                return Err(Refusal::KeyReserved("nothing is stored under .artifact/").into());
+            }
+        }
+        let from = &source.file;
+        if let Some(document) = &source.document {
+            // A document is no blob until somebody wants to keep a copy of it.
+            let attributes = replace.unwrap_or_else(|| from.attributes.clone());
+            let hints = IngestHints { size_bytes: Some(from.size_bytes), ..IngestHints::default() };
+            let (name, body) = (target.clone(), once(document.clone()));
+            return self.file_ingest(actor, FileUpload { name, body, hints, attributes, condition }).await;
+        }
+        let fresh_package = self.inner.fresh_package();
+        let replaced = replace.is_some();
+        let attributes = Attributes {
+            checksum: from.attributes.checksum.clone(),
+            parts: from.attributes.parts.clone(),
+            ..replace.unwrap_or_else(|| from.attributes.clone())
+        };
+        if replaced && from.name == *target && from.ended_sequence.is_none() {
+            let (name, attributes) = (target.clone(), Box::new(attributes));
+            let command = Command::FileDescribe { name, attributes, condition, fresh_package };
+            return self.inner.file_record(actor, command).await;
+        }
+        let ingest = FileIngest {
+            name: target.clone(),
+            content: Content {
+                content_address: from.content_address,
+                sha256: from.sha256,
+                size_bytes: from.size_bytes,
+                recipe: None,
+                written: Vec::new(),
+            },
+            etag: from.etag.clone(),
+            attributes,
+            condition,
+            upload: None,
+            copied_from: Some(CopySource {
+                key: from.name.key.clone(),
+                producer: from.name.producer.clone(),
+                sequence: from.sequence,
+            }),
+            fresh_package,
+            finalize: self.inner.facts.clone(),
+        };
+        self.inner.file_record(actor, Command::FileIngest(Box::new(ingest))).await
+    }
+}

@@ -1,0 +1,15 @@
+//! The use cases, a file each: every one is an `impl` of [`crate::Registry`], and no more than one call from floor 2.
+
+mod copy;
+mod finalize;
+mod ingest;
+mod list;
+mod producer;
+mod read;
+mod remove;
+pub mod request;
+mod retell;
+mod upload;
+mod verify;
+
+pub(crate) use ingest::PlaneVault;

@@ -1,0 +1,86 @@
+//! Producers: create, configure, delete, look at.
+
+use crate::error::{Error, Refusal, Result};
+use crate::model::command::{Command, Reply};
+use crate::model::event::Actor;
+use crate::model::name::ProducerName;
+use crate::model::row::{Producer, ProducerSettings};
+use crate::{Inner, Registry};
+
+impl Inner {
+    /// The producer, if it is there and the actor's.
+    pub(crate) async fn producer_owned(&self, actor: &Actor, name: &ProducerName) -> Result<Producer> {
+        let producer = self.store.producer(name).await?.ok_or_else(|| Refusal::ProducerMissing(name.clone()))?;
+        if producer.tenant == actor.tenant { Ok(producer) } else { Err(Refusal::ProducerForeign(name.clone()).into()) }
+    }
+}
+
+/// A command's reply of another kind than the command has: a mistake in this crate, told and not panicked on.
+pub(crate) fn unexpected(reply: &Reply) -> Error {
+    let reason = format!("the log writer answered {reply:?} to another command");
+    Error::RowUnreadable { view: "reply", reason: reason.chars().take(200).collect() }
+}
+
+impl Registry {
+    /// Creates a producer. Creating one's own again is refused with [`Refusal::ProducerOwned`].
+    ///
+    /// # Errors
+    /// Also when a setting cannot be so, or the name is another tenant's.
+    pub async fn producer_create(
+        &self,
+        actor: &Actor,
+        name: &ProducerName,
+        settings: ProducerSettings,
+    ) -> Result<Producer> {
+        self.producer_command(actor, Command::ProducerCreate { producer: name.clone(), settings }).await
+    }
+
+    /// Replaces a producer's settings; the same settings again record nothing.
+    ///
+    /// # Errors
+    /// When there is no such producer, or a setting cannot be so.
+    pub async fn producer_configure(
+        &self,
+        actor: &Actor,
+        name: &ProducerName,
+        settings: ProducerSettings,
+    ) -> Result<Producer> {
+        self.producer_command(actor, Command::ProducerConfigure { producer: name.clone(), settings }).await
+    }
+
+    async fn producer_command(&self, actor: &Actor, command: Command) -> Result<Producer> {
+        match self.inner.log.record(actor, command).await? {
+            Reply::Producer(producer) => Ok(*producer),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// Deletes a producer that has no names, no open uploads and no finalized packages.
+    ///
+    /// # Errors
+    /// [`Refusal::ProducerNotEmpty`], or when there is no such producer.
+    pub async fn producer_delete(&self, actor: &Actor, name: &ProducerName) -> Result<()> {
+        self.inner.log.record(actor, Command::ProducerDelete { producer: name.clone() }).await.map(|_| ())
+    }
+
+    /// The producer.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it is another tenant's.
+    pub async fn producer_stat(&self, actor: &Actor, name: &ProducerName) -> Result<Producer> {
+        self.inner.producer_owned(actor, name).await
+    }
+
+    /// The tenant's producers behind `after`, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn producer_list(
+        &self,
+        actor: &Actor,
+        after: Option<&ProducerName>,
+        limit: usize,
+    ) -> Result<Vec<Producer>> {
+        self.inner.store.producers(Some(&actor.tenant), after, limit).await
+    }
+}

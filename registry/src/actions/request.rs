@@ -1,0 +1,274 @@
+//! What the use cases take and give, beyond the model's own types.
+
+use artifactstore_backends::dataplane::spi::{BackendStatus, IngestHints, IngestStream};
+use artifactstore_backends::digest::Checksum;
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::model::attributes::{Attributes, ChecksumKind};
+use crate::model::command::WriteCondition;
+use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use crate::model::row::{File, Package, Part, Sequence, Upload};
+
+/// A body and the name it is to have.
+pub struct FileUpload {
+    /// The name.
+    pub name: FileName,
+    /// The body; read once, to its end or its first error.
+    pub body: IngestStream,
+    /// What the client declared of the body.
+    pub hints: IngestHints,
+    /// What the file will carry; its checksum is filled in from what was verified.
+    pub attributes: Attributes,
+    /// What must hold at the commit.
+    pub condition: WriteCondition,
+}
+
+/// A file that was ingested, and acknowledged: its bytes are synced and its event is committed.
+#[derive(Debug, Clone)]
+pub struct FileReceipt {
+    /// The file.
+    pub file: File,
+    /// Whether its content had been stored before.
+    pub deduplicated: bool,
+    /// The package that it finalized, when it was its marker.
+    pub finalized: Option<Package>,
+}
+
+/// A file, or a document of a package under `.artifact/`, ready to be read.
+#[derive(Debug, Clone)]
+pub struct FoundFile {
+    /// What is known of it. A document has the facts of its bytes and the event that sealed its package.
+    pub file: File,
+    pub(crate) document: Option<Bytes>,
+}
+
+/// Which names of a producer to list.
+#[derive(Debug, Clone)]
+pub struct ListRequest {
+    /// The producer.
+    pub producer: ProducerName,
+    /// Only keys that begin so; empty for all.
+    pub prefix: String,
+    /// Keys that hold this behind the prefix are rolled up to their common prefix.
+    pub delimiter: Option<String>,
+    /// Only what comes after this key, or after this common prefix.
+    pub after: Option<String>,
+    /// How many entries at most, files and common prefixes together.
+    pub limit: usize,
+}
+
+/// A page of names.
+#[derive(Debug, Clone, Default)]
+pub struct ListPage {
+    /// The files, in key order.
+    pub files: Vec<File>,
+    /// The common prefixes, in order.
+    pub prefixes: Vec<String>,
+    /// Where the next page begins, given as [`ListRequest::after`]; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Which open uploads of a producer to list.
+#[derive(Debug, Clone)]
+pub struct UploadListRequest {
+    /// The producer.
+    pub producer: ProducerName,
+    /// Only keys that begin so.
+    pub prefix: String,
+    /// Keys that hold this behind the prefix are rolled up.
+    pub delimiter: Option<String>,
+    /// Only uploads behind this key, or of this key behind this upload when both are given.
+    pub key_marker: Option<String>,
+    /// See `key_marker`.
+    pub upload_marker: Option<UploadId>,
+    /// How many entries at most.
+    pub limit: usize,
+}
+
+/// A page of open uploads.
+#[derive(Debug, Clone, Default)]
+pub struct UploadListPage {
+    /// The uploads, by key and then by when they were created.
+    pub uploads: Vec<Upload>,
+    /// The common prefixes.
+    pub prefixes: Vec<String>,
+    /// The key (or common prefix) and the upload where the next page begins; `None` at the end.
+    pub next: Option<(String, Option<UploadId>)>,
+}
+
+/// A page of an upload's parts.
+#[derive(Debug, Clone)]
+pub struct PartPage {
+    /// The upload.
+    pub upload: Upload,
+    /// The parts, by number.
+    pub parts: Vec<Part>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// A part as the client names it when it completes an upload.
+#[derive(Debug, Clone)]
+pub struct CompletedPart {
+    /// Its number.
+    pub number: PartNumber,
+    /// Its ETag, without quotes.
+    pub etag: String,
+    /// Its checksum, if the client names one.
+    pub checksum: Option<Checksum>,
+}
+
+/// What the client asks for when it completes an upload.
+#[derive(Debug, Clone)]
+pub struct UploadCompletion {
+    /// The name that the upload was created for.
+    pub name: FileName,
+    /// The upload.
+    pub upload: UploadId,
+    /// The parts, in ascending order.
+    pub parts: Vec<CompletedPart>,
+    /// What must hold at the commit.
+    pub condition: WriteCondition,
+    /// The checksum of the whole, if the client declares one: raw value; for a composite one, over the parts'.
+    pub checksum: Option<Checksum>,
+    /// How that checksum is made.
+    pub checksum_kind: Option<ChecksumKind>,
+    /// The size of the whole in bytes, if the client declares it.
+    pub size_bytes: Option<u64>,
+}
+
+/// Which packages of a producer to list.
+#[derive(Debug, Clone, Default)]
+pub struct PackageFilter {
+    /// Only this name.
+    pub name: Option<PackageName>,
+    /// Only finalized ones, or only open ones.
+    pub finalized: Option<bool>,
+}
+
+/// Where a list of packages goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageCursor {
+    /// The last package's name.
+    pub name: PackageName,
+    /// Its revision.
+    pub revision: u32,
+}
+
+/// What a re-reading of everything found; one at a time, as it goes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "finding", rename_all = "snake_case")]
+pub enum Finding {
+    /// A blob is not whole, or not what its name says.
+    BlobDamaged {
+        /// The blob, `blake3:<hex>`.
+        content_address: String,
+        /// What is wrong.
+        problem: String,
+        /// The files that have it: `producer/key` and version.
+        files: Vec<String>,
+    },
+    /// A manifest is not what its digest says, or does not agree with the files.
+    ManifestDamaged {
+        /// The package's revision.
+        package: PackageId,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The log's chain is broken.
+    ChainBroken {
+        /// The first event that does not follow from the one before.
+        sequence: Sequence,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// How far a long piece of work is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Pieces done.
+    pub done: u64,
+    /// Pieces there are.
+    pub total: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Bytes there are, where that is known.
+    pub total_bytes: u64,
+}
+
+/// What was checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct VerifySummary {
+    /// Blobs read and compared with both digests.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Manifests compared with their digests and their files.
+    pub manifests: u64,
+    /// Events whose chain was followed.
+    pub events: u64,
+    /// How much of it was found damaged.
+    pub damaged: u64,
+}
+
+/// A place where the live views and the replayed ones differ.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// The view.
+    pub view: String,
+    /// The row's key.
+    pub key: String,
+    /// What is in the live view: the row as JSON, or nothing.
+    pub live: Option<serde_json::Value>,
+    /// What the replay made.
+    pub replayed: Option<serde_json::Value>,
+}
+
+/// What a replay came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ReplaySummary {
+    /// Events replayed.
+    pub events: u64,
+    /// Rows of all views.
+    pub rows: u64,
+    /// The differences found, at most [`DIFFERENCES_LIMIT`] of them.
+    pub differences: Vec<Difference>,
+}
+
+/// How many differences a replay names at most.
+pub const DIFFERENCES_LIMIT: usize = 100;
+
+/// How the registry and what it stands on are.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// The last event's number; `None` when the database does not answer.
+    pub head: Option<Sequence>,
+    /// When that event was committed.
+    pub head_at: Option<Timestamp>,
+    /// How the database is, in one line, when it is not well.
+    pub database_problem: Option<String>,
+    /// How the backend is.
+    pub backend: BackendStatus,
+}
+
+impl Health {
+    /// Whether files can be ingested and read.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.head.is_some() && self.backend.ready
+    }
+}
+
+/// What a sweep of unreferenced objects did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SweepSummary {
+    /// Objects looked at.
+    pub examined: u64,
+    /// Objects that nothing names, and that are gone now.
+    pub deleted: u64,
+}
+
+/// A key, and what became of removing it.
+pub type Removal = (Key, crate::error::Result<Option<Sequence>>);

@@ -1,0 +1,120 @@
+//! The log as readers have it: events, replay, health, and sweeping what no event names.
+
+use std::time::Duration;
+
+use artifactstore_backends::dataplane::spi::{BackendStatus, Deletion};
+
+use super::request::{Health, Progress, ReplaySummary, SweepSummary};
+use crate::Registry;
+use crate::error::{Error, Result};
+use crate::log::replay::{compare, rebuild};
+use crate::model::event::Record;
+use crate::model::row::Sequence;
+
+/// How often the log is looked at for events that another process wrote.
+const POLL: Duration = Duration::from_millis(500);
+/// How many objects a sweep looks at in one go.
+const SWEEP_PAGE: u32 = 1_000;
+/// How often a rebuilt set of views is brought up to a log that moved on, before it is given up.
+const ADOPT_ATTEMPTS: u32 = 8;
+
+impl Registry {
+    /// Events behind `since`, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn event_list(&self, since: Sequence, limit: usize) -> Result<Vec<Record>> {
+        self.inner.store.events(since, limit).await
+    }
+
+    /// Waits until there is an event behind `since`, or the time is over; says whether there is one. At once when there is
+    /// one already.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn event_wait(&self, since: Sequence, patience: Duration) -> Result<bool> {
+        let mut committed = self.inner.log.committed();
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            committed.borrow_and_update();
+            if self.inner.store.head().await?.sequence > since {
+                return Ok(true);
+            }
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            tokio::select! {
+                // A writer that has ended never commits again; the poll goes on.
+                Ok(()) = committed.changed() => {}
+                () = tokio::time::sleep(left.min(POLL)) => {}
+            }
+        }
+    }
+
+    /// How the database and the backend are. What is not well is an answer, not an error.
+    pub async fn health(&self) -> Health {
+        let head = self.inner.store.head().await;
+        let backend = self.inner.plane.backend_health().await.unwrap_or_else(|error| BackendStatus {
+            backend: self.inner.facts.backend.clone(),
+            ready: false,
+            latency_micros: 0,
+            free_bytes: None,
+            problem: Some(error.to_string()),
+        });
+        Health {
+            head: head.as_ref().ok().map(|head| head.sequence),
+            head_at: head.as_ref().ok().map(|head| head.occurred_at),
+            database_problem: head.err().map(|error| error.to_string()),
+            backend,
+        }
+    }
+
+    /// Rebuilds every view from the log in an empty schema. With `check`, compares them with the live ones; without, puts
+    /// them in their place, all at once, while readers and writers go on.
+    ///
+    /// # Errors
+    /// When an event cannot be read, its chain is broken, or (without `check`) the log moves on faster than it is
+    /// replayed.
+    pub async fn replay(&self, check: bool, on_progress: &(dyn Fn(Progress) + Send + Sync)) -> Result<ReplaySummary> {
+        let scratch = self.inner.store.scratch().await?;
+        for _ in 0..ADOPT_ATTEMPTS {
+            let mut live = self.inner.store.snapshot().await?;
+            let events = rebuild(&mut *live, &*scratch, on_progress).await?;
+            let mut rebuilt = scratch.snapshot().await?;
+            if check {
+                let (rows, differences) = compare(&mut *live, &mut *rebuilt).await?;
+                drop(rebuilt);
+                scratch.close().await;
+                return Ok(ReplaySummary { events, rows, differences });
+            }
+            let (rows, _) = compare(&mut *live, &mut *rebuilt).await?;
+            drop((live, rebuilt));
+            if self.inner.store.adopt(&*scratch).await? {
+                scratch.close().await;
+                return Ok(ReplaySummary { events, rows, differences: Vec::new() });
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Deletes objects that no event names and that were last written longer ago than that: what a crash between write and
+    /// commit, or a refused body, left behind. The age must be longer than any upload takes.
+    ///
+    /// # Errors
+    /// When the backend or the store cannot be read; what was deleted stays deleted.
+    pub async fn orphans_sweep(&self, older_than: Duration) -> Result<SweepSummary> {
+        let mut summary = SweepSummary::default();
+        let mut after = None;
+        loop {
+            let deletion = Deletion::Orphans { after, limit: SWEEP_PAGE, older_than_seconds: older_than.as_secs() };
+            let swept = self.inner.plane.delete_object(deletion).await?;
+            summary.examined += swept.examined;
+            summary.deleted += u64::try_from(swept.deleted.len()).unwrap_or(u64::MAX);
+            match swept.next {
+                Some(next) => after = Some(next),
+                None => return Ok(summary),
+            }
+        }
+    }
+}

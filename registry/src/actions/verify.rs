@@ -1,0 +1,179 @@
+//! Verifying: every blob is re-read and re-digested, every manifest compared, the chain followed.
+
+use std::collections::BTreeMap;
+
+use super::request::{Finding, PackageFilter, Progress, VerifySummary};
+use crate::error::{Error, Result};
+use crate::log::replay::{follows, genesis};
+use crate::model::name::ProducerName;
+use crate::model::row::{Blob, File, Package, Sequence};
+use crate::model::state::Head;
+use crate::{Inner, Registry};
+
+/// How many rows are looked at in one go.
+const PAGE: usize = 256;
+/// How many files a finding names at most.
+const FILES_NAMED: usize = 100;
+
+type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+type OnFinding<'a> = &'a (dyn Fn(Finding) + Send + Sync);
+
+struct Verification<'a> {
+    inner: &'a Inner,
+    on_progress: OnProgress<'a>,
+    on_finding: OnFinding<'a>,
+    progress: Progress,
+    summary: VerifySummary,
+}
+
+impl Registry {
+    /// Re-reads and re-digests every blob, compares every manifest with its digest and its files, and follows the log's
+    /// chain. Findings and progress are told as they come; damage is a finding, not an error.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the backend is not available.
+    pub async fn verify(
+        &self,
+        on_progress: &(dyn Fn(Progress) + Send + Sync),
+        on_finding: &(dyn Fn(Finding) + Send + Sync),
+    ) -> Result<VerifySummary> {
+        let (total, total_bytes) = self.inner.store.blobs_total().await?;
+        let mut work = Verification {
+            inner: &self.inner,
+            on_progress,
+            on_finding,
+            progress: Progress { total, total_bytes, ..Progress::default() },
+            summary: VerifySummary::default(),
+        };
+        work.chain().await?;
+        work.manifests(self).await?;
+        work.blobs().await?;
+        Ok(work.summary)
+    }
+}
+
+impl Verification<'_> {
+    fn found(&mut self, finding: Finding) {
+        self.summary.damaged += 1;
+        (self.on_finding)(finding);
+    }
+
+    async fn chain(&mut self) -> Result<()> {
+        let mut head = genesis();
+        loop {
+            let records = self.inner.store.events(head.sequence, PAGE).await?;
+            let Some(last) = records.last().map(|record| record.sequence) else { break };
+            for record in &records {
+                if let Err(problem) = follows(&head, record) {
+                    self.found(Finding::ChainBroken { sequence: record.sequence, problem });
+                }
+                self.summary.events += 1;
+                head = Head { sequence: record.sequence, occurred_at: record.occurred_at, hash: record.hash };
+            }
+            head.sequence = last;
+        }
+        let stored = self.inner.store.head().await?;
+        if stored.sequence == head.sequence && stored.hash != head.hash {
+            let problem = "the log's head does not have its hash".to_owned();
+            self.found(Finding::ChainBroken { sequence: head.sequence, problem });
+        }
+        Ok(())
+    }
+
+    async fn manifests(&mut self, registry: &Registry) -> Result<()> {
+        let mut after: Option<ProducerName> = None;
+        loop {
+            let producers = self.inner.store.producers(None, after.as_ref(), PAGE).await?;
+            let Some(last) = producers.last() else { return Ok(()) };
+            after = Some(last.name.clone());
+            for producer in &producers {
+                let filter = PackageFilter { name: None, finalized: Some(true) };
+                let mut cursor = None;
+                loop {
+                    let packages = self.inner.store.packages(&producer.name, &filter, cursor.as_ref(), PAGE).await?;
+                    let Some(last) = packages.last() else { break };
+                    cursor = Some(super::request::PackageCursor { name: last.name.clone(), revision: last.revision });
+                    for package in &packages {
+                        self.manifest(registry, package).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn manifest(&mut self, registry: &Registry, package: &Package) -> Result<()> {
+        self.summary.manifests += 1;
+        let problem = match registry.manifest_decoded(package).await {
+            Err(error @ Error::EventUnreadable { .. }) => Some(error.to_string()),
+            Err(Error::Bytes(error)) => Some(error.to_string()),
+            Err(error) => return Err(error),
+            Ok(manifest) => {
+                let sequences: Vec<Sequence> = manifest.files.iter().map(|file| file.sequence).collect();
+                let files: BTreeMap<Sequence, File> = self
+                    .inner
+                    .store
+                    .versions(&sequences)
+                    .await?
+                    .into_iter()
+                    .map(|file| (file.sequence, file))
+                    .collect();
+                manifest.files.iter().find_map(|entry| {
+                    let same = files.get(&entry.sequence).is_some_and(|file| {
+                        file.relative_path == entry.relative_path
+                            && file.content_address.to_string() == entry.content_address
+                            && file.sha256.to_hex() == entry.digest_sha256
+                            && file.size_bytes == entry.size
+                    });
+                    (!same).then(|| format!("{:?} is not what the views have", entry.relative_path))
+                })
+            }
+        };
+        if let Some(problem) = problem {
+            self.found(Finding::ManifestDamaged { package: package.id.clone(), problem });
+        }
+        Ok(())
+    }
+
+    async fn blobs(&mut self) -> Result<()> {
+        let mut after = None;
+        loop {
+            let blobs = self.inner.store.blobs(after.as_ref(), PAGE).await?;
+            let Some(last) = blobs.last() else { return Ok(()) };
+            after = Some(last.content_address);
+            for blob in &blobs {
+                if let Some(problem) = self.blob(blob).await? {
+                    let files = self.inner.store.files_of_blob(&blob.content_address, FILES_NAMED).await?;
+                    let name =
+                        |file: &File| format!("{}/{} (version {})", file.name.producer, file.name.key, file.sequence);
+                    self.found(Finding::BlobDamaged {
+                        content_address: blob.content_address.to_string(),
+                        problem,
+                        files: files.iter().map(name).collect(),
+                    });
+                }
+                self.summary.blobs += 1;
+                self.summary.bytes += blob.size_bytes;
+                self.progress.done += 1;
+                self.progress.bytes += blob.size_bytes;
+                (self.on_progress)(self.progress);
+            }
+        }
+    }
+
+    /// What is wrong with a blob, if anything is.
+    async fn blob(&self, blob: &Blob) -> Result<Option<String>> {
+        let found = match self.inner.plane.verify_object(&blob.content_address).await {
+            Ok(found) => found,
+            Err(error @ artifactstore_backends::Error::BlobMissing(_)) => return Ok(Some(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        if !found.damages.is_empty() {
+            let findings: Vec<&str> = found.damages.iter().map(|damage| damage.finding.as_str()).collect();
+            return Ok(Some(findings.join("; ")));
+        }
+        if found.sha256 != Some(blob.sha256) || found.size_bytes != blob.size_bytes {
+            return Ok(Some("its SHA-256 or its size is not what was recorded".to_owned()));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,190 @@
+//! What can go wrong in the registry, by what the caller can do about it.
+
+use artifactstore_backends as backends;
+
+use crate::model::name::{InvalidName, ProducerName, UploadId};
+
+/// The result of every fallible call in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One enum for the crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name is not one.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// The command was understood, and the state of things refuses it. Nothing was recorded.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The bytes: a bad body, a full disk, a damaged object.
+    #[error(transparent)]
+    Bytes(#[from] backends::Error),
+    /// The database failed.
+    #[error("the registry's database failed")]
+    Database(#[source] sqlx::Error),
+    /// The database's schema is newer than this program.
+    #[error("the registry was written by a newer version (schema {found}, this program knows {known})")]
+    SchemaNewer {
+        /// The newest migration in the database.
+        found: i64,
+        /// The newest migration that this program has.
+        known: i64,
+    },
+    /// The database's schema is older than this program, and the caller may not change it.
+    #[error("the registry's schema is out of date (run `artifactstore migrate`)")]
+    SchemaOlder,
+    /// The database cannot be opened.
+    #[error("cannot open the registry at {url}: {reason}")]
+    DatabaseUnusable {
+        /// Where it was looked for, without secrets.
+        url: String,
+        /// Why not, in one line.
+        reason: String,
+    },
+    /// An event was written by a newer version; reading on would build wrong views.
+    #[error("event {sequence} is of kind {kind:?}, which this version does not know: use the version that wrote it")]
+    UnknownEvent {
+        /// The event's number.
+        sequence: u64,
+        /// Its kind.
+        kind: String,
+    },
+    /// Stored bytes are not what this program writes.
+    #[error("event {sequence} cannot be read: {reason}")]
+    EventUnreadable {
+        /// The event's number.
+        sequence: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A view's row cannot be read.
+    #[error("a row of {view} cannot be read: {reason}")]
+    RowUnreadable {
+        /// The view.
+        view: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The registry is stopping and takes no more commands.
+    #[error("the registry is stopping")]
+    Stopping,
+    /// More commands wait than may; trying again later helps.
+    #[error("too many commands are waiting")]
+    Busy,
+    /// The log writer failed under the command; nothing of it was recorded.
+    #[error("the log could not be written")]
+    LogUnwritable(#[source] std::sync::Arc<Error>),
+}
+
+impl Error {
+    /// Whether there is no room left, for bytes or for the log.
+    #[must_use]
+    pub fn is_storage_full(&self) -> bool {
+        match self {
+            Self::Bytes(backends::Error::StorageFull(_)) => true,
+            // SQLite's code for a full disk.
+            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code == "13"),
+            Self::LogUnwritable(source) => source.is_storage_full(),
+            _ => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Why a command was refused. The words are for people; the variants are for the faces of floor 2.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No such producer.
+    #[error("the producer {0} does not exist")]
+    ProducerMissing(ProducerName),
+    /// The producer exists and is the caller's own.
+    #[error("the producer {0} exists already and is yours")]
+    ProducerOwned(ProducerName),
+    /// The producer exists and is another tenant's.
+    #[error("the producer {0} belongs to someone else")]
+    ProducerForeign(ProducerName),
+    /// The producer still has names, or uploads that are open.
+    #[error("the producer {0} is not empty")]
+    ProducerNotEmpty(ProducerName),
+    /// A setting cannot have this value, now or ever.
+    #[error("the setting {setting} cannot be so: {reason}")]
+    SettingInvalid {
+        /// The setting's name.
+        setting: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// No such file.
+    #[error("the key does not exist")]
+    FileMissing,
+    /// No such version of this key.
+    #[error("the version does not exist")]
+    VersionMissing,
+    /// The key is reserved for what the registry shows under `.artifact/`.
+    #[error("the key is reserved: {0}")]
+    KeyReserved(&'static str),
+    /// The package is finalized; nothing under it can change.
+    #[error("the package {package:?} of {producer} is finalized (revision {revision}, manifest {manifest_digest})")]
+    PackageFinalized {
+        /// The producer.
+        producer: ProducerName,
+        /// The package's name; empty for the root package.
+        package: String,
+        /// The sealed revision.
+        revision: u32,
+        /// The manifest's digest, `blake3:<hex>`.
+        manifest_digest: String,
+    },
+    /// No such package.
+    #[error("the package does not exist")]
+    PackageMissing,
+    /// The package is open, so that it has no manifest yet.
+    #[error("the package is not finalized, so it has no manifest")]
+    PackageOpen,
+    /// A condition of the request does not hold.
+    #[error("the condition {0} does not hold")]
+    PreconditionFailed(&'static str),
+    /// No such upload, or it was aborted.
+    #[error("the upload {0} does not exist; it may have been aborted or completed")]
+    UploadMissing(UploadId),
+    /// A part that was named is not there, or has another ETag.
+    #[error("part {0} is missing or has another ETag")]
+    PartInvalid(u32),
+    /// The parts were not named in ascending order.
+    #[error("the parts are not in ascending order")]
+    PartOrderInvalid,
+    /// A part but the last is smaller than it may be.
+    #[error("part {number} has {size_bytes} bytes; every part but the last needs {minimum_bytes}")]
+    PartTooSmall {
+        /// The part's number.
+        number: u32,
+        /// Its size in bytes.
+        size_bytes: u64,
+        /// The least size in bytes.
+        minimum_bytes: u64,
+    },
+    /// A request named no part at all.
+    #[error("an upload is completed from at least one part")]
+    PartsMissing,
+    /// A declared checksum of the whole, or of a part, is not what was stored.
+    #[error("the checksum of {0} does not match")]
+    ChecksumMismatch(String),
+    /// The size that was declared for the whole is not that of its parts.
+    #[error("the parts have {size_bytes} bytes where {declared} were declared")]
+    SizeMismatch {
+        /// What the client said, in bytes.
+        declared: u64,
+        /// What the parts have, in bytes.
+        size_bytes: u64,
+    },
+    /// The content this command leans on is no longer stored.
+    #[error("the content this leans on is no longer stored")]
+    ContentMissing,
+}

@@ -1,0 +1,351 @@
+//! Whether a command may be, and which facts it makes. Reads the state, changes nothing; no IO, no clock.
+
+use crate::error::Refusal;
+use crate::model::command::{Command, Content, FileIngest, PackageChoice, WriteCondition};
+use crate::model::event::{
+    Actor, Event, FileDescribed, FileIngested, FileRemoved, PackageFinalized, PackageOpened, PartIngested,
+    ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated,
+};
+use crate::model::glob;
+use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, ProducerName, UploadId};
+use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState};
+use crate::model::state::State;
+
+/// The facts of a command, and what is to be decided right behind them in the same batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// The facts, in order.
+    pub events: Vec<Event>,
+    /// Another command that follows from this one.
+    pub then: Option<Box<Command>>,
+}
+
+impl From<Event> for Decision {
+    fn from(event: Event) -> Self {
+        Self { events: vec![event], then: None }
+    }
+}
+
+/// The deepest package name, in segments.
+pub const PACKAGE_DEPTH_LIMIT: u32 = 16;
+
+/// Decides a command.
+///
+/// # Errors
+/// With the reason, when the state refuses it; nothing is then recorded.
+pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decision, Refusal> {
+    match command {
+        Command::ProducerCreate { producer, settings } => producer_create(state, actor, producer, settings),
+        Command::ProducerConfigure { producer, settings } => producer_configure(state, actor, producer, settings),
+        Command::ProducerDelete { producer } => producer_delete(state, actor, producer),
+        Command::FileIngest(ingest) => file_ingest(state, actor, ingest),
+        Command::FileDescribe { name, attributes, condition, fresh_package } => {
+            let owner = producer_of(state, actor, name)?;
+            let (package, _) = file_path(owner, name)?;
+            let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
+            check_condition(Some(former), condition)?;
+            let (mut events, package_id) = package_for_write(state, owner, &package, fresh_package)?;
+            let mut attributes = (**attributes).clone();
+            attributes.checksum.clone_from(&former.attributes.checksum);
+            attributes.parts.clone_from(&former.attributes.parts);
+            events.push(Event::FileDescribed(Box::new(FileDescribed {
+                key: name.key.clone(),
+                package,
+                producer: name.producer.clone(),
+                package_id,
+                supersedes: former.sequence,
+                attributes,
+            })));
+            Ok(Decision { events, then: None })
+        }
+        Command::FileRemove { name, condition, fresh_package } => {
+            file_remove(state, actor, name, condition, fresh_package)
+        }
+        Command::UploadCreate { upload, name, attributes } => {
+            let owner = producer_of(state, actor, name)?;
+            let (package, _) = file_path(owner, name)?;
+            check_writable(state, owner, &package)?;
+            Ok(Event::UploadCreated(Box::new(UploadCreated {
+                key: name.key.clone(),
+                producer: name.producer.clone(),
+                upload: upload.clone(),
+                attributes: (**attributes).clone(),
+            }))
+            .into())
+        }
+        Command::PartIngest { upload, name, number, stored, checksum } => {
+            producer_of(state, actor, name)?;
+            upload_open(state, name, upload)?;
+            let content = Content {
+                content_address: stored.content_address,
+                sha256: artifactstore_backends::digest::Sha256Digest([0; 32]),
+                size_bytes: stored.size_bytes,
+                recipe: Some(stored.recipe.clone()),
+                written: stored.written.clone(),
+            };
+            let written = check_content(state, &content)?;
+            Ok(Event::PartIngested(Box::new(PartIngested {
+                md5: stored.md5.ok_or(Refusal::ContentMissing)?,
+                size_bytes: stored.size_bytes,
+                chunks: stored.recipe.clone(),
+                number: *number,
+                upload: upload.clone(),
+                written,
+                checksum: checksum.clone(),
+                producer: name.producer.clone(),
+            }))
+            .into())
+        }
+        Command::UploadAbort { upload, name } => {
+            producer_of(state, actor, name)?;
+            upload_open(state, name, upload)?;
+            let aborted = UploadAborted { upload: upload.clone(), producer: name.producer.clone() };
+            Ok(Event::UploadAborted(Box::new(aborted)).into())
+        }
+        Command::PackageFinalize { package, idle_since, facts } => {
+            let Some(package) = package_chosen(state, actor, package)? else { return Err(Refusal::PackageMissing) };
+            let busy = idle_since.is_some_and(|since| package.changed_at > since);
+            if package.seal.is_some() || busy {
+                return Ok(Decision::default());
+            }
+            let manifest = super::seal::manifest(state, actor, package, facts);
+            Ok(Event::PackageFinalized(Box::new(PackageFinalized::Inline(Box::new(manifest)))).into())
+        }
+    }
+}
+
+fn check_settings(settings: &ProducerSettings) -> Result<(), Refusal> {
+    let refuse = |setting, reason: &str| Err(Refusal::SettingInvalid { setting, reason: reason.to_owned() });
+    if settings.package_depth > PACKAGE_DEPTH_LIMIT {
+        return refuse("package_depth", "it takes 0 to 16");
+    }
+    if settings.finalize_marker.as_ref().is_some_and(|marker| marker.is_empty() || marker.len() > 1024) {
+        return refuse("finalize_marker", "it takes 1 to 1,024 bytes");
+    }
+    if settings.finalize_after_idle_seconds == Some(0) {
+        return refuse("finalize_after_idle_seconds", "it takes at least 1");
+    }
+    Ok(())
+}
+
+fn producer_create(
+    state: &State,
+    actor: &Actor,
+    name: &ProducerName,
+    settings: &ProducerSettings,
+) -> Result<Decision, Refusal> {
+    if let Some(there) = state.producers.get(name) {
+        let own = there.tenant == actor.tenant;
+        return Err(if own { Refusal::ProducerOwned(name.clone()) } else { Refusal::ProducerForeign(name.clone()) });
+    }
+    check_settings(settings)?;
+    let created = ProducerCreated { tenant: actor.tenant.clone(), producer: name.clone(), settings: settings.clone() };
+    Ok(Event::ProducerCreated(Box::new(created)).into())
+}
+
+fn producer_configure(
+    state: &State,
+    actor: &Actor,
+    name: &ProducerName,
+    settings: &ProducerSettings,
+) -> Result<Decision, Refusal> {
+    let there = producer_owned(state, actor, name)?;
+    check_settings(settings)?;
+    if there.settings == *settings {
+        return Ok(Decision::default());
+    }
+    if there.settings.package_depth != settings.package_depth && there.package_count > 0 {
+        return Err(Refusal::SettingInvalid {
+            setting: "package_depth",
+            reason: "the producer has packages already, and their names depend on it".to_owned(),
+        });
+    }
+    let configured = ProducerConfigured { producer: name.clone(), settings: settings.clone() };
+    Ok(Event::ProducerConfigured(Box::new(configured)).into())
+}
+
+fn producer_delete(state: &State, actor: &Actor, name: &ProducerName) -> Result<Decision, Refusal> {
+    let there = producer_owned(state, actor, name)?;
+    if there.file_count > 0 || there.upload_count > 0 || there.finalized_count > 0 {
+        return Err(Refusal::ProducerNotEmpty(name.clone()));
+    }
+    Ok(Event::ProducerDeleted(Box::new(ProducerDeleted { producer: name.clone() })).into())
+}
+
+fn producer_owned<'a>(state: &'a State, actor: &Actor, name: &ProducerName) -> Result<&'a Producer, Refusal> {
+    let producer = state.producers.get(name).ok_or_else(|| Refusal::ProducerMissing(name.clone()))?;
+    if producer.tenant == actor.tenant { Ok(producer) } else { Err(Refusal::ProducerForeign(name.clone())) }
+}
+
+fn producer_of<'a>(state: &'a State, actor: &Actor, name: &FileName) -> Result<&'a Producer, Refusal> {
+    producer_owned(state, actor, &name.producer)
+}
+
+/// The package and path of a key that files can have.
+fn file_path(producer: &Producer, name: &FileName) -> Result<(PackageName, String), Refusal> {
+    match name.key.meaning(producer.settings.package_depth) {
+        KeyMeaning::File { package, relative_path } => Ok((package, relative_path)),
+        KeyMeaning::Reserved { .. } => Err(Refusal::KeyReserved("nothing is stored under .artifact/")),
+    }
+}
+
+/// Refuses when the latest revision is finalized and a write would not open the next one.
+pub fn check_writable(state: &State, producer: &Producer, package: &PackageName) -> Result<(), Refusal> {
+    let latest = state.package_latest(&(producer.name.clone(), package.clone()));
+    match (latest.and_then(Package::refusal), producer.settings.on_finalized) {
+        (Some(refusal), OnFinalized::Refuse) => Err(refusal),
+        _ => Ok(()),
+    }
+}
+
+/// The revision that a write goes into, and the event that opens it when it is new.
+fn package_for_write(
+    state: &State,
+    producer: &Producer,
+    package: &PackageName,
+    fresh: &PackageId,
+) -> Result<(Vec<Event>, PackageId), Refusal> {
+    check_writable(state, producer, package)?;
+    let latest = state.package_latest(&(producer.name.clone(), package.clone()));
+    if let Some(open) = latest.filter(|latest| latest.seal.is_none()) {
+        return Ok((Vec::new(), open.id.clone()));
+    }
+    let opened = PackageOpened {
+        package: package.clone(),
+        producer: producer.name.clone(),
+        revision: latest.map_or(1, |latest| latest.revision + 1),
+        package_id: fresh.clone(),
+        previous_id: latest.map(|latest| latest.id.clone()),
+    };
+    Ok((vec![Event::PackageOpened(Box::new(opened))], fresh.clone()))
+}
+
+fn check_condition(current: Option<&File>, condition: &WriteCondition) -> Result<(), Refusal> {
+    let fits = |etags: &[String], file: &File| etags.iter().any(|etag| etag == "*" || *etag == file.etag);
+    if condition.absent && current.is_some() {
+        return Err(Refusal::PreconditionFailed("If-None-Match"));
+    }
+    if let Some(etags) = &condition.if_match {
+        let file = current.ok_or(Refusal::FileMissing)?;
+        if !fits(etags, file) {
+            return Err(Refusal::PreconditionFailed("If-Match"));
+        }
+    }
+    if let (Some(etags), Some(file)) = (&condition.if_none_match, current)
+        && fits(etags, file)
+    {
+        return Err(Refusal::PreconditionFailed("If-None-Match"));
+    }
+    Ok(())
+}
+
+/// Checks that every chunk the content leans on is located, and gives those that are located by this very command.
+fn check_content(
+    state: &State,
+    content: &Content,
+) -> Result<Vec<artifactstore_backends::recipe::LocatedChunk>, Refusal> {
+    for chunk in content.recipe.iter().flat_map(|recipe| &recipe.chunks) {
+        let located = state.chunks.get(&chunk.address).is_some()
+            || content.written.iter().any(|written| written.chunk.address == chunk.address);
+        if !located {
+            return Err(Refusal::ContentMissing);
+        }
+    }
+    Ok(content.written.iter().filter(|written| state.chunks.get(&written.chunk.address).is_none()).cloned().collect())
+}
+
+fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Decision, Refusal> {
+    let owner = producer_of(state, actor, &ingest.name)?;
+    let (package, relative_path) = file_path(owner, &ingest.name)?;
+    if let Some((upload, parts_sequence)) = &ingest.upload
+        && upload_open(state, &ingest.name, upload)?.parts_sequence != *parts_sequence
+    {
+        // A part came between the join and this commit: what was joined is not what the upload is now.
+        return Err(Refusal::ContentMissing);
+    }
+    let former = state.file_current(&ingest.name);
+    check_condition(former, &ingest.condition)?;
+    let (mut events, package_id) = package_for_write(state, owner, &package, &ingest.fresh_package)?;
+    let content = &ingest.content;
+    let recorded = state.blobs.get(&content.content_address).is_some();
+    if !recorded && content.recipe.is_none() {
+        return Err(Refusal::ContentMissing);
+    }
+    let written = if recorded { Vec::new() } else { check_content(state, content)? };
+    let marker = owner.settings.finalize_marker.as_ref();
+    let finalizes = marker.is_some_and(|marker| glob::matches(marker, &relative_path));
+    events.push(Event::FileIngested(Box::new(FileIngested {
+        key: ingest.name.key.clone(),
+        etag: ingest.etag.clone(),
+        size_bytes: content.size_bytes,
+        chunks: if recorded { None } else { content.recipe.clone() },
+        client: actor.client.clone(),
+        sha256: content.sha256,
+        upload: ingest.upload.as_ref().map(|(upload, _)| upload.clone()),
+        package: package.clone(),
+        written,
+        producer: ingest.name.producer.clone(),
+        copied_from: ingest.copied_from.clone(),
+        package_id,
+        supersedes: former.map(|file| file.sequence),
+        attributes: ingest.attributes.clone(),
+        relative_path,
+        content_address: content.content_address,
+    })));
+    let then = finalizes.then(|| {
+        let package = PackageChoice::Name(ingest.name.producer.clone(), package);
+        Box::new(Command::PackageFinalize { package, idle_since: None, facts: ingest.finalize.clone() })
+    });
+    Ok(Decision { events, then })
+}
+
+fn file_remove(
+    state: &State,
+    actor: &Actor,
+    name: &FileName,
+    condition: &WriteCondition,
+    fresh: &PackageId,
+) -> Result<Decision, Refusal> {
+    let owner = producer_of(state, actor, name)?;
+    let (package, _) = file_path(owner, name)?;
+    let Some(former) = state.file_current(name) else {
+        return if condition.is_empty() { Ok(Decision::default()) } else { Err(Refusal::FileMissing) };
+    };
+    check_condition(Some(former), condition)?;
+    let (mut events, package_id) = package_for_write(state, owner, &package, fresh)?;
+    events.push(Event::FileRemoved(Box::new(FileRemoved {
+        key: name.key.clone(),
+        removes: former.sequence,
+        package,
+        producer: name.producer.clone(),
+        package_id,
+    })));
+    Ok(Decision { events, then: None })
+}
+
+fn upload_open<'a>(state: &'a State, name: &FileName, upload: &UploadId) -> Result<&'a Upload, Refusal> {
+    state
+        .uploads
+        .get(upload)
+        .filter(|row| row.name == *name && row.state == UploadState::Open)
+        .ok_or_else(|| Refusal::UploadMissing(upload.clone()))
+}
+
+/// The revision that is meant, if there is one and it is the actor's.
+pub fn package_chosen<'a>(
+    state: &'a State,
+    actor: &Actor,
+    choice: &PackageChoice,
+) -> Result<Option<&'a Package>, Refusal> {
+    let package = match choice {
+        PackageChoice::Name(producer, name) => {
+            producer_owned(state, actor, producer)?;
+            state.package_latest(&(producer.clone(), name.clone()))
+        }
+        PackageChoice::Id(id) => state.packages.get(id),
+    };
+    let Some(package) = package else { return Ok(None) };
+    // Another tenant's package is not told apart from one that does not exist.
+    let own = state.producers.get(&package.producer).is_some_and(|producer| producer.tenant == actor.tenant);
+    Ok(own.then_some(package))
+}

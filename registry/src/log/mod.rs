@@ -1,0 +1,8 @@
+//! The log: deciding and applying are pure; the writer commits batches, replay folds the same facts again.
+
+pub mod apply;
+pub mod decide;
+pub mod plan;
+pub mod replay;
+pub mod seal;
+pub mod writer;

@@ -1,0 +1,157 @@
+//! Which rows a command or an event touches, so that a batch loads them all in a few set-based reads.
+//!
+//! Two rounds for commands: which package a key belongs to depends on its producer's settings.
+
+use crate::model::command::{Command, FileIngest, PackageChoice};
+use crate::model::event::{Event, PackageFinalized};
+use crate::model::glob;
+use crate::model::name::{FileName, KeyMeaning, PackageId};
+use crate::model::state::{PackageKey, State, Touched};
+
+/// What must be known before anything else: producers, and packages named by identifier.
+pub fn first_round(command: &Command, touched: &mut Touched) {
+    match command {
+        Command::ProducerCreate { producer, .. }
+        | Command::ProducerConfigure { producer, .. }
+        | Command::ProducerDelete { producer } => {
+            touched.producers.insert(producer.clone());
+        }
+        Command::FileIngest(ingest) => {
+            touched.producers.insert(ingest.name.producer.clone());
+        }
+        Command::FileDescribe { name, .. }
+        | Command::FileRemove { name, .. }
+        | Command::UploadCreate { name, .. }
+        | Command::PartIngest { name, .. }
+        | Command::UploadAbort { name, .. } => {
+            touched.producers.insert(name.producer.clone());
+        }
+        Command::PackageFinalize { package: PackageChoice::Name(producer, _), .. } => {
+            touched.producers.insert(producer.clone());
+        }
+        Command::PackageFinalize { package: PackageChoice::Id(id), .. } => {
+            touched.packages.insert(id.clone());
+        }
+    }
+}
+
+/// Everything else.
+pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
+    match command {
+        Command::ProducerCreate { .. } | Command::ProducerConfigure { .. } | Command::ProducerDelete { .. } => {}
+        Command::FileIngest(ingest) => file_ingest(ingest, state, touched),
+        Command::FileDescribe { name, .. } | Command::FileRemove { name, .. } => {
+            file(name, state, touched);
+        }
+        Command::UploadCreate { name, upload, .. } => {
+            file(name, state, touched);
+            touched.uploads.insert(upload.clone());
+        }
+        Command::PartIngest { upload, number, stored, .. } => {
+            touched.uploads.insert(upload.clone());
+            touched.parts.insert((upload.clone(), *number));
+            touched.chunks.extend(stored.recipe.chunks.iter().map(|chunk| chunk.address));
+        }
+        Command::UploadAbort { upload, .. } => {
+            touched.uploads.insert(upload.clone());
+        }
+        Command::PackageFinalize { package, .. } => {
+            let key = match package {
+                PackageChoice::Name(producer, name) => Some((producer.clone(), name.clone())),
+                PackageChoice::Id(id) => {
+                    state.packages.get(id).map(|package| (package.producer.clone(), package.name.clone()))
+                }
+            };
+            if let Some(key) = key {
+                touched.producers.insert(key.0.clone());
+                finalize(key, touched);
+            }
+        }
+    }
+}
+
+/// The package of a name, by its producer's settings; `None` for reserved keys and unknown producers.
+fn package_of(name: &FileName, state: &State) -> Option<(PackageKey, String)> {
+    let producer = state.producers.get(&name.producer)?;
+    match name.key.meaning(producer.settings.package_depth) {
+        KeyMeaning::File { package, relative_path } => Some(((name.producer.clone(), package), relative_path)),
+        KeyMeaning::Reserved { .. } => None,
+    }
+}
+
+fn file(name: &FileName, state: &State, touched: &mut Touched) {
+    touched.names.insert(name.clone());
+    if let Some((key, _)) = package_of(name, state) {
+        touched.latest.insert(key);
+    }
+}
+
+fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
+    file(&ingest.name, state, touched);
+    touched.blobs.insert(ingest.content.content_address);
+    if let Some(recipe) = &ingest.content.recipe {
+        touched.chunks.extend(recipe.chunks.iter().map(|chunk| chunk.address));
+    }
+    if let Some((upload, _)) = &ingest.upload {
+        touched.uploads.insert(upload.clone());
+    }
+    if let Some((key, path)) = package_of(&ingest.name, state)
+        && let Some(producer) = state.producers.get(&ingest.name.producer)
+        && producer.settings.finalize_marker.as_ref().is_some_and(|marker| glob::matches(marker, &path))
+    {
+        finalize(key, touched);
+    }
+}
+
+fn finalize(key: PackageKey, touched: &mut Touched) {
+    touched.latest.insert(key.clone());
+    touched.members.insert(key);
+}
+
+/// What applying an event touches.
+pub fn event(event: &Event, touched: &mut Touched) {
+    touched.producers.insert(event.producer());
+    match event {
+        Event::ProducerCreated(_) | Event::ProducerConfigured(_) | Event::ProducerDeleted(_) => {}
+        Event::PackageOpened(fact) => {
+            touched.packages.insert(fact.package_id.clone());
+            touched.packages.extend(fact.previous_id.clone());
+        }
+        Event::PackageFinalized(fact) => match &**fact {
+            PackageFinalized::Inline(manifest) => {
+                touched.packages.insert(PackageId::trusted(&manifest.package.id));
+            }
+            PackageFinalized::Stored(stored) => {
+                touched.packages.insert(stored.package_id.clone());
+                touched.blobs.insert(stored.manifest_address);
+                touched.chunks.extend(stored.written.iter().map(|located| located.chunk.address));
+            }
+        },
+        Event::FileIngested(fact) => {
+            touched.packages.insert(fact.package_id.clone());
+            touched.names.insert(fact.name());
+            touched.blobs.insert(fact.content_address);
+            touched.chunks.extend(fact.written.iter().map(|located| located.chunk.address));
+            touched.uploads.extend(fact.upload.clone());
+        }
+        Event::FileDescribed(fact) => {
+            touched.packages.insert(fact.package_id.clone());
+            touched.names.insert(FileName { producer: fact.producer.clone(), key: fact.key.clone() });
+        }
+        Event::FileRemoved(fact) => {
+            touched.packages.insert(fact.package_id.clone());
+            touched.names.insert(FileName { producer: fact.producer.clone(), key: fact.key.clone() });
+        }
+        Event::UploadCreated(fact) => {
+            touched.uploads.insert(fact.upload.clone());
+        }
+        Event::PartIngested(fact) => {
+            touched.uploads.insert(fact.upload.clone());
+            touched.parts.insert((fact.upload.clone(), fact.number));
+            touched.chunks.extend(fact.written.iter().map(|located| located.chunk.address));
+        }
+        Event::UploadAborted(fact) => {
+            touched.uploads.insert(fact.upload.clone());
+        }
+    }
+}

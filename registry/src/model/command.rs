@@ -1,0 +1,196 @@
+//! What the registry can be asked to record. A command is a message to the log writer; it lives in no request.
+
+use artifactstore_backends::dataplane::spi::IngestResult;
+use artifactstore_backends::digest::{Checksum, ContentAddress, Sha256Digest};
+use artifactstore_backends::recipe::{LocatedChunk, Recipe};
+
+use super::attributes::{Attributes, UploadAttributes};
+use super::event::CopySource;
+use super::name::{FileName, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use super::row::{File, Package, Part, Producer, ProducerSettings, Sequence, Upload};
+use crate::clock::Timestamp;
+
+/// A condition that the state of the name must meet at the commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriteCondition {
+    /// `If-None-Match: *`: there is no such key.
+    pub absent: bool,
+    /// `If-Match`: the key's file has one of these ETags (without quotes); `*` fits any.
+    pub if_match: Option<Vec<String>>,
+    /// `If-None-Match` with ETags: the key's file has none of them.
+    pub if_none_match: Option<Vec<String>>,
+}
+
+impl WriteCondition {
+    /// Whether there is anything to check.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Content that is stored, and that a command wants to give a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The blob.
+    pub content_address: ContentAddress,
+    /// The SHA-256 of its bytes.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its chunks; `None` when the caller knows the blob to be recorded already.
+    pub recipe: Option<Recipe>,
+    /// The chunks that were just written, and where.
+    pub written: Vec<LocatedChunk>,
+}
+
+/// A file to be named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileIngest {
+    /// Its name.
+    pub name: FileName,
+    /// Its bytes.
+    pub content: Content,
+    /// Its ETag, without quotes.
+    pub etag: String,
+    /// What it carries.
+    pub attributes: Attributes,
+    /// What must hold at the commit.
+    pub condition: WriteCondition,
+    /// The upload that it comes by, and the last event that had changed its parts when they were joined.
+    pub upload: Option<(UploadId, Sequence)>,
+    /// Where it is copied from, when it is a copy.
+    pub copied_from: Option<CopySource>,
+    /// The identifier of the package's revision, should this open one.
+    pub fresh_package: PackageId,
+    /// Should its path match the producer's marker.
+    pub finalize: FinalizeFacts,
+}
+
+/// What a manifest says of the program that makes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinalizeFacts {
+    /// The program's version.
+    pub gateway_version: String,
+    /// The name of the backend.
+    pub backend: String,
+}
+
+/// Which package to finalize.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PackageChoice {
+    /// The latest revision under this name.
+    Name(ProducerName, PackageName),
+    /// Exactly this revision.
+    Id(PackageId),
+}
+
+/// What the registry can be asked to record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Create a producer.
+    ProducerCreate {
+        /// Its name.
+        producer: ProducerName,
+        /// Its settings.
+        settings: ProducerSettings,
+    },
+    /// Replace a producer's settings.
+    ProducerConfigure {
+        /// Its name.
+        producer: ProducerName,
+        /// Its settings from now on.
+        settings: ProducerSettings,
+    },
+    /// Delete an empty producer.
+    ProducerDelete {
+        /// Its name.
+        producer: ProducerName,
+    },
+    /// Name a file.
+    FileIngest(Box<FileIngest>),
+    /// Replace what a file carries.
+    FileDescribe {
+        /// Its name.
+        name: FileName,
+        /// What it carries from now on; its checksum and parts stay.
+        attributes: Box<Attributes>,
+        /// What must hold at the commit.
+        condition: WriteCondition,
+        /// The identifier of the package's revision, should this open one.
+        fresh_package: PackageId,
+    },
+    /// Remove a name. Removing one that is not there records nothing.
+    FileRemove {
+        /// The name.
+        name: FileName,
+        /// What must hold at the commit.
+        condition: WriteCondition,
+        /// The identifier of the package's revision, should this open one.
+        fresh_package: PackageId,
+    },
+    /// Begin a multipart upload.
+    UploadCreate {
+        /// Its identifier.
+        upload: UploadId,
+        /// The name that the file will have.
+        name: FileName,
+        /// What it is created with.
+        attributes: Box<UploadAttributes>,
+    },
+    /// Record a part.
+    PartIngest {
+        /// The upload.
+        upload: UploadId,
+        /// The name that the upload was created for.
+        name: FileName,
+        /// The part's number.
+        number: PartNumber,
+        /// What the data plane stored.
+        stored: Box<IngestResult>,
+        /// Its verified checksum.
+        checksum: Option<Checksum>,
+    },
+    /// Give up an upload.
+    UploadAbort {
+        /// The upload.
+        upload: UploadId,
+        /// The name that the upload was created for.
+        name: FileName,
+    },
+    /// Finalize a package. Doing it again answers the same and records nothing.
+    PackageFinalize {
+        /// Which.
+        package: PackageChoice,
+        /// Only if nobody wrote to it since then.
+        idle_since: Option<Timestamp>,
+        /// What the manifest says of the program.
+        facts: FinalizeFacts,
+    },
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The producer as it is now.
+    Producer(Box<Producer>),
+    /// It is gone.
+    Deleted,
+    /// The file as it is now, and whether its content had been recorded before.
+    File {
+        /// The file.
+        file: Box<File>,
+        /// Whether the blob had been recorded before.
+        deduplicated: bool,
+        /// The package, when the file was its marker and finalized it.
+        finalized: Option<Box<Package>>,
+    },
+    /// The version that lost its name, if there was one.
+    Removed(Option<Sequence>),
+    /// The upload as it is now.
+    Upload(Box<Upload>),
+    /// The part as it is now.
+    Part(Box<Part>),
+    /// The package as it is now.
+    Package(Box<Package>),
+}

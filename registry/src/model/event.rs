@@ -1,0 +1,438 @@
+//! The facts of the log. Kinds are only ever added, and a kind's meaning never changes.
+//!
+//! Invariant: an event decodes from its kind and payload to what it was, and re-encodes to the same bytes.
+
+use artifactstore_backends::digest::{Checksum, ContentAddress, Md5Digest, Sha256Digest};
+use artifactstore_backends::recipe::{LocatedChunk, Recipe};
+use serde::{Deserialize, Serialize};
+
+use super::attributes::{Attributes, UploadAttributes};
+use super::cbor::{self, CborError};
+use super::manifest::Manifest;
+use super::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use super::row::{ProducerSettings, Sequence};
+use crate::clock::Timestamp;
+
+/// Who asked, and how to find the request again. None of it is proof; the log's chain is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The tenant on whose behalf.
+    pub tenant: TenantName,
+    /// The access key's id, or `admin`, `cli`, `gateway`.
+    pub name: String,
+    /// The request's id.
+    pub request_id: String,
+    /// What the client called itself (`User-Agent`), at most 256 bytes.
+    pub client: Option<String>,
+}
+
+/// A producer was created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerCreated {
+    /// Whose it is.
+    pub tenant: TenantName,
+    /// The producer.
+    pub producer: ProducerName,
+    /// Its settings.
+    pub settings: ProducerSettings,
+}
+
+/// A producer's settings were replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerConfigured {
+    /// The producer.
+    pub producer: ProducerName,
+    /// Its settings from now on.
+    pub settings: ProducerSettings,
+}
+
+/// An empty producer was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerDeleted {
+    /// The producer.
+    pub producer: ProducerName,
+}
+
+/// A package's revision was opened by its first write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageOpened {
+    /// The package's name; empty for the root package.
+    pub package: PackageName,
+    /// The producer.
+    pub producer: ProducerName,
+    /// The revision, from 1.
+    pub revision: u32,
+    /// The revision's identifier.
+    pub package_id: PackageId,
+    /// The revision before, whose files this one begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_id: Option<PackageId>,
+}
+
+/// A manifest that is too large for an event: stored as a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredManifest {
+    /// The manifest's chunks.
+    pub chunks: Recipe,
+    /// The SHA-256 of the manifest's bytes.
+    pub sha256: Sha256Digest,
+    /// The package's name.
+    pub package: PackageName,
+    /// The chunks that were written for it, and where.
+    pub written: Vec<LocatedChunk>,
+    /// The producer.
+    pub producer: ProducerName,
+    /// The revision that it seals.
+    pub package_id: PackageId,
+    /// When it was finalized.
+    pub finalized_at: Timestamp,
+    /// The manifest's size in bytes.
+    pub manifest_size: u64,
+    /// The blob, which is also the manifest's digest.
+    pub manifest_address: ContentAddress,
+}
+
+/// A package was finalized. The payload *is* the manifest, unless that is too large.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PackageFinalized {
+    /// The manifest itself.
+    Inline(Box<Manifest>),
+    /// Where the manifest is.
+    Stored(StoredManifest),
+}
+
+/// A file was ingested: a new version of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIngested {
+    /// The key.
+    pub key: Key,
+    /// The ETag, without quotes.
+    pub etag: String,
+    /// The size in bytes.
+    #[serde(rename = "size")]
+    pub size_bytes: u64,
+    /// The recipe, when this is the first event that names the blob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<Recipe>,
+    /// What the client called itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// The SHA-256 of the bytes.
+    pub sha256: Sha256Digest,
+    /// The multipart upload that it came by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<UploadId>,
+    /// The package's name.
+    pub package: PackageName,
+    /// The chunks that were written for it, and where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<LocatedChunk>,
+    /// The producer.
+    pub producer: ProducerName,
+    /// The version whose bytes these are, when it is a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<CopySource>,
+    /// The revision that it was written into.
+    pub package_id: PackageId,
+    /// The version that it took the name from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<Sequence>,
+    /// What it carries besides its bytes.
+    pub attributes: Attributes,
+    /// The path within the package.
+    pub relative_path: String,
+    /// The blob.
+    pub content_address: ContentAddress,
+}
+
+/// Where a copy came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopySource {
+    /// The key.
+    pub key: Key,
+    /// The producer.
+    pub producer: ProducerName,
+    /// The version.
+    pub sequence: Sequence,
+}
+
+/// What a file carries was replaced; its bytes and digests are those of the version before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDescribed {
+    /// The key.
+    pub key: Key,
+    /// The package's name.
+    pub package: PackageName,
+    /// The producer.
+    pub producer: ProducerName,
+    /// The revision that it was written into.
+    pub package_id: PackageId,
+    /// The version before.
+    pub supersedes: Sequence,
+    /// What it carries from now on.
+    pub attributes: Attributes,
+}
+
+/// A key was deleted: the name is gone, the version stays in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRemoved {
+    /// The key.
+    pub key: Key,
+    /// The version that lost its name.
+    pub removes: Sequence,
+    /// The package's name.
+    pub package: PackageName,
+    /// The producer.
+    pub producer: ProducerName,
+    /// The revision that it was removed from.
+    pub package_id: PackageId,
+}
+
+/// A multipart upload was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadCreated {
+    /// The key that the file will have.
+    pub key: Key,
+    /// The producer.
+    pub producer: ProducerName,
+    /// The upload.
+    pub upload: UploadId,
+    /// What it was created with.
+    pub attributes: UploadAttributes,
+}
+
+/// A part of an upload was ingested; it takes the place of an earlier part of that number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartIngested {
+    /// The MD5 of the bytes.
+    pub md5: Md5Digest,
+    /// The size in bytes.
+    #[serde(rename = "size")]
+    pub size_bytes: u64,
+    /// The part's chunks.
+    pub chunks: Recipe,
+    /// The part's number.
+    pub number: PartNumber,
+    /// The upload.
+    pub upload: UploadId,
+    /// The chunks that were written for it, and where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<LocatedChunk>,
+    /// The verified checksum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<Checksum>,
+    /// The producer.
+    pub producer: ProducerName,
+}
+
+/// An upload was given up; its parts are gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadAborted {
+    /// The upload.
+    pub upload: UploadId,
+    /// The producer.
+    pub producer: ProducerName,
+}
+
+impl FileIngested {
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> FileName {
+        FileName { producer: self.producer.clone(), key: self.key.clone() }
+    }
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident => $kind:literal,)*) => {
+        /// One fact of the log.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Event {
+            $($(#[$doc])* $variant(Box<$variant>),)*
+        }
+
+        impl Event {
+            /// The kind, with its version.
+            #[must_use]
+            pub const fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $kind,)* }
+            }
+
+            /// The payload's canonical CBOR.
+            #[must_use]
+            pub fn encode(&self) -> Vec<u8> {
+                match self { $(Self::$variant(fact) => cbor::encode(&**fact),)* }
+            }
+
+            /// Reads an event; `None` when the kind is not known to this version.
+            ///
+            /// # Errors
+            /// When the payload is not canonical, or not of this kind.
+            pub fn decode(kind: &str, payload: &[u8]) -> Result<Option<Self>, CborError> {
+                Ok(Some(match kind {
+                    $($kind => Self::$variant(Box::new(cbor::decode(payload)?)),)*
+                    _ => return Ok(None),
+                }))
+            }
+        }
+    };
+}
+
+events! {
+    /// A producer was created.
+    ProducerCreated => "v1.producer.created",
+    /// A producer's settings were replaced.
+    ProducerConfigured => "v1.producer.configured",
+    /// An empty producer was deleted.
+    ProducerDeleted => "v1.producer.deleted",
+    /// A package's revision was opened.
+    PackageOpened => "v1.package.opened",
+    /// A package was finalized.
+    PackageFinalized => "v1.package.finalized",
+    /// A file was ingested.
+    FileIngested => "v1.file.ingested",
+    /// What a file carries was replaced.
+    FileDescribed => "v1.file.described",
+    /// A key was deleted.
+    FileRemoved => "v1.file.removed",
+    /// A multipart upload was begun.
+    UploadCreated => "v1.upload.created",
+    /// A part of an upload was ingested.
+    PartIngested => "v1.part.ingested",
+    /// An upload was given up.
+    UploadAborted => "v1.upload.aborted",
+}
+
+impl Serialize for PackageFinalized {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Inline(manifest) => manifest.serialize(serializer),
+            Self::Stored(stored) => stored.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PackageFinalized {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The two shapes share no field, so the one that fits is the one that was written.
+        let value = ciborium::value::Value::deserialize(deserializer)?;
+        let stored =
+            value.as_map().is_some_and(|map| map.iter().any(|(key, _)| key.as_text() == Some("manifest_address")));
+        if stored {
+            value.deserialized().map(Self::Stored).map_err(serde::de::Error::custom)
+        } else {
+            value.deserialized().map(Self::Inline).map_err(serde::de::Error::custom)
+        }
+    }
+}
+
+/// An event as the log holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The event's number.
+    pub sequence: Sequence,
+    /// When it was committed, by the registry's clock; never before the event before it.
+    pub occurred_at: Timestamp,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The producer that it is about.
+    pub producer: Option<ProducerName>,
+    /// The package that it is about, by name.
+    pub package: Option<PackageName>,
+    /// Who asked.
+    pub actor: String,
+    /// The request's id.
+    pub request_id: String,
+    /// The kind.
+    pub kind: String,
+    /// The payload's canonical CBOR.
+    pub payload: Vec<u8>,
+    /// The chain up to and with this event: BLAKE3 over the previous hash and this event's canonical bytes.
+    pub hash: [u8; 32],
+}
+
+/// The hash before the first event.
+pub const GENESIS_HASH: [u8; 32] = [0; 32];
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    kind: &'a str,
+    actor: &'a str,
+    tenant: &'a str,
+    package: Option<&'a str>,
+    #[serde(with = "serde_bytes")]
+    payload: &'a [u8],
+    producer: Option<&'a str>,
+    sequence: Sequence,
+    request_id: &'a str,
+    occurred_at: Timestamp,
+}
+
+impl Record {
+    /// The canonical bytes that the chain covers: everything but the hash.
+    #[must_use]
+    pub fn canonical(&self) -> Vec<u8> {
+        cbor::encode(&Envelope {
+            kind: &self.kind,
+            actor: &self.actor,
+            tenant: self.tenant.as_str(),
+            package: self.package.as_ref().map(PackageName::as_str),
+            payload: &self.payload,
+            producer: self.producer.as_ref().map(ProducerName::as_str),
+            sequence: self.sequence,
+            request_id: &self.request_id,
+            occurred_at: self.occurred_at,
+        })
+    }
+
+    /// The hash that this event has behind one with that hash.
+    #[must_use]
+    pub fn chained(&self, previous: &[u8; 32]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(previous).update(&self.canonical());
+        *hasher.finalize().as_bytes()
+    }
+}
+
+impl Event {
+    /// The producer that the event is about.
+    #[must_use]
+    pub fn producer(&self) -> ProducerName {
+        match self {
+            Self::ProducerCreated(fact) => fact.producer.clone(),
+            Self::ProducerConfigured(fact) => fact.producer.clone(),
+            Self::ProducerDeleted(fact) => fact.producer.clone(),
+            Self::PackageOpened(fact) => fact.producer.clone(),
+            Self::PackageFinalized(fact) => match &**fact {
+                PackageFinalized::Inline(manifest) => ProducerName::trusted(&manifest.package.producer),
+                PackageFinalized::Stored(stored) => stored.producer.clone(),
+            },
+            Self::FileIngested(fact) => fact.producer.clone(),
+            Self::FileDescribed(fact) => fact.producer.clone(),
+            Self::FileRemoved(fact) => fact.producer.clone(),
+            Self::UploadCreated(fact) => fact.producer.clone(),
+            Self::PartIngested(fact) => fact.producer.clone(),
+            Self::UploadAborted(fact) => fact.producer.clone(),
+        }
+    }
+
+    /// The package that the event is about, if it is about one.
+    #[must_use]
+    pub fn package(&self) -> Option<PackageName> {
+        match self {
+            Self::PackageOpened(fact) => Some(fact.package.clone()),
+            Self::PackageFinalized(fact) => Some(match &**fact {
+                PackageFinalized::Inline(manifest) => PackageName::trusted(&manifest.package.name),
+                PackageFinalized::Stored(stored) => stored.package.clone(),
+            }),
+            Self::FileIngested(fact) => Some(fact.package.clone()),
+            Self::FileDescribed(fact) => Some(fact.package.clone()),
+            Self::FileRemoved(fact) => Some(fact.package.clone()),
+            Self::ProducerCreated(_)
+            | Self::ProducerConfigured(_)
+            | Self::ProducerDeleted(_)
+            | Self::UploadCreated(_)
+            | Self::PartIngested(_)
+            | Self::UploadAborted(_) => None,
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The model: names, packages, files, events and the state they make. Pure: no IO, no clock.
+
+pub mod attributes;
+pub mod cbor;
+pub mod command;
+pub mod event;
+pub mod glob;
+pub mod manifest;
+pub mod name;
+pub mod row;
+pub mod state;

@@ -1,0 +1,241 @@
+//! The rows of the views. Every one of them is derived from events and from nothing else.
+
+use artifactstore_backends::digest::{Checksum, ContentAddress, Md5Digest, Sha256Digest};
+use artifactstore_backends::recipe::{Chunk, Location, Recipe};
+use serde::{Deserialize, Serialize};
+
+use super::attributes::{Attributes, UploadAttributes};
+use super::name::{FileName, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use crate::clock::Timestamp;
+use crate::error::Refusal;
+
+/// An event's number in the log: gapless, in commit order, from 1.
+pub type Sequence = u64;
+
+/// What a write under a finalized package does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFinalized {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It opens the package's next revision; the sealed one stays as it is.
+    NewRevision,
+}
+
+/// A producer's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProducerSettings {
+    /// What a write under a finalized package does.
+    #[serde(default)]
+    pub on_finalized: OnFinalized,
+    /// How many leading segments of a key name its package; 0 makes the whole bucket one package. At most 16.
+    #[serde(default = "default_depth")]
+    pub package_depth: u32,
+    /// A pattern of relative paths: a file that matches finalizes its package once it is ingested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finalize_marker: Option<String>,
+    /// How many seconds without a write finalize a package by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finalize_after_idle_seconds: Option<u64>,
+}
+
+const fn default_depth() -> u32 {
+    1
+}
+
+impl Default for ProducerSettings {
+    fn default() -> Self {
+        Self {
+            on_finalized: OnFinalized::Refuse,
+            package_depth: default_depth(),
+            finalize_marker: None,
+            finalize_after_idle_seconds: None,
+        }
+    }
+}
+
+/// A producer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Producer {
+    /// Its name.
+    pub name: ProducerName,
+    /// Whose it is.
+    pub tenant: TenantName,
+    /// Its settings.
+    pub settings: ProducerSettings,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// The event that created it.
+    pub created_sequence: Sequence,
+    /// How many names it has now.
+    pub file_count: u64,
+    /// The bytes of the files that have a name now.
+    pub size_bytes: u64,
+    /// How many uploads are open.
+    pub upload_count: u64,
+    /// How many revisions of packages it has.
+    pub package_count: u64,
+    /// How many of them are finalized.
+    pub finalized_count: u64,
+}
+
+/// The seal of a finalized package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// When it was finalized.
+    pub finalized_at: Timestamp,
+    /// The event that did it.
+    pub sequence: Sequence,
+    /// The BLAKE3 of the manifest's canonical CBOR.
+    pub manifest_digest: ContentAddress,
+    /// The manifest's size in bytes.
+    pub manifest_size_bytes: u64,
+}
+
+/// One revision of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// Its identifier, unique everywhere.
+    pub id: PackageId,
+    /// The producer.
+    pub producer: ProducerName,
+    /// The package's name; empty for the root package.
+    pub name: PackageName,
+    /// The revision, from 1.
+    pub revision: u32,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// The event that opened it.
+    pub opened_sequence: Sequence,
+    /// When it was last written to.
+    pub changed_at: Timestamp,
+    /// The last event that changed it, its seal not counted.
+    pub last_sequence: Sequence,
+    /// How many files it has.
+    pub file_count: u64,
+    /// Their bytes.
+    pub size_bytes: u64,
+    /// Its seal, once it is finalized.
+    pub seal: Option<Seal>,
+}
+
+impl Package {
+    /// Why nothing under it can change, if it is finalized.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.seal.as_ref().map(|seal| Refusal::PackageFinalized {
+            producer: self.producer.clone(),
+            package: self.name.to_string(),
+            revision: self.revision,
+            manifest_digest: seal.manifest_digest.to_string(),
+        })
+    }
+}
+
+/// One version of one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// The event that made this version; also its version id.
+    pub sequence: Sequence,
+    /// Its name.
+    pub name: FileName,
+    /// The revision of the package that it was written into.
+    pub package_id: PackageId,
+    /// The package's name.
+    pub package: PackageName,
+    /// Its path within the package.
+    pub relative_path: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The blob: the BLAKE3 of its bytes.
+    pub content_address: ContentAddress,
+    /// The SHA-256 of its bytes.
+    pub sha256: Sha256Digest,
+    /// The ETag, without quotes.
+    pub etag: String,
+    /// What it carries besides its bytes.
+    pub attributes: Attributes,
+    /// When it was ingested.
+    pub ingested_at: Timestamp,
+    /// What the client called itself when it uploaded this.
+    pub client: Option<String>,
+    /// The event that superseded or removed it, if one did.
+    pub ended_sequence: Option<Sequence>,
+}
+
+/// The bytes of a file, known by content address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// The BLAKE3 of its bytes.
+    pub content_address: ContentAddress,
+    /// The SHA-256 of its bytes.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its chunks.
+    pub recipe: Recipe,
+    /// The event that recorded it first.
+    pub sequence: Sequence,
+}
+
+/// A chunk and where it lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkPlace {
+    /// The chunk.
+    pub chunk: Chunk,
+    /// Where its bytes lie.
+    pub location: Location,
+    /// The event that located it.
+    pub sequence: Sequence,
+}
+
+/// How far an upload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UploadState {
+    /// Parts may come.
+    Open,
+    /// It became the file version with this number. Kept, so that completing it again answers the same.
+    Completed(Sequence),
+}
+
+/// A multipart upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// Its identifier.
+    pub id: UploadId,
+    /// The name that the file will have.
+    pub name: FileName,
+    /// What it was created with.
+    pub attributes: UploadAttributes,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// The event that created it.
+    pub sequence: Sequence,
+    /// How far it is.
+    pub state: UploadState,
+    /// The last event that changed its parts.
+    pub parts_sequence: Sequence,
+}
+
+/// One part of an open upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The upload.
+    pub upload: UploadId,
+    /// Its number.
+    pub number: PartNumber,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The MD5 of its bytes, which is its ETag.
+    pub md5: Md5Digest,
+    /// Its verified checksum, if the client declared one.
+    pub checksum: Option<Checksum>,
+    /// Its chunks.
+    pub recipe: Recipe,
+    /// When it was ingested.
+    pub ingested_at: Timestamp,
+    /// The event that recorded it.
+    pub sequence: Sequence,
+}

@@ -1,0 +1,198 @@
+//! What one batch touches: loaded by a few set-based reads, changed by `apply`, written back by multi-row statements.
+//!
+//! Invariant: a row is asked for only after it was loaded, present or absent; what was changed is known as changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use artifactstore_backends::digest::ContentAddress;
+
+use super::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use super::row::{Blob, ChunkPlace, File, Package, Part, Producer, Sequence, Upload};
+use crate::clock::Timestamp;
+
+/// A package by name: its latest revision is meant.
+pub type PackageKey = (ProducerName, PackageName);
+
+/// The loaded rows of one view.
+#[derive(Debug, Clone)]
+pub struct Table<K, R> {
+    rows: BTreeMap<K, Option<R>>,
+    changed: BTreeSet<K>,
+}
+
+impl<K, R> Default for Table<K, R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), changed: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Clone + Debug, R> Table<K, R> {
+    /// The row, if there is one.
+    ///
+    /// # Panics
+    /// When it was not loaded: a command or event that does not say what it touches is a mistake in this crate.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<&R> {
+        let row = self.rows.get(key);
+        assert!(row.is_some(), "{key:?} is asked for and was not loaded");
+        row.and_then(Option::as_ref)
+    }
+
+    /// Changes the row, if there is one.
+    pub fn change(&mut self, key: &K, change: impl FnOnce(&mut R)) {
+        if let Some(row) = self.rows.get_mut(key).and_then(Option::as_mut) {
+            change(row);
+            self.changed.insert(key.clone());
+        }
+    }
+
+    /// Sets the row.
+    pub fn put(&mut self, key: K, row: R) {
+        self.changed.insert(key.clone());
+        self.rows.insert(key, Some(row));
+    }
+
+    /// Removes the row.
+    pub fn remove(&mut self, key: K) {
+        self.changed.insert(key.clone());
+        self.rows.insert(key, None);
+    }
+
+    /// Takes in what the store holds; a row that is loaded already is left as it is.
+    pub fn load(&mut self, key: K, row: Option<R>) {
+        self.rows.entry(key).or_insert(row);
+    }
+
+    /// Whether the row, or its absence, is known.
+    #[must_use]
+    pub fn is_loaded(&self, key: &K) -> bool {
+        self.rows.contains_key(key)
+    }
+
+    /// Forgets that rows were changed, for keys that fit.
+    pub fn forget(&mut self, fits: impl Fn(&K) -> bool) {
+        self.changed.retain(|key| !fits(key));
+        self.rows.retain(|key, _| !fits(key));
+    }
+
+    /// What was changed: rows to write, and keys to delete.
+    #[must_use]
+    pub fn changes(&self) -> (Vec<&R>, Vec<&K>) {
+        let mut written = Vec::new();
+        let mut deleted = Vec::new();
+        for key in &self.changed {
+            match self.rows.get(key) {
+                Some(Some(row)) => written.push(row),
+                _ => deleted.push(key),
+            }
+        }
+        (written, deleted)
+    }
+}
+
+/// A name and the version that has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameRow {
+    /// The name.
+    pub name: FileName,
+    /// The package's name.
+    pub package: PackageName,
+    /// The version.
+    pub sequence: Sequence,
+}
+
+/// Where the log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The last event's number; 0 before the first.
+    pub sequence: Sequence,
+    /// When it was committed.
+    pub occurred_at: Timestamp,
+    /// The chain up to it.
+    pub hash: [u8; 32],
+}
+
+/// What one batch touches.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The time of this batch: never before the last event.
+    pub now: Timestamp,
+    /// Producers.
+    pub producers: Table<ProducerName, Producer>,
+    /// Packages' revisions.
+    pub packages: Table<PackageId, Package>,
+    /// The latest revision of each package; `None` when there is none.
+    pub latest: BTreeMap<PackageKey, Option<PackageId>>,
+    /// Names.
+    pub names: Table<FileName, NameRow>,
+    /// Versions.
+    pub files: Table<Sequence, File>,
+    /// All names of those packages that are to be finalized.
+    pub members: BTreeMap<PackageKey, BTreeMap<Key, Sequence>>,
+    /// Blobs.
+    pub blobs: Table<ContentAddress, Blob>,
+    /// Chunks.
+    pub chunks: Table<ContentAddress, ChunkPlace>,
+    /// Uploads.
+    pub uploads: Table<UploadId, Upload>,
+    /// Parts.
+    pub parts: Table<(UploadId, PartNumber), Part>,
+    /// Uploads whose parts are all to be deleted.
+    pub parts_cleared: BTreeSet<UploadId>,
+}
+
+/// The keys of what a batch touches.
+#[derive(Debug, Clone, Default)]
+pub struct Touched {
+    /// Producers.
+    pub producers: BTreeSet<ProducerName>,
+    /// Packages' revisions by identifier.
+    pub packages: BTreeSet<PackageId>,
+    /// The latest revisions of packages.
+    pub latest: BTreeSet<PackageKey>,
+    /// Names, each with the version that has it.
+    pub names: BTreeSet<FileName>,
+    /// Versions.
+    pub files: BTreeSet<Sequence>,
+    /// Packages whose names are all wanted, each with its version.
+    pub members: BTreeSet<PackageKey>,
+    /// Blobs.
+    pub blobs: BTreeSet<ContentAddress>,
+    /// Chunks.
+    pub chunks: BTreeSet<ContentAddress>,
+    /// Uploads.
+    pub uploads: BTreeSet<UploadId>,
+    /// Parts.
+    pub parts: BTreeSet<(UploadId, PartNumber)>,
+}
+
+impl State {
+    /// Leaves out of the keys what is loaded already.
+    pub fn retain_unloaded(&self, touched: &mut Touched) {
+        touched.producers.retain(|key| !self.producers.is_loaded(key));
+        touched.packages.retain(|key| !self.packages.is_loaded(key));
+        touched.latest.retain(|key| !self.latest.contains_key(key));
+        touched.names.retain(|key| !self.names.is_loaded(key));
+        touched.files.retain(|key| !self.files.is_loaded(key));
+        touched.members.retain(|key| !self.members.contains_key(key));
+        touched.blobs.retain(|key| !self.blobs.is_loaded(key));
+        touched.chunks.retain(|key| !self.chunks.is_loaded(key));
+        touched.uploads.retain(|key| !self.uploads.is_loaded(key));
+        touched.parts.retain(|key| !self.parts.is_loaded(key));
+    }
+
+    /// The latest revision of a package, if there is one.
+    #[must_use]
+    pub fn package_latest(&self, key: &PackageKey) -> Option<&Package> {
+        let id = self.latest.get(key);
+        assert!(id.is_some(), "{key:?} is asked for and was not loaded");
+        self.packages.get(id?.as_ref()?)
+    }
+
+    /// The current version of a name, if it has one.
+    #[must_use]
+    pub fn file_current(&self, name: &FileName) -> Option<&File> {
+        self.files.get(&self.names.get(name)?.sequence)
+    }
+}

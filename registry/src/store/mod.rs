@@ -1,0 +1,257 @@
+//! Where the log and its views are kept: one trait, a module per dialect of SQL.
+//!
+//! Invariant: a batch is one transaction; readers see all of it or nothing of it.
+
+pub mod sqlite;
+
+use std::fmt;
+use std::sync::Arc;
+
+use artifactstore_backends as backends;
+use artifactstore_backends::dataplane::spi::{Catalog, LocatedBlob};
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
+use artifactstore_backends::recipe::Location;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::actions::request::{PackageCursor, PackageFilter};
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::model::event::Record;
+use crate::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::row::{Blob, File, Package, Part, Producer, Sequence, Upload};
+use crate::model::state::{Head, State, Touched};
+
+/// The views, in the order in which they are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Producers.
+    Producers,
+    /// Packages' revisions.
+    Packages,
+    /// Names.
+    Names,
+    /// Versions.
+    Files,
+    /// Blobs.
+    Blobs,
+    /// Chunks.
+    Chunks,
+    /// Uploads.
+    Uploads,
+    /// Parts.
+    Parts,
+}
+
+impl View {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Producers,
+        Self::Packages,
+        Self::Names,
+        Self::Files,
+        Self::Blobs,
+        Self::Chunks,
+        Self::Uploads,
+        Self::Parts,
+    ];
+
+    /// The view's table.
+    #[must_use]
+    pub const fn table(self) -> &'static str {
+        match self {
+            Self::Producers => "producers",
+            Self::Packages => "packages",
+            Self::Names => "names",
+            Self::Files => "files",
+            Self::Blobs => "blobs",
+            Self::Chunks => "chunks",
+            Self::Uploads => "uploads",
+            Self::Parts => "parts",
+        }
+    }
+}
+
+/// A row of a view, in a form that compares byte for byte whatever the dialect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewRow {
+    /// The key, in a form that sorts as the view does.
+    pub key: Vec<u8>,
+    /// The key, for people.
+    pub label: String,
+    /// The row's canonical CBOR.
+    pub row: Vec<u8>,
+}
+
+/// A half-open range of keys, in key order.
+#[derive(Debug, Clone, Default)]
+pub struct KeyRange {
+    /// The first key.
+    pub from: Option<String>,
+    /// Only keys behind this one.
+    pub after: Option<String>,
+    /// Only keys before this one.
+    pub before: Option<String>,
+}
+
+/// The log and its views.
+///
+/// Absence is an answer: what is not there is `None` or an empty list. Lists are in order and hold at most what was
+/// asked for. Dropping a reading future has no effect; dropping a [`Batch`] undoes it.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Begins a batch; waits for the one before.
+    async fn begin(&self) -> Result<Box<dyn Batch>>;
+    /// A reading of everything as of now, whatever is written meanwhile.
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
+    /// An empty store of the same dialect, to rebuild views in; it is gone when dropped.
+    async fn scratch(&self) -> Result<Box<dyn Store>>;
+    /// Puts the views of a scratch store in the place of these, if both end at the same event; says whether.
+    async fn adopt(&self, scratch: &dyn Store) -> Result<bool>;
+    /// Where a scratch store can be attached from.
+    fn location(&self) -> String;
+    /// Closes every connection, having waited for what is under way.
+    async fn close(&self);
+
+    /// Where the log ends.
+    async fn head(&self) -> Result<Head>;
+    /// Events behind `since`.
+    async fn events(&self, since: Sequence, limit: usize) -> Result<Vec<Record>>;
+
+    /// A producer.
+    async fn producer(&self, name: &ProducerName) -> Result<Option<Producer>>;
+    /// Producers behind `after`, of one tenant or of all.
+    async fn producers(
+        &self,
+        tenant: Option<&TenantName>,
+        after: Option<&ProducerName>,
+        limit: usize,
+    ) -> Result<Vec<Producer>>;
+
+    /// The version that has a name now.
+    async fn file(&self, name: &FileName) -> Result<Option<File>>;
+    /// Versions by number; those that do not exist are left out.
+    async fn versions(&self, sequences: &[Sequence]) -> Result<Vec<File>>;
+    /// The versions that have names now, by key.
+    async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<File>>;
+    /// The versions that have names in a package now, by key.
+    async fn members(
+        &self,
+        producer: &ProducerName,
+        package: &PackageName,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<File>>;
+
+    /// A package's revision.
+    async fn package(&self, id: &PackageId) -> Result<Option<Package>>;
+    /// The latest revision of a package.
+    async fn package_latest(&self, producer: &ProducerName, name: &PackageName) -> Result<Option<Package>>;
+    /// Revisions of a producer's packages, by name and revision.
+    async fn packages(
+        &self,
+        producer: &ProducerName,
+        filter: &PackageFilter,
+        after: Option<&PackageCursor>,
+        limit: usize,
+    ) -> Result<Vec<Package>>;
+    /// Open packages that nobody wrote to since then.
+    async fn packages_idle(&self, producer: &ProducerName, since: Timestamp, limit: usize) -> Result<Vec<Package>>;
+
+    /// A blob.
+    async fn blob(&self, address: &ContentAddress) -> Result<Option<Blob>>;
+    /// Blobs behind `after`, by address.
+    async fn blobs(&self, after: Option<&ContentAddress>, limit: usize) -> Result<Vec<Blob>>;
+    /// How many blobs there are, and their bytes.
+    async fn blobs_total(&self) -> Result<(u64, u64)>;
+    /// The versions that have a blob, by number.
+    async fn files_of_blob(&self, address: &ContentAddress, limit: usize) -> Result<Vec<File>>;
+    /// Where chunks lie, in the order asked for.
+    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>>;
+    /// Whether a location names each object, in the order asked for.
+    async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>>;
+
+    /// An upload.
+    async fn upload(&self, id: &UploadId) -> Result<Option<Upload>>;
+    /// Open uploads by key and id, behind a place.
+    async fn uploads(
+        &self,
+        producer: &ProducerName,
+        range: &KeyRange,
+        after: Option<(&str, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Upload>>;
+    /// Parts behind a number, by number.
+    async fn parts(&self, upload: &UploadId, after: u32, limit: usize) -> Result<Vec<Part>>;
+}
+
+/// One transaction of the log writer, or of a replay.
+#[async_trait]
+pub trait Batch: Send {
+    /// Where the log ends, as of this batch.
+    fn head(&self) -> Head;
+    /// Loads what the state does not have yet.
+    async fn load(&mut self, touched: Touched, state: &mut State) -> Result<()>;
+    /// Writes events, the new head and every changed row.
+    async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()>;
+    /// Commits; only now is any of it there.
+    async fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// A reading of everything as of one event.
+#[async_trait]
+pub trait Snapshot: Send {
+    /// Where the log ends, as of this snapshot.
+    async fn head(&mut self) -> Result<Head>;
+    /// Events behind `since`.
+    async fn events(&mut self, since: Sequence, limit: usize) -> Result<Vec<Record>>;
+    /// A view's rows, in the order of their keys.
+    fn view(&mut self, view: View) -> BoxStream<'_, Result<ViewRow>>;
+}
+
+/// What the data plane may ask of a store.
+#[derive(Debug, Clone)]
+pub struct StoreCatalog {
+    store: Arc<dyn Store>,
+}
+
+impl StoreCatalog {
+    /// A catalog over this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+}
+
+fn unasked(error: crate::Error) -> backends::Error {
+    backends::Error::Catalog(Box::new(error))
+}
+
+#[async_trait]
+impl Catalog for StoreCatalog {
+    async fn blob_locate(&self, content_address: &ContentAddress) -> backends::Result<Option<LocatedBlob>> {
+        let Some(blob) = self.store.blob(content_address).await.map_err(unasked)? else { return Ok(None) };
+        let addresses: Vec<ContentAddress> = blob.recipe.chunks.iter().map(|chunk| chunk.address).collect();
+        let locations = self.store.locations(&addresses).await.map_err(unasked)?;
+        let chunks = blob
+            .recipe
+            .chunks
+            .iter()
+            .zip(locations)
+            .map(|(chunk, location)| {
+                // A recorded blob leans on located chunks; one without is damage, not absence of the blob.
+                let location = location.ok_or(backends::Error::BlobMissing(chunk.address))?;
+                Ok(backends::recipe::LocatedChunk { chunk: *chunk, location })
+            })
+            .collect::<backends::Result<_>>()?;
+        Ok(Some(LocatedBlob { size_bytes: blob.size_bytes, chunks }))
+    }
+
+    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> backends::Result<Vec<Option<Location>>> {
+        self.store.locations(chunks).await.map_err(unasked)
+    }
+
+    async fn objects_known(&self, objects: &[ObjectKey]) -> backends::Result<Vec<bool>> {
+        self.store.objects_known(objects).await.map_err(unasked)
+    }
+}

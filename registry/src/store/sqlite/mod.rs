@@ -1,0 +1,341 @@
+//! The store on SQLite: the embedded default, for one machine.
+//!
+//! One connection writes, readers come from a pool. WAL with `synchronous=FULL`: a commit that was acknowledged survives
+//! the loss of power. The bundled library is used, never the system's.
+
+mod batch;
+mod reads;
+mod rows;
+mod snapshot;
+mod statement;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
+use artifactstore_backends::recipe::Location;
+use async_trait::async_trait;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Row};
+
+use self::reads::limited;
+use self::write::signed;
+use super::{Batch, KeyRange, Snapshot, Store, View};
+use crate::actions::request::{PackageCursor, PackageFilter};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::model::event::Record;
+use crate::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::row::{Blob, File, Package, Part, Producer, Sequence, Upload};
+use crate::model::state::Head;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// How a store may be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Make it if it is missing, and bring its schema up to date.
+    Create,
+    /// It must be there, with this program's schema.
+    Existing,
+}
+
+/// Which migrations a database has had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schema {
+    /// The newest that was found; `None` when there was no database.
+    pub found: Option<i64>,
+    /// The newest now.
+    pub now: i64,
+}
+
+/// A registry in a file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    schema: Schema,
+    writer: SqlitePool,
+    readers: SqlitePool,
+    temporary: bool,
+}
+
+/// How many connections read at once.
+const READERS: u32 = 8;
+/// How long a statement waits for another process's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many prepared statements a connection keeps: every shape of every statement.
+const STATEMENTS_KEPT: usize = 256;
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_KEPT)
+}
+
+impl SqliteStore {
+    /// Opens the registry in this file.
+    ///
+    /// # Errors
+    /// When it cannot be opened, is newer than this program, or, with [`OpenMode::Existing`], missing or older.
+    pub async fn open(path: &Path, mode: OpenMode) -> Result<Self> {
+        let create = mode == OpenMode::Create;
+        Self::connect(path, options(path).create_if_missing(create), create, false).await
+    }
+
+    /// The schema that was found when it was opened, and the one it has now.
+    #[must_use]
+    pub const fn schema(&self) -> Schema {
+        self.schema
+    }
+
+    async fn connect(path: &Path, options: SqliteConnectOptions, migrate: bool, temporary: bool) -> Result<Self> {
+        let unusable = |error: sqlx::Error| Error::DatabaseUnusable {
+            url: format!("sqlite://{}", path.display()),
+            reason: error.to_string(),
+        };
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .connect_with(options.clone())
+            .await
+            .map_err(unusable)?;
+        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let found = schema_found(&writer).await.map_err(unusable)?;
+        if let Some(found) = found.filter(|found| *found > known) {
+            return Err(Error::SchemaNewer { found, known });
+        }
+        if found != Some(known) {
+            if !migrate {
+                return Err(Error::SchemaOlder);
+            }
+            MIGRATIONS.run(&writer).await.map_err(|error| unusable(error.into()))?;
+        }
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .test_before_acquire(false)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(unusable)?;
+        Ok(Self { path: path.to_owned(), schema: Schema { found, now: known }, writer, readers, temporary })
+    }
+}
+
+async fn schema_found(pool: &SqlitePool) -> std::result::Result<Option<i64>, sqlx::Error> {
+    let table = sqlx::query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'");
+    if table.fetch_optional(pool).await?.is_none() {
+        return Ok(None);
+    }
+    sqlx::query("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await?.try_get(0)
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        if self.temporary {
+            for suffix in ["", "-wal", "-shm", "-journal"] {
+                let mut path = self.path.clone().into_os_string();
+                path.push(suffix);
+                // What cannot be removed is a leftover file, named so that an operator sees what it was.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn begin(&self) -> Result<Box<dyn Batch>> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let row = sqlx::query("SELECT sequence, occurred_at, hash FROM log_head").fetch_one(&mut *transaction).await?;
+        Ok(Box::new(batch::SqliteBatch { head: rows::head(&row)?, transaction }))
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(snapshot::SqliteSnapshot::begin(&self.readers).await?))
+    }
+
+    async fn scratch(&self) -> Result<Box<dyn Store>> {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let mut path = self.path.clone().into_os_string();
+        path.push(format!(".scratch-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed)));
+        let path = PathBuf::from(path);
+        // What is lost of it in a crash is made again.
+        let options = options(&path).create_if_missing(true).synchronous(SqliteSynchronous::Off);
+        Ok(Box::new(Self::connect(&path, options, true, true).await?))
+    }
+
+    async fn adopt(&self, scratch: &dyn Store) -> Result<bool> {
+        let mut connection = self.writer.acquire().await?;
+        sqlx::query("ATTACH DATABASE ? AS scratch").bind(scratch.location()).execute(&mut *connection).await?;
+        let adopted = snapshot::adopt(&mut connection).await;
+        sqlx::query("DETACH DATABASE scratch").execute(&mut *connection).await?;
+        adopted
+    }
+
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn head(&self) -> Result<Head> {
+        let row = sqlx::query("SELECT sequence, occurred_at, hash FROM log_head").fetch_one(&self.readers).await?;
+        rows::head(&row)
+    }
+
+    async fn events(&self, since: Sequence, limit: usize) -> Result<Vec<Record>> {
+        let text = format!("SELECT {} FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?", rows::EVENT);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(signed(since)).bind(limited(limit));
+        query.fetch_all(&self.readers).await?.iter().map(rows::record).collect()
+    }
+
+    async fn producer(&self, name: &ProducerName) -> Result<Option<Producer>> {
+        let text = format!("SELECT {} FROM producers WHERE name = ?", rows::PRODUCER);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(name.to_string());
+        query.fetch_optional(&self.readers).await?.as_ref().map(rows::producer).transpose()
+    }
+
+    async fn producers(
+        &self,
+        tenant: Option<&TenantName>,
+        after: Option<&ProducerName>,
+        limit: usize,
+    ) -> Result<Vec<Producer>> {
+        reads::producers(&self.readers, tenant, after, limit).await
+    }
+
+    async fn file(&self, name: &FileName) -> Result<Option<File>> {
+        let text = format!(
+            "SELECT {} FROM names AS n CROSS JOIN files AS f ON f.sequence = n.sequence \
+             WHERE n.producer = ? AND n.key = ?",
+            rows::FILE
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(name.producer.to_string()).bind(name.key.to_string());
+        query.fetch_optional(&self.readers).await?.as_ref().map(rows::file).transpose()
+    }
+
+    async fn versions(&self, sequences: &[Sequence]) -> Result<Vec<File>> {
+        reads::versions(&self.readers, sequences).await
+    }
+
+    async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<File>> {
+        reads::names(&self.readers, producer, range, limit).await
+    }
+
+    async fn members(
+        &self,
+        producer: &ProducerName,
+        package: &PackageName,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<File>> {
+        reads::members(&self.readers, producer, package, after, limit).await
+    }
+
+    async fn package(&self, id: &PackageId) -> Result<Option<Package>> {
+        let text = format!("SELECT {} FROM packages WHERE id = ?", rows::PACKAGE);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(id.to_string());
+        query.fetch_optional(&self.readers).await?.as_ref().map(rows::package).transpose()
+    }
+
+    async fn package_latest(&self, producer: &ProducerName, name: &PackageName) -> Result<Option<Package>> {
+        let text = format!(
+            "SELECT {} FROM packages WHERE producer = ? AND name = ? ORDER BY revision DESC LIMIT 1",
+            rows::PACKAGE
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(producer.to_string()).bind(name.to_string());
+        query.fetch_optional(&self.readers).await?.as_ref().map(rows::package).transpose()
+    }
+
+    async fn packages(
+        &self,
+        producer: &ProducerName,
+        filter: &PackageFilter,
+        after: Option<&PackageCursor>,
+        limit: usize,
+    ) -> Result<Vec<Package>> {
+        reads::packages(&self.readers, producer, filter, after, limit).await
+    }
+
+    async fn packages_idle(&self, producer: &ProducerName, since: Timestamp, limit: usize) -> Result<Vec<Package>> {
+        let text = format!(
+            "SELECT {} FROM packages WHERE producer = ? AND finalized_at IS NULL AND changed_at <= ? \
+             ORDER BY changed_at LIMIT ?",
+            rows::PACKAGE
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(producer.to_string()).bind(since.0).bind(limited(limit));
+        query.fetch_all(&self.readers).await?.iter().map(rows::package).collect()
+    }
+
+    async fn blob(&self, address: &ContentAddress) -> Result<Option<Blob>> {
+        let text = format!("SELECT {} FROM blobs WHERE content_address = ?", rows::BLOB);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(address.0.to_vec());
+        query.fetch_optional(&self.readers).await?.as_ref().map(rows::blob).transpose()
+    }
+
+    async fn blobs(&self, after: Option<&ContentAddress>, limit: usize) -> Result<Vec<Blob>> {
+        let text =
+            format!("SELECT {} FROM blobs WHERE content_address > ? ORDER BY content_address LIMIT ?", rows::BLOB);
+        // The empty byte string sorts before every address.
+        let after = after.map(|after| after.0.to_vec()).unwrap_or_default();
+        let query = sqlx::query(AssertSqlSafe(text)).bind(after).bind(limited(limit));
+        query.fetch_all(&self.readers).await?.iter().map(rows::blob).collect()
+    }
+
+    async fn blobs_total(&self) -> Result<(u64, u64)> {
+        let row = sqlx::query("SELECT count(*), coalesce(sum(size_bytes), 0) FROM blobs").fetch_one(&self.readers);
+        let row = row.await?;
+        let number = |at| row.try_get::<i64, _>(at).map(|n| u64::try_from(n).unwrap_or(0));
+        Ok((number(0)?, number(1)?))
+    }
+
+    async fn files_of_blob(&self, address: &ContentAddress, limit: usize) -> Result<Vec<File>> {
+        let text =
+            format!("SELECT {} FROM files AS f WHERE f.content_address = ? ORDER BY f.sequence LIMIT ?", rows::FILE);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(address.0.to_vec()).bind(limited(limit));
+        query.fetch_all(&self.readers).await?.iter().map(rows::file).collect()
+    }
+
+    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>> {
+        reads::locations(&self.readers, chunks).await
+    }
+
+    async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {
+        reads::objects_known(&self.readers, objects).await
+    }
+
+    async fn upload(&self, id: &UploadId) -> Result<Option<Upload>> {
+        let text = format!("SELECT {} FROM uploads WHERE id = ?", rows::UPLOAD);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(id.to_string());
+        query.fetch_optional(&self.readers).await?.as_ref().map(rows::upload).transpose()
+    }
+
+    async fn uploads(
+        &self,
+        producer: &ProducerName,
+        range: &KeyRange,
+        after: Option<(&str, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Upload>> {
+        reads::uploads(&self.readers, producer, range, after, limit).await
+    }
+
+    async fn parts(&self, upload: &UploadId, after: u32, limit: usize) -> Result<Vec<Part>> {
+        let text = format!("SELECT {} FROM parts WHERE upload = ? AND number > ? ORDER BY number LIMIT ?", rows::PART);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(upload.to_string()).bind(i64::from(after));
+        query.bind(limited(limit)).fetch_all(&self.readers).await?.iter().map(rows::part).collect()
+    }
+}
+
+/// Views are adopted by name.
+fn tables() -> impl Iterator<Item = &'static str> {
+    View::ALL.into_iter().map(View::table)
+}

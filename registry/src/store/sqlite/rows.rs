@@ -1,0 +1,221 @@
+//! Rows of SQLite to rows of the model. Integers are signed there: counts and numbers never come near the limit.
+
+use artifactstore_backends::digest::{ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
+use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::model::cbor;
+use crate::model::event::Record;
+use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Seal, Upload, UploadState};
+use crate::model::state::{Head, NameRow};
+
+pub(super) const PRODUCER: &str = "name, tenant, settings, created_at, created_sequence, file_count, size_bytes, \
+     upload_count, package_count, finalized_count";
+pub(super) const PACKAGE: &str = "id, producer, name, revision, opened_at, opened_sequence, changed_at, \
+     last_sequence, file_count, size_bytes, finalized_at, finalized_sequence, manifest_digest, manifest_size";
+pub(super) const NAME: &str = "producer, key, package, sequence";
+pub(super) const FILE: &str = "f.sequence, f.producer, f.key, f.package_id, f.package, f.relative_path, \
+     f.size_bytes, f.content_address, f.sha256, f.etag, f.attributes, f.ingested_at, f.client, f.ended_sequence";
+pub(super) const BLOB: &str = "content_address, sha256, size_bytes, recipe, sequence";
+pub(super) const CHUNK: &str =
+    "address, size_bytes, backend, object, offset_bytes, stored_length, codec, tier, sequence";
+pub(super) const UPLOAD: &str =
+    "id, producer, key, attributes, created_at, sequence, parts_sequence, completed_sequence";
+pub(super) const PART: &str = "upload, number, size_bytes, md5, checksum, recipe, ingested_at, sequence";
+pub(super) const EVENT: &str =
+    "sequence, occurred_at, kind, tenant, producer, package, actor, request_id, payload, hash";
+
+fn unreadable(view: &'static str, reason: impl ToString) -> Error {
+    Error::RowUnreadable { view, reason: reason.to_string() }
+}
+
+fn count(view: &'static str, row: &SqliteRow, at: usize) -> Result<u64> {
+    u64::try_from(row.try_get::<i64, _>(at)?).map_err(|error| unreadable(view, error))
+}
+
+fn count_maybe(view: &'static str, row: &SqliteRow, at: usize) -> Result<Option<u64>> {
+    row.try_get::<Option<i64>, _>(at)?.map(|n| u64::try_from(n).map_err(|error| unreadable(view, error))).transpose()
+}
+
+fn small(view: &'static str, row: &SqliteRow, at: usize) -> Result<u32> {
+    u32::try_from(row.try_get::<i64, _>(at)?).map_err(|error| unreadable(view, error))
+}
+
+fn packed<T: DeserializeOwned>(view: &'static str, row: &SqliteRow, at: usize) -> Result<T> {
+    cbor::decode(row.try_get::<&[u8], _>(at)?).map_err(|error| unreadable(view, error))
+}
+
+fn digest<T>(view: &'static str, row: &SqliteRow, at: usize, make: impl Fn(&[u8]) -> Option<T>) -> Result<T> {
+    make(row.try_get::<&[u8], _>(at)?).ok_or_else(|| unreadable(view, "a digest has the wrong length"))
+}
+
+fn text(row: &SqliteRow, at: usize) -> Result<String> {
+    Ok(row.try_get(at)?)
+}
+
+pub(super) fn producer(row: &SqliteRow) -> Result<Producer> {
+    const VIEW: &str = "producers";
+    Ok(Producer {
+        name: ProducerName::trusted(text(row, 0)?),
+        tenant: TenantName::trusted(text(row, 1)?),
+        settings: packed(VIEW, row, 2)?,
+        created_at: Timestamp(row.try_get(3)?),
+        created_sequence: count(VIEW, row, 4)?,
+        file_count: count(VIEW, row, 5)?,
+        size_bytes: count(VIEW, row, 6)?,
+        upload_count: count(VIEW, row, 7)?,
+        package_count: count(VIEW, row, 8)?,
+        finalized_count: count(VIEW, row, 9)?,
+    })
+}
+
+pub(super) fn package(row: &SqliteRow) -> Result<Package> {
+    const VIEW: &str = "packages";
+    let seal = match row.try_get::<Option<i64>, _>(10)? {
+        None => None,
+        Some(finalized_at) => Some(Seal {
+            finalized_at: Timestamp(finalized_at),
+            sequence: count(VIEW, row, 11)?,
+            manifest_digest: digest(VIEW, row, 12, ContentAddress::from_slice)?,
+            manifest_size_bytes: count(VIEW, row, 13)?,
+        }),
+    };
+    Ok(Package {
+        id: PackageId::trusted(text(row, 0)?),
+        producer: ProducerName::trusted(text(row, 1)?),
+        name: PackageName::trusted(text(row, 2)?),
+        revision: small(VIEW, row, 3)?,
+        opened_at: Timestamp(row.try_get(4)?),
+        opened_sequence: count(VIEW, row, 5)?,
+        changed_at: Timestamp(row.try_get(6)?),
+        last_sequence: count(VIEW, row, 7)?,
+        file_count: count(VIEW, row, 8)?,
+        size_bytes: count(VIEW, row, 9)?,
+        seal,
+    })
+}
+
+fn file_name(row: &SqliteRow, at: usize) -> Result<FileName> {
+    Ok(FileName { producer: ProducerName::trusted(text(row, at)?), key: Key::trusted(text(row, at + 1)?) })
+}
+
+pub(super) fn name(row: &SqliteRow) -> Result<NameRow> {
+    Ok(NameRow {
+        name: file_name(row, 0)?,
+        package: PackageName::trusted(text(row, 2)?),
+        sequence: count("names", row, 3)?,
+    })
+}
+
+pub(super) fn file(row: &SqliteRow) -> Result<File> {
+    const VIEW: &str = "files";
+    Ok(File {
+        sequence: count(VIEW, row, 0)?,
+        name: file_name(row, 1)?,
+        package_id: PackageId::trusted(text(row, 3)?),
+        package: PackageName::trusted(text(row, 4)?),
+        relative_path: text(row, 5)?,
+        size_bytes: count(VIEW, row, 6)?,
+        content_address: digest(VIEW, row, 7, ContentAddress::from_slice)?,
+        sha256: digest(VIEW, row, 8, Sha256Digest::from_slice)?,
+        etag: text(row, 9)?,
+        attributes: packed(VIEW, row, 10)?,
+        ingested_at: Timestamp(row.try_get(11)?),
+        client: row.try_get(12)?,
+        ended_sequence: count_maybe(VIEW, row, 13)?,
+    })
+}
+
+pub(super) fn blob(row: &SqliteRow) -> Result<Blob> {
+    const VIEW: &str = "blobs";
+    Ok(Blob {
+        content_address: digest(VIEW, row, 0, ContentAddress::from_slice)?,
+        sha256: digest(VIEW, row, 1, Sha256Digest::from_slice)?,
+        size_bytes: count(VIEW, row, 2)?,
+        recipe: packed(VIEW, row, 3)?,
+        sequence: count(VIEW, row, 4)?,
+    })
+}
+
+pub(super) fn chunk(row: &SqliteRow) -> Result<ChunkPlace> {
+    const VIEW: &str = "chunks";
+    let codec = match text(row, 6)?.as_str() {
+        "none" => Codec::None,
+        other => return Err(unreadable(VIEW, format!("the codec {other:?} is not known"))),
+    };
+    let tier = match text(row, 7)?.as_str() {
+        "online" => RetrievalTier::Online,
+        other => return Err(unreadable(VIEW, format!("the tier {other:?} is not known"))),
+    };
+    Ok(ChunkPlace {
+        chunk: Chunk { address: digest(VIEW, row, 0, ContentAddress::from_slice)?, size_bytes: count(VIEW, row, 1)? },
+        location: Location {
+            backend: text(row, 2)?,
+            object: digest(VIEW, row, 3, ObjectKey::from_slice)?,
+            offset_bytes: count(VIEW, row, 4)?,
+            stored_length_bytes: count(VIEW, row, 5)?,
+            codec,
+            tier,
+        },
+        sequence: count(VIEW, row, 8)?,
+    })
+}
+
+pub(super) fn upload(row: &SqliteRow) -> Result<Upload> {
+    const VIEW: &str = "uploads";
+    Ok(Upload {
+        id: UploadId::trusted(text(row, 0)?),
+        name: file_name(row, 1)?,
+        attributes: packed(VIEW, row, 3)?,
+        created_at: Timestamp(row.try_get(4)?),
+        sequence: count(VIEW, row, 5)?,
+        parts_sequence: count(VIEW, row, 6)?,
+        state: count_maybe(VIEW, row, 7)?.map_or(UploadState::Open, UploadState::Completed),
+    })
+}
+
+pub(super) fn part(row: &SqliteRow) -> Result<Part> {
+    const VIEW: &str = "parts";
+    let checksum = match row.try_get::<Option<&[u8]>, _>(4)? {
+        None => None,
+        Some(_) => Some(packed(VIEW, row, 4)?),
+    };
+    Ok(Part {
+        upload: UploadId::trusted(text(row, 0)?),
+        number: PartNumber::new(row.try_get(1)?)?,
+        size_bytes: count(VIEW, row, 2)?,
+        md5: digest(VIEW, row, 3, Md5Digest::from_slice)?,
+        checksum,
+        recipe: packed(VIEW, row, 5)?,
+        ingested_at: Timestamp(row.try_get(6)?),
+        sequence: count(VIEW, row, 7)?,
+    })
+}
+
+pub(super) fn record(row: &SqliteRow) -> Result<Record> {
+    Ok(Record {
+        sequence: count("events", row, 0)?,
+        occurred_at: Timestamp(row.try_get(1)?),
+        kind: text(row, 2)?,
+        tenant: TenantName::trusted(text(row, 3)?),
+        producer: row.try_get::<Option<String>, _>(4)?.map(ProducerName::trusted),
+        package: row.try_get::<Option<String>, _>(5)?.map(PackageName::trusted),
+        actor: text(row, 6)?,
+        request_id: text(row, 7)?,
+        payload: row.try_get(8)?,
+        hash: digest("events", row, 9, |bytes| bytes.try_into().ok())?,
+    })
+}
+
+pub(super) fn head(row: &SqliteRow) -> Result<Head> {
+    Ok(Head {
+        sequence: count("log_head", row, 0)?,
+        occurred_at: Timestamp(row.try_get(1)?),
+        hash: digest("log_head", row, 2, |bytes| bytes.try_into().ok())?,
+    })
+}

@@ -1,0 +1,123 @@
+//! A reading of everything as of one event, and putting rebuilt views in the place of the live ones.
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use serde::Serialize;
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
+
+use super::reads::limited;
+use super::write::signed;
+use super::{rows, tables};
+use crate::error::Result;
+use crate::model::cbor;
+use crate::model::event::Record;
+use crate::model::row::Sequence;
+use crate::model::state::Head;
+use crate::store::{Snapshot, View, ViewRow};
+
+pub(super) struct SqliteSnapshot {
+    transaction: Transaction<'static, Sqlite>,
+}
+
+impl SqliteSnapshot {
+    pub(super) async fn begin(readers: &SqlitePool) -> Result<Self> {
+        let mut transaction = readers.begin().await?;
+        // SQLite takes its snapshot at the first read.
+        sqlx::query("SELECT sequence FROM log_head").fetch_one(&mut *transaction).await?;
+        Ok(Self { transaction })
+    }
+}
+
+#[async_trait]
+impl Snapshot for SqliteSnapshot {
+    async fn head(&mut self) -> Result<Head> {
+        let row = sqlx::query("SELECT sequence, occurred_at, hash FROM log_head").fetch_one(&mut *self.transaction);
+        rows::head(&row.await?)
+    }
+
+    async fn events(&mut self, since: Sequence, limit: usize) -> Result<Vec<Record>> {
+        let text = format!("SELECT {} FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?", rows::EVENT);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(signed(since)).bind(limited(limit));
+        query.fetch_all(&mut *self.transaction).await?.iter().map(rows::record).collect()
+    }
+
+    fn view(&mut self, view: View) -> BoxStream<'_, Result<ViewRow>> {
+        let (columns, order) = match view {
+            View::Producers => (rows::PRODUCER, "name"),
+            View::Packages => (rows::PACKAGE, "id"),
+            View::Names => (rows::NAME, "producer, key"),
+            View::Files => (rows::FILE, "sequence"),
+            View::Blobs => (rows::BLOB, "content_address"),
+            View::Chunks => (rows::CHUNK, "address"),
+            View::Uploads => (rows::UPLOAD, "id"),
+            View::Parts => (rows::PART, "upload, number"),
+        };
+        let text = format!("SELECT {columns} FROM {} AS f ORDER BY {order}", view.table());
+        let found = sqlx::query(AssertSqlSafe(text)).fetch(&mut *self.transaction);
+        found.map(move |row| view_row(view, &row?)).boxed()
+    }
+}
+
+fn view_row(view: View, row: &SqliteRow) -> Result<ViewRow> {
+    match view {
+        View::Producers => rows::producer(row).map(|row| text_row(&[row.name.as_str()], &row)),
+        View::Packages => rows::package(row).map(|row| text_row(&[row.id.as_str()], &row)),
+        View::Names => {
+            let row = rows::name(row)?;
+            let fields = (&row.name, &row.package, row.sequence);
+            Ok(text_row(&[row.name.producer.as_str(), row.name.key.as_str()], &fields))
+        }
+        View::Files => rows::file(row).map(|row| ViewRow {
+            key: row.sequence.to_be_bytes().to_vec(),
+            label: row.sequence.to_string(),
+            row: cbor::encode(&row),
+        }),
+        View::Blobs => rows::blob(row).map(|row| ViewRow {
+            key: row.content_address.0.to_vec(),
+            label: row.content_address.to_string(),
+            row: cbor::encode(&row),
+        }),
+        View::Chunks => rows::chunk(row).map(|row| ViewRow {
+            key: row.chunk.address.0.to_vec(),
+            label: row.chunk.address.to_string(),
+            row: cbor::encode(&row),
+        }),
+        View::Uploads => rows::upload(row).map(|row| text_row(&[row.id.as_str()], &row)),
+        View::Parts => {
+            let row = rows::part(row)?;
+            let mut key = [row.upload.as_str().as_bytes(), &[0]].concat();
+            key.extend(row.number.get().to_be_bytes());
+            let label = format!("{} part {}", row.upload, row.number.get());
+            Ok(ViewRow { key, label, row: cbor::encode(&row) })
+        }
+    }
+}
+
+/// Names hold no NUL, so that joining them with one keeps their order.
+fn text_row<R: Serialize>(key: &[&str], row: &R) -> ViewRow {
+    ViewRow { key: key.join("\0").into_bytes(), label: key.join("/"), row: cbor::encode(row) }
+}
+
+/// Replaces every view by the attached one, if both logs end at the same event.
+pub(super) async fn adopt(connection: &mut SqliteConnection) -> Result<bool> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    let replaced = replace(&mut *connection).await;
+    let end = if matches!(replaced, Ok(true)) { "COMMIT" } else { "ROLLBACK" };
+    sqlx::query(end).execute(&mut *connection).await?;
+    replaced
+}
+
+async fn replace(connection: &mut SqliteConnection) -> Result<bool> {
+    let same = "SELECT (SELECT hash FROM main.log_head) = (SELECT hash FROM scratch.log_head)";
+    if !sqlx::query(same).fetch_one(&mut *connection).await?.try_get::<bool, _>(0)? {
+        return Ok(false);
+    }
+    for table in tables() {
+        sqlx::query(AssertSqlSafe(format!("DELETE FROM main.{table}"))).execute(&mut *connection).await?;
+        let copy = format!("INSERT INTO main.{table} SELECT * FROM scratch.{table}");
+        sqlx::query(AssertSqlSafe(copy)).execute(&mut *connection).await?;
+    }
+    Ok(true)
+}

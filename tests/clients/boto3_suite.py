@@ -1,0 +1,345 @@
+"""boto3, unchanged, against the gateway."""
+
+import base64
+import concurrent.futures
+import hashlib
+import io
+import os
+import urllib.error
+import urllib.request
+import zlib
+
+import awscrt.checksums
+import botocore.exceptions
+from boto3.s3.transfer import TransferConfig
+
+from common import WORK, body, main, rate, read, refused, s3, timed, write
+
+MIB = 2**20
+
+DIGESTS = {
+    "CRC32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
+    "CRC32C": lambda data: awscrt.checksums.crc32c(data).to_bytes(4, "big"),
+    "CRC64NVME": lambda data: awscrt.checksums.crc64nvme(data).to_bytes(8, "big"),
+    "SHA1": lambda data: hashlib.sha1(data).digest(),
+    "SHA256": lambda data: hashlib.sha256(data).digest(),
+}
+
+
+def checksum(algorithm, data):
+    return base64.b64encode(DIGESTS[algorithm](data)).decode()
+
+
+def threads():
+    client = s3()
+    client.create_bucket(Bucket="boto3-threads")
+    config = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, max_concurrency=8)
+    size = 48 * MIB + 777
+    path = write("large.bin", body(1, size))
+    seconds = timed(lambda: client.upload_file(path, "boto3-threads", "run-1/large.bin", Config=config))
+    rate("boto3 upload_file, 8 threads", 1, size, seconds)
+    client.download_file("boto3-threads", "run-1/large.bin", os.path.join(WORK, "large.down"), Config=config)
+    assert read("large.down") == body(1, size)
+    head = client.head_object(Bucket="boto3-threads", Key="run-1/large.bin")
+    pieces = [body(1, size)[at : at + 5 * MIB] for at in range(0, size, 5 * MIB)]
+    joined = b"".join(hashlib.md5(piece).digest() for piece in pieces)
+    assert head["ETag"] == f'"{hashlib.md5(joined).hexdigest()}-{len(pieces)}"', head["ETag"]
+    assert head["ContentLength"] == size
+
+    def small(number):
+        key = f"run-2/{number:03}.bin"
+        client.upload_fileobj(io.BytesIO(body(number, 20_000)), "boto3-threads", key)
+        return client.get_object(Bucket="boto3-threads", Key=key)["Body"].read() == body(number, 20_000)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(small, range(200)))
+
+
+def checksums():
+    client = s3()
+    client.create_bucket(Bucket="boto3-sums")
+    data = body(2, 300_000)
+    pieces = [body(3, 5 * MIB), body(4, 5 * MIB), body(5, 1000)]
+    for algorithm in DIGESTS:
+        field = f"Checksum{algorithm}"
+        # Computed by the SDK, then given by the caller, then given wrong.
+        put = {"Bucket": "boto3-sums", "Key": f"run-1/{algorithm}"}
+        stored = client.put_object(**put, Body=data, ChecksumAlgorithm=algorithm)
+        assert stored[field] == checksum(algorithm, data), algorithm
+        client.put_object(**put, Body=data, **{field: checksum(algorithm, data)})
+        with refused("BadDigest"):
+            client.put_object(**put, Body=data, **{field: checksum(algorithm, b"other")})
+        got = client.get_object(**put, ChecksumMode="ENABLED")
+        assert got[field] == checksum(algorithm, data) and got["Body"].read() == data, algorithm
+        head = client.head_object(**put, ChecksumMode="ENABLED")
+        assert head[field] == checksum(algorithm, data) and head["ChecksumType"] == "FULL_OBJECT", head
+        # SHA checksums of parts cannot be joined to that of the whole; CRC64NVME only exists of the whole.
+        kinds = {"SHA1": ["COMPOSITE"], "SHA256": ["COMPOSITE"], "CRC64NVME": ["FULL_OBJECT"]}
+        for kind in kinds.get(algorithm, ["COMPOSITE", "FULL_OBJECT"]):
+            parts_checked(client, algorithm, field, kind, pieces)
+
+
+def parts_checked(client, algorithm, field, kind, pieces):
+    name = {"Bucket": "boto3-sums", "Key": f"run-1/parts-{algorithm}-{kind}"}
+    upload = client.create_multipart_upload(**name, ChecksumAlgorithm=algorithm, ChecksumType=kind)["UploadId"]
+    parts = []
+    for number, piece in enumerate(pieces, 1):
+        part = client.upload_part(**name, UploadId=upload, PartNumber=number, Body=piece, ChecksumAlgorithm=algorithm)
+        assert part[field] == checksum(algorithm, piece), (algorithm, kind, number)
+        parts.append({"PartNumber": number, "ETag": part["ETag"], field: part[field]})
+    with refused("BadDigest"):
+        wrong = checksum(algorithm, b"other")
+        client.upload_part(**name, UploadId=upload, PartNumber=1, Body=pieces[0], **{field: wrong})
+    done = client.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": parts})
+    if kind == "FULL_OBJECT":
+        whole = checksum(algorithm, b"".join(pieces))
+    else:
+        whole = checksum(algorithm, b"".join(DIGESTS[algorithm](piece) for piece in pieces)) + f"-{len(pieces)}"
+    assert done[field] == whole, (algorithm, kind, done)
+    head = client.head_object(**name, ChecksumMode="ENABLED")
+    assert (head[field], head["ChecksumType"]) == (whole, kind), head
+    # The SDK compares what it reads with the checksum that is told.
+    assert client.get_object(**name, ChecksumMode="ENABLED")["Body"].read() == b"".join(pieces)
+
+
+def odd_keys():
+    client = s3()
+    client.create_bucket(Bucket="boto3-odd")
+    keys = [
+        "run/plain", "run/\u00e4\u00f6\u00fc\u00df/\u6f22\u5b57/\U0001f600", "run/a b  c", "run/a+b", "run/a%20b%", "run//double//",
+        "run/../up", "run/./here", "run/bell\x07", "run/tab\tnew\nline", "run/q?a=b&c#d", "run/\"'<>&;", "run/\\back",
+        "run/(x)*!~$@,=:", "/leading", "run/trailing/", "run/combining-e\u0301", "run/" + "k" * 1020, "run/" + "\u6f22" * 340,
+    ]
+    for key in keys:
+        client.put_object(Bucket="boto3-odd", Key=key, Body=key.encode(), Metadata={"length": str(len(key))})
+    for key in keys:
+        got = client.get_object(Bucket="boto3-odd", Key=key)
+        assert got["Body"].read() == key.encode() and got["Metadata"] == {"length": str(len(key))}, key
+    wanted = sorted(keys, key=lambda key: key.encode())
+    for operation in ("list_objects_v2", "list_objects"):
+        pages = client.get_paginator(operation).paginate(Bucket="boto3-odd", PaginationConfig={"PageSize": 4})
+        assert [entry["Key"] for page in pages for entry in page["Contents"]] == wanted, operation
+    with refused("KeyTooLongError"):
+        client.put_object(Bucket="boto3-odd", Key="k" * 1025, Body=b"x")
+    deleted = client.delete_objects(Bucket="boto3-odd", Delete={"Objects": [{"Key": key} for key in keys if "\x07" not in key]})
+    assert not deleted.get("Errors"), deleted
+    assert len(client.list_objects_v2(Bucket="boto3-odd").get("Contents", [])) == 1
+
+
+def listing():
+    client = s3()
+    client.create_bucket(Bucket="boto3-list")
+    keys = sorted(f"run-{number % 25:02}/sub-{number % 4}/{number:04}" for number in range(2500))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: client.put_object(Bucket="boto3-list", Key=key, Body=b""), keys))
+    for operation in ("list_objects_v2", "list_objects"):
+        pages = list(client.get_paginator(operation).paginate(Bucket="boto3-list"))
+        assert len(pages) == 3
+        assert [entry["Key"] for page in pages for entry in page["Contents"]] == keys, operation
+        pages = client.get_paginator(operation).paginate(
+            Bucket="boto3-list", Delimiter="/", PaginationConfig={"PageSize": 10}
+        )
+        prefixes = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
+        assert prefixes == [f"run-{number:02}/" for number in range(25)], operation
+    inside = client.list_objects_v2(Bucket="boto3-list", Delimiter="/", Prefix="run-03/")
+    assert [entry["Prefix"] for entry in inside["CommonPrefixes"]] == [f"run-03/sub-{number}/" for number in range(4)]
+    after = client.list_objects_v2(Bucket="boto3-list", StartAfter=keys[2000], MaxKeys=2)
+    assert [entry["Key"] for entry in after["Contents"]] == keys[2001:2003] and after["IsTruncated"]
+    last = client.list_objects_v2(Bucket="boto3-list", StartAfter=keys[-1])
+    assert last["KeyCount"] == 0 and not last["IsTruncated"]
+
+
+RESUME = {"Bucket": "boto3-resume", "Key": "run-1/resumed.bin"}
+RESUMED = [body(6, 5 * MIB), body(7, 6 * MIB), body(8, 4321)]
+
+
+def resume_begin():
+    client = s3()
+    client.create_bucket(Bucket=RESUME["Bucket"])
+    upload = client.create_multipart_upload(**RESUME, Metadata={"kept": "yes"})["UploadId"]
+    client.upload_part(**RESUME, UploadId=upload, PartNumber=2, Body=RESUMED[1])
+
+
+def resume_end():
+    client = s3()
+    [upload] = client.list_multipart_uploads(Bucket=RESUME["Bucket"])["Uploads"]
+    assert upload["Key"] == RESUME["Key"]
+    upload = upload["UploadId"]
+    there = {part["PartNumber"] for part in client.list_parts(**RESUME, UploadId=upload)["Parts"]}
+    assert there == {2}, there
+    for number in (3, 1):
+        client.upload_part(**RESUME, UploadId=upload, PartNumber=number, Body=RESUMED[number - 1])
+    listed = client.list_parts(**RESUME, UploadId=upload)["Parts"]
+    parts = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in listed]
+    client.complete_multipart_upload(**RESUME, UploadId=upload, MultipartUpload={"Parts": parts})
+    got = client.get_object(**RESUME)
+    assert got["Body"].read() == b"".join(RESUMED) and got["Metadata"] == {"kept": "yes"}
+    whole = hashlib.sha256(b"".join(RESUMED)).hexdigest()
+    assert got["ResponseMetadata"]["HTTPHeaders"]["x-artifact-sha256"] == whole
+
+
+def presigned():
+    client = s3()
+    client.create_bucket(Bucket="boto3-links")
+    name = {"Bucket": "boto3-links", "Key": "run-1/a b+c\u00e4.bin"}
+    data = body(9, 100_000)
+    url = client.generate_presigned_url("put_object", Params={**name, "ContentType": "text/x-log"}, ExpiresIn=60)
+    request = urllib.request.Request(url, method="PUT", data=data, headers={"Content-Type": "text/x-log"})
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        assert reply.status == 200
+    url = client.generate_presigned_url("get_object", Params={**name, "ResponseContentType": "text/plain"}, ExpiresIn=60)
+    with urllib.request.urlopen(url, timeout=60) as reply:
+        assert reply.read() == data and reply.headers["Content-Type"] == "text/plain"
+    url = client.generate_presigned_url("head_object", Params=name, ExpiresIn=60)
+    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=60) as reply:
+        assert reply.headers["Content-Length"] == "100000"
+    try:
+        urllib.request.urlopen(url.replace("X-Amz-Expires=60", "X-Amz-Expires=6000"), timeout=60)
+        raise AssertionError("a changed link was taken")
+    except urllib.error.HTTPError as error:
+        assert error.code == 403
+
+
+def conditions():
+    client = s3()
+    client.create_bucket(Bucket="boto3-if")
+    name = {"Bucket": "boto3-if", "Key": "run-1/lock"}
+    first = client.put_object(**name, Body=b"1", IfNoneMatch="*")
+    with refused("PreconditionFailed"):
+        client.put_object(**name, Body=b"2", IfNoneMatch="*")
+    second = client.put_object(**name, Body=b"2", IfMatch=first["ETag"])
+    with refused("PreconditionFailed"):
+        client.put_object(**name, Body=b"3", IfMatch=first["ETag"])
+    with refused("PreconditionFailed", "412"):
+        client.get_object(**name, IfMatch=first["ETag"])
+    with refused("304"):
+        client.get_object(**name, IfNoneMatch=second["ETag"])
+    with refused("412"):
+        client.head_object(**name, IfMatch=first["ETag"])
+    assert client.get_object(**name, IfMatch=second["ETag"])["Body"].read() == b"2"
+
+    def attempt(number):
+        try:
+            client.put_object(Bucket="boto3-if", Key="run-1/race", Body=str(number).encode(), IfNoneMatch="*")
+            return number
+        except botocore.exceptions.ClientError as error:
+            assert error.response["Error"]["Code"] == "PreconditionFailed", error
+            return None
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        winners = [number for number in pool.map(attempt, range(32)) if number is not None]
+    assert len(winners) == 1, winners
+
+
+def copies():
+    client = s3()
+    client.create_bucket(Bucket="boto3-copy")
+    source = {"Bucket": "boto3-copy", "Key": "run-1/source \u00e4+%.bin"}
+    data = body(10, 9 * MIB)
+    client.put_object(**source, Body=data, Metadata={"a": "1"}, ContentType="text/x-log")
+    client.copy_object(Bucket="boto3-copy", Key="run-2/copy", CopySource=source)
+    got = client.get_object(Bucket="boto3-copy", Key="run-2/copy")
+    assert (got["Metadata"], got["ContentType"], got["Body"].read() == data) == ({"a": "1"}, "text/x-log", True)
+    before = client.head_object(**source)
+    client.copy_object(**source, CopySource=source, MetadataDirective="REPLACE", Metadata={"b": "2"}, ContentType="text/plain")
+    after = client.get_object(**source)
+    assert (after["Metadata"], after["ContentType"]) == ({"b": "2"}, "text/plain")
+    assert after["ETag"] == before["ETag"] and after["Body"].read() == data
+    config = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB)
+    client.copy(source, "boto3-copy", "run-2/managed", Config=config)
+    assert client.get_object(Bucket="boto3-copy", Key="run-2/managed")["Body"].read() == data
+
+
+def delete_ranges():
+    client = s3()
+    client.create_bucket(Bucket="boto3-rest")
+    keys = [f"run-1/{number:03}" for number in range(150)]
+    for key in keys:
+        client.put_object(Bucket="boto3-rest", Key=key, Body=key.encode())
+    objects = [{"Key": key} for key in [*keys[:100], "run-1/never-there"]]
+    done = client.delete_objects(Bucket="boto3-rest", Delete={"Objects": objects})
+    assert len(done["Deleted"]) == 101 and not done.get("Errors"), done
+    left = client.list_objects_v2(Bucket="boto3-rest")["Contents"]
+    assert [entry["Key"] for entry in left] == keys[100:]
+    data = body(11, 17 * MIB)
+    name = {"Bucket": "boto3-rest", "Key": "run-1/ranges"}
+    client.put_object(**name, Body=data)
+    for wanted, begin, end in (("0-99", 0, 100), (f"{8 * MIB - 3}-{8 * MIB + 2}", 8 * MIB - 3, 8 * MIB + 3), ("-7", 17 * MIB - 7, 17 * MIB)):
+        got = client.get_object(**name, Range=f"bytes={wanted}")
+        assert got["ResponseMetadata"]["HTTPStatusCode"] == 206 and got["Body"].read() == data[begin:end], wanted
+        assert not any(field.startswith("Checksum") for field in got), "a part of the bytes has another checksum"
+    with refused("InvalidRange"):
+        client.get_object(**name, Range=f"bytes={17 * MIB}-")
+
+
+def errors():
+    client = s3()
+    client.create_bucket(Bucket="boto3-errors")
+    bucket = {"Bucket": "boto3-errors"}
+    name = {**bucket, "Key": "run-1/none"}
+    with refused("NoSuchKey") as seen:
+        client.get_object(**name)
+    assert seen["error"]["ResponseMetadata"]["RequestId"], "an error names its request"
+    with refused("404"):
+        client.head_object(**name)
+    with refused("404"):
+        client.head_bucket(Bucket="boto3-nowhere")
+    with refused("NoSuchBucket"):
+        client.list_objects_v2(Bucket="boto3-nowhere")
+    with refused("NoSuchBucket"):
+        client.put_object(Bucket="boto3-nowhere", Key="a", Body=b"")
+    with refused("BucketAlreadyOwnedByYou"):
+        client.create_bucket(**bucket)
+    with refused("NoSuchUpload"):
+        client.upload_part(**name, UploadId="0" * 32, PartNumber=1, Body=b"x")
+    with refused("NoSuchUpload"):
+        client.abort_multipart_upload(**name, UploadId="0" * 32)
+    with refused("NoSuchUpload"):
+        client.list_parts(**name, UploadId="0" * 32)
+    upload = client.create_multipart_upload(**name)["UploadId"]
+    etags = [client.upload_part(**name, UploadId=upload, PartNumber=number, Body=b"x")["ETag"] for number in (1, 2)]
+    parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
+    for code, wrong in (
+        ("EntityTooSmall", parts),
+        ("InvalidPartOrder", parts[::-1]),
+        ("InvalidPart", [{"PartNumber": 9, "ETag": etags[0]}]),
+        ("InvalidPart", [{"PartNumber": 1, "ETag": '"00000000000000000000000000000000"'}]),
+    ):
+        with refused(code):
+            client.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": wrong})
+    client.abort_multipart_upload(**name, UploadId=upload)
+    with refused("BadDigest"):
+        wrong_md5 = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+        client.put_object(**name, Body=b"x", ContentMD5=wrong_md5)
+    client.put_object(**bucket, Key="run-1/there", Body=b"x")
+    with refused("BucketNotEmpty"):
+        client.delete_bucket(**bucket)
+    with refused("NotImplemented"):
+        client.put_bucket_acl(**bucket, ACL="public-read")
+    for operation, code in (
+        ("get_bucket_policy", "NoSuchBucketPolicy"),
+        ("get_bucket_cors", "NoSuchCORSConfiguration"),
+        ("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration"),
+        ("get_bucket_website", "NoSuchWebsiteConfiguration"),
+        ("get_bucket_tagging", "NoSuchTagSet"),
+        ("get_object_lock_configuration", "ObjectLockConfigurationNotFoundError"),
+    ):
+        with refused(code, "NotImplemented"):
+            getattr(client, operation)(**bucket)
+    assert client.get_bucket_versioning(**bucket).get("Status") != "Enabled"
+    assert not client.get_bucket_location(**bucket)["LocationConstraint"]
+
+
+main({
+    "threads": threads,
+    "checksums": checksums,
+    "odd-keys": odd_keys,
+    "listing": listing,
+    "resume-begin": resume_begin,
+    "resume-end": resume_end,
+    "presigned": presigned,
+    "conditions": conditions,
+    "copies": copies,
+    "delete-ranges": delete_ranges,
+    "errors": errors,
+})

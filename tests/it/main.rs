@@ -1,0 +1,25 @@
+//! The promises of the gateway, each tried from outside on the real program. One module per promise; each test is named
+//! by what it holds the gateway to, and ends with the audit.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps says where it failed")]
+
+mod admin;
+mod body;
+mod clients;
+mod conditions;
+mod copying;
+mod crash;
+mod docs;
+mod evidence;
+mod faults;
+mod golden;
+mod ingest;
+mod listing;
+mod log;
+mod manifest;
+mod multipart;
+mod packages;
+mod reading;
+mod refusals;
+mod sealing;
+mod start;
+mod structure;
