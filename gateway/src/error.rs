@@ -183,7 +183,8 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
 fn bytes_face(error: &backends::Error) -> (u16, &'static str) {
     match error {
         backends::Error::RangeNotSatisfiable { .. } => (416, "InvalidRange"),
-        backends::Error::LengthMismatch { .. } | backends::Error::TrailerMissing(_) => (400, "IncompleteBody"),
+        backends::Error::LengthMismatch { .. } => (400, "IncompleteBody"),
+        backends::Error::TrailerMissing(_) => (400, "MalformedTrailerError"),
         backends::Error::DigestMismatch(Declared::Md5 | Declared::Checksum(_)) => (400, "BadDigest"),
         backends::Error::Body(_) => (400, "IncompleteBody"),
         backends::Error::StorageFull(_) => (507, "InsufficientStorage"),

@@ -93,7 +93,11 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
+        match error {
+            // Only `Registry::stop` closes the connections.
+            sqlx::Error::PoolClosed => Self::Stopping,
+            error => Self::Database(error),
+        }
     }
 }
 

@@ -338,7 +338,7 @@ impl Request {
         if self.expect {
             let first = connection.head().await?;
             if first.status >= 200 {
-                return Ok(first);
+                return connection.finish(first, &self.method).await;
             }
             interim.push(first.status);
         }

@@ -160,6 +160,14 @@ impl Connection {
             interim.push(head.status);
         };
         reply.interim = interim;
+        self.finish(reply, method).await
+    }
+
+    /// Reads the body of a final answer whose head was read.
+    ///
+    /// # Errors
+    /// As for [`Connection::reply`].
+    pub async fn finish(&mut self, mut reply: Reply, method: &str) -> Result<Reply> {
         if method != "HEAD" && reply.status != 204 && reply.status != 304 {
             reply.body = timeout(PATIENCE, self.body(&reply)).await.map_err(|_| late())??;
         }

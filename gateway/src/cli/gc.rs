@@ -4,9 +4,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{Outcome, output, with_registry};
+use crate::compose::FolderLock;
 use crate::config::Settings;
 
-/// Deletes stored objects that no event names: what refused or interrupted uploads left behind
+/// Deletes stored objects that no event names: what refused or interrupted uploads left behind. The gateway must be
+/// stopped: only so is an object that no event names one that no upload is about to name
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only objects that were written at least so many seconds ago; an upload that still runs may be as old as it took
@@ -18,6 +20,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, settings: &Settings) -> Outcome {
+    let _lock = FolderLock::take(&settings.data_dir)?;
     let older_than = Duration::from_secs(args.older_than);
     let summary =
         with_registry(settings, |registry| async move { Ok(registry.orphans_sweep(older_than).await?) }).await?;

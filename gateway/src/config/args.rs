@@ -85,7 +85,7 @@ settings! {
     log_level: String = "LEVEL", "ARTIFACTSTORE_LOG_LEVEL";
     /// How to log, on the standard error [default: text]
     log_format: LogFormat = "FORMAT", "ARTIFACTSTORE_LOG_FORMAT";
-    /// How many bytes of bodies may be in memory at once, over all requests [default: 536870912, which is 512 MiB]
+    /// How many bytes of bodies may be in memory at once, over all requests [default: 268435456, which is 256 MiB]
     buffer_budget_bytes: u64 = "BYTES", "ARTIFACTSTORE_BUFFER_BUDGET_BYTES";
     /// How many seconds a body may send nothing before its request is given up [default: 60]
     body_idle_timeout_seconds: u64 = "SECONDS", "ARTIFACTSTORE_BODY_IDLE_TIMEOUT_SECONDS";

@@ -192,7 +192,7 @@ impl Settings {
 const BUFFER_BUDGET_MIN: u64 = 64 << 20;
 
 fn buffer_budget(given: Option<u64>) -> Result<u64, ConfigError> {
-    match given.unwrap_or(512 << 20) {
+    match given.unwrap_or(256 << 20) {
         few if few < BUFFER_BUDGET_MIN => {
             Err(invalid("buffer_budget_bytes", format!("it takes at least {BUFFER_BUDGET_MIN} bytes")))
         }

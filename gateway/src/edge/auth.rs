@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::subresource;
 use artifactstore_registry::model::name::TenantName;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
@@ -103,6 +104,9 @@ impl S3Access for Door {
         if in_query || cx.headers().contains_key("x-amz-security-token") {
             // No token is ever given out here, so that none can be right; a client that sends one means other keys.
             return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise not valid."));
+        }
+        if let Some(name) = subresource::misread(cx.s3_op().name(), cx.uri().query()) {
+            return Err(s3_error!(NotImplemented, "The subresource `{name}` is not implemented for this request."));
         }
         let access_key_id = credentials.access_key.clone();
         let tenant = self.keys.find(&access_key_id).await.ok_or_else(unknown_key)?.tenant;

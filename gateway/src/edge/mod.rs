@@ -16,4 +16,5 @@ mod outflow;
 pub(crate) mod request_id;
 pub mod serve;
 pub mod service;
+mod subresource;
 mod xml;

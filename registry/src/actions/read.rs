@@ -146,7 +146,9 @@ impl Registry {
             None => self.inner.store.file(name).await?.ok_or(Refusal::FileMissing)?,
             Some(version) => {
                 let found = self.inner.store.versions(&[version]).await?.pop();
-                found.filter(|file| file.name == *name).ok_or(Refusal::VersionMissing)?
+                // Versions from before the producer was created are those of a deleted one, perhaps of another tenant.
+                let own = |file: &File| file.name == *name && file.sequence > producer.created_sequence;
+                found.filter(own).ok_or(Refusal::VersionMissing)?
             }
         };
         Ok(FoundFile { file, document: None })

@@ -309,6 +309,7 @@ fn file_remove(
     let owner = producer_of(state, actor, name)?;
     let (package, _) = file_path(owner, name)?;
     let Some(former) = state.file_current(name) else {
+        check_writable(state, owner, &package)?;
         return if condition.is_empty() { Ok(Decision::default()) } else { Err(Refusal::FileMissing) };
     };
     check_condition(Some(former), condition)?;

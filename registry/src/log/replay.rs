@@ -1,6 +1,6 @@
 //! Rebuilding every view from the log, by the same `apply` that live writes use, and comparing the result.
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use super::apply::{Fact, apply};
 use super::plan;
@@ -77,6 +77,19 @@ pub async fn rebuild(
         on_progress(Progress { done: head.sequence, total, ..Progress::default() });
     }
     Ok(head.sequence)
+}
+
+/// How many rows all views of a snapshot have.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn rows(snapshot: &mut dyn Snapshot) -> Result<u64> {
+    let mut rows = 0;
+    for view in View::ALL {
+        let counted = snapshot.view(view).try_fold(0, async |count: u64, _| Ok(count + 1));
+        rows += counted.await?;
+    }
+    Ok(rows)
 }
 
 /// Compares every view of two snapshots byte for byte: how many rows the second has, and where they differ.

@@ -133,7 +133,9 @@ async fn run(
         };
         let Some(first) = first else { return };
         let mut batch = vec![first];
+        // A producer's settings say which rows the commands behind are about: those are loaded once it is committed.
         while batch.len() < BATCH_LIMIT
+            && batch.last().is_none_or(|last| !last.command.is_about_a_producer())
             && let Ok(next) = commands.try_recv()
         {
             batch.push(next);

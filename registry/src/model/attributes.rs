@@ -30,6 +30,9 @@ pub struct FileChecksum {
 /// What a file carries besides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
+    /// The parts of a file that came as a multipart upload, in order; empty for any other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<FilePart>,
     /// Other headers that are given back as they came, by lower-case name: `cache-control`, `content-disposition`,
     /// `content-encoding`, `content-language`, `expires`, `x-amz-storage-class`, `x-amz-website-redirect-location`.
     #[serde(default, skip_serializing_if = "TextMap::is_empty")]
@@ -42,19 +45,16 @@ pub struct Attributes {
     pub metadata: TextMap,
     /// The media type (`Content-Type`).
     pub media_type: String,
-    /// The parts of a file that came as a multipart upload, in order; empty for any other.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<FilePart>,
 }
 
 impl Default for Attributes {
     fn default() -> Self {
         Self {
+            parts: Vec::new(),
             headers: TextMap::default(),
             checksum: None,
             metadata: TextMap::default(),
             media_type: MEDIA_TYPE_UNKNOWN.to_owned(),
-            parts: Vec::new(),
         }
     }
 }

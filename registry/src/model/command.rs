@@ -169,6 +169,14 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it creates, configures or deletes a producer, so that other commands may touch other rows behind it.
+    #[must_use]
+    pub const fn is_about_a_producer(&self) -> bool {
+        matches!(self, Self::ProducerCreate { .. } | Self::ProducerConfigure { .. } | Self::ProducerDelete { .. })
+    }
+}
+
 /// What a command came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {

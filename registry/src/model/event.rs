@@ -1,5 +1,7 @@
 //! The facts of the log. Kinds are only ever added, and a kind's meaning never changes.
 //!
+//! Fields stand in canonical order (the shorter name first, then bytewise), so that encoding needs no sorting.
+//!
 //! Invariant: an event decodes from its kind and payload to what it was, and re-encodes to the same bytes.
 
 use artifactstore_backends::digest::{Checksum, ContentAddress, Md5Digest, Sha256Digest};
@@ -129,16 +131,16 @@ pub struct FileIngested {
     pub written: Vec<LocatedChunk>,
     /// The producer.
     pub producer: ProducerName,
-    /// The version whose bytes these are, when it is a copy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub copied_from: Option<CopySource>,
+    /// What it carries besides its bytes.
+    pub attributes: Attributes,
     /// The revision that it was written into.
     pub package_id: PackageId,
     /// The version that it took the name from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<Sequence>,
-    /// What it carries besides its bytes.
-    pub attributes: Attributes,
+    /// The version whose bytes these are, when it is a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<CopySource>,
     /// The path within the package.
     pub relative_path: String,
     /// The blob.
@@ -165,12 +167,12 @@ pub struct FileDescribed {
     pub package: PackageName,
     /// The producer.
     pub producer: ProducerName,
+    /// What it carries from now on.
+    pub attributes: Attributes,
     /// The revision that it was written into.
     pub package_id: PackageId,
     /// The version before.
     pub supersedes: Sequence,
-    /// What it carries from now on.
-    pub attributes: Attributes,
 }
 
 /// A key was deleted: the name is gone, the version stays in the log.
@@ -178,10 +180,10 @@ pub struct FileDescribed {
 pub struct FileRemoved {
     /// The key.
     pub key: Key,
-    /// The version that lost its name.
-    pub removes: Sequence,
     /// The package's name.
     pub package: PackageName,
+    /// The version that lost its name.
+    pub removes: Sequence,
     /// The producer.
     pub producer: ProducerName,
     /// The revision that it was removed from.
@@ -193,10 +195,10 @@ pub struct FileRemoved {
 pub struct UploadCreated {
     /// The key that the file will have.
     pub key: Key,
-    /// The producer.
-    pub producer: ProducerName,
     /// The upload.
     pub upload: UploadId,
+    /// The producer.
+    pub producer: ProducerName,
     /// What it was created with.
     pub attributes: UploadAttributes,
 }
@@ -266,12 +268,18 @@ macro_rules! events {
             /// Reads an event; `None` when the kind is not known to this version.
             ///
             /// # Errors
-            /// When the payload is not canonical, or not of this kind.
+            /// When the payload is not canonical, not of this kind, or holds what this version does not know.
             pub fn decode(kind: &str, payload: &[u8]) -> Result<Option<Self>, CborError> {
-                Ok(Some(match kind {
+                let event = match kind {
                     $($kind => Self::$variant(Box::new(cbor::decode(payload)?)),)*
                     _ => return Ok(None),
-                }))
+                };
+                // A field that this version does not know would be lost without a word.
+                if event.encode() == payload {
+                    Ok(Some(event))
+                } else {
+                    Err(CborError::Shape("it does not re-encode to the same bytes".to_owned()))
+                }
             }
         }
     };
