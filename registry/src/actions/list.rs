@@ -62,6 +62,16 @@ struct Page<'a> {
     last: Option<String>,
 }
 
+/// What became of a file that was offered to a page.
+enum Taken {
+    /// It is on the page.
+    File,
+    /// Its common prefix is; the walk goes on behind everything that has it.
+    Prefix(String),
+    /// The page is full.
+    NoRoom,
+}
+
 impl Page<'_> {
     fn is_full(&self) -> bool {
         self.page.files.len() + self.page.prefixes.len() >= self.request.limit
@@ -73,22 +83,21 @@ impl Page<'_> {
         self.page
     }
 
-    /// Takes a file, or the common prefix it stands for; gives it back when there is no room. Says the prefix, behind
-    /// which the walk goes on.
-    fn take(&mut self, file: File) -> std::result::Result<Option<String>, File> {
+    /// Takes a file, or the common prefix it stands for.
+    fn take(&mut self, file: File) -> Taken {
         if self.is_full() {
-            return Err(file);
+            return Taken::NoRoom;
         }
         let key = file.name.key.as_str();
         if let Some(prefix) = rolled(key, &self.request.prefix, self.request.delimiter.as_deref()) {
             let prefix = prefix.to_owned();
             self.last = Some(prefix.clone());
             self.page.prefixes.push(prefix.clone());
-            return Ok(Some(prefix));
+            return Taken::Prefix(prefix);
         }
         self.last = Some(key.to_owned());
         self.page.files.push(file);
-        Ok(None)
+        Taken::File
     }
 }
 
@@ -108,8 +117,9 @@ async fn page(store: &dyn Store, request: &ListRequest) -> Result<ListPage> {
             }
             range = KeyRange { from: None, after: Some(key.to_owned()), before: range.before };
             match page.take(file) {
-                Err(_) => return Ok(page.end()),
-                Ok(rolled) => behind = rolled,
+                Taken::NoRoom => return Ok(page.end()),
+                Taken::Prefix(prefix) => behind = Some(prefix),
+                Taken::File => behind = None,
             }
         }
         if read < stride {

@@ -240,8 +240,9 @@ impl Registry {
                 return self.completed(&completion, sequence).await;
             }
             match self.join(actor, &completion, &upload).await {
-                // A part came between the join and the commit: look again at what the upload is now.
-                Err(Error::Refused(Refusal::ContentMissing)) if attempts < ATTEMPTS => {}
+                // A part, or another completion, came in between: look again at what the upload is now.
+                Err(Error::Refused(_))
+                    if attempts < ATTEMPTS && self.inner.store.upload(&upload.id).await?.as_ref() != Some(&upload) => {}
                 outcome => return outcome,
             }
         }

@@ -444,3 +444,6 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

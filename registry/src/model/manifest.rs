@@ -160,3 +160,6 @@ impl Manifest {
         ContentAddress::of(bytes)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a batch is one transaction; readers see all of it or nothing of it.
 
+pub mod conformance;
 pub mod sqlite;
 
 use std::fmt;

@@ -1,0 +1,302 @@
+use artifactstore_backends::digest::ChecksumAlgorithm;
+use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
+
+use super::*;
+use crate::model::attributes::{ChecksumKind, FileChecksum, FilePart};
+use crate::model::row::OnFinalized;
+
+fn producer() -> ProducerName {
+    ProducerName::parse("guide-board").unwrap()
+}
+
+fn key() -> Key {
+    Key::parse("run-42/logs/é.txt").unwrap()
+}
+
+fn package() -> PackageName {
+    PackageName::parse("run-42").unwrap()
+}
+
+fn package_id(seed: u8) -> PackageId {
+    PackageId::from_random([seed; 16])
+}
+
+fn upload() -> UploadId {
+    UploadId::from_random([3; 16])
+}
+
+fn checksum() -> Checksum {
+    Checksum { value: vec![1, 2, 3, 4], algorithm: ChecksumAlgorithm::Crc64Nvme }
+}
+
+fn chunk() -> Chunk {
+    Chunk { size_bytes: 300, address: ContentAddress([4; 32]) }
+}
+
+fn recipe() -> Recipe {
+    Recipe { chunks: vec![chunk(), chunk()] }
+}
+
+fn written() -> Vec<LocatedChunk> {
+    let location = Location {
+        tier: RetrievalTier::Online,
+        codec: Codec::None,
+        object: artifactstore_backends::digest::ObjectKey([5; 32]),
+        offset_bytes: 70_000,
+        backend: "local".to_owned(),
+        stored_length_bytes: 300,
+    };
+    vec![LocatedChunk { chunk: chunk(), location }]
+}
+
+fn attributes() -> Attributes {
+    let map = |entries: &[(&str, &str)]| {
+        entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    Attributes {
+        parts: vec![
+            FilePart { size_bytes: 1, number: 1, checksum: Some(checksum()) },
+            FilePart { size_bytes: 2, number: 2, checksum: None },
+        ],
+        headers: map(&[("expires", "0"), ("cache-control", "no-store")]),
+        checksum: Some(FileChecksum { kind: ChecksumKind::Composite, checksum: checksum() }),
+        metadata: map(&[("zz", "1"), ("a", "2"), ("mtime", "3")]),
+        media_type: "text/plain".to_owned(),
+    }
+}
+
+fn settings() -> ProducerSettings {
+    ProducerSettings {
+        on_finalized: OnFinalized::NewRevision,
+        package_depth: 2,
+        finalize_marker: Some("*.done".to_owned()),
+        finalize_after_idle_seconds: Some(60),
+    }
+}
+
+fn manifest() -> Manifest {
+    crate::model::manifest::tests::sample()
+}
+
+fn ingested() -> FileIngested {
+    FileIngested {
+        key: key(),
+        etag: "abc-2".to_owned(),
+        size_bytes: u64::MAX,
+        chunks: Some(recipe()),
+        client: Some("aws-cli/2".to_owned()),
+        sha256: Sha256Digest([6; 32]),
+        upload: Some(upload()),
+        package: package(),
+        written: written(),
+        producer: producer(),
+        attributes: attributes(),
+        package_id: package_id(1),
+        supersedes: Some(17),
+        copied_from: Some(CopySource { key: key(), producer: producer(), sequence: 9 }),
+        relative_path: "logs/é.txt".to_owned(),
+        content_address: ContentAddress([7; 32]),
+    }
+}
+
+fn part() -> PartIngested {
+    PartIngested {
+        md5: Md5Digest([8; 16]),
+        size_bytes: 5,
+        chunks: recipe(),
+        number: PartNumber::new(10_000).unwrap(),
+        upload: upload(),
+        written: written(),
+        checksum: Some(checksum()),
+        producer: producer(),
+    }
+}
+
+fn stored() -> StoredManifest {
+    StoredManifest {
+        chunks: recipe(),
+        sha256: Sha256Digest([6; 32]),
+        package: package(),
+        written: written(),
+        producer: producer(),
+        package_id: package_id(1),
+        finalized_at: Timestamp(12),
+        manifest_size: 1 << 33,
+        manifest_address: ContentAddress([9; 32]),
+    }
+}
+
+/// One of every kind, with every optional field; and those that have any, without.
+fn every_kind() -> Vec<Event> {
+    let upload_attributes = UploadAttributes {
+        file: attributes(),
+        algorithm: Some(ChecksumAlgorithm::Sha256),
+        checksum_kind: Some(ChecksumKind::FullObject),
+    };
+    let opened = PackageOpened {
+        package: package(),
+        producer: producer(),
+        revision: 2,
+        package_id: package_id(1),
+        previous_id: Some(package_id(2)),
+    };
+    let created =
+        ProducerCreated { tenant: TenantName::parse("default").unwrap(), producer: producer(), settings: settings() };
+    let bare = FileIngested {
+        chunks: None,
+        client: None,
+        upload: None,
+        written: Vec::new(),
+        attributes: Attributes::default(),
+        supersedes: None,
+        copied_from: None,
+        ..ingested()
+    };
+    vec![
+        Event::ProducerCreated(Box::new(ProducerCreated { settings: ProducerSettings::default(), ..created.clone() })),
+        Event::ProducerCreated(Box::new(created)),
+        Event::ProducerConfigured(Box::new(ProducerConfigured { producer: producer(), settings: settings() })),
+        Event::ProducerDeleted(Box::new(ProducerDeleted { producer: producer() })),
+        Event::PackageOpened(Box::new(PackageOpened { previous_id: None, ..opened.clone() })),
+        Event::PackageOpened(Box::new(opened)),
+        Event::PackageFinalized(Box::new(PackageFinalized::Inline(Box::new(manifest())))),
+        Event::PackageFinalized(Box::new(PackageFinalized::Stored(stored()))),
+        Event::FileIngested(Box::new(ingested())),
+        Event::FileIngested(Box::new(bare)),
+        Event::FileDescribed(Box::new(FileDescribed {
+            key: key(),
+            package: package(),
+            producer: producer(),
+            attributes: attributes(),
+            package_id: package_id(1),
+            supersedes: 3,
+        })),
+        Event::FileRemoved(Box::new(FileRemoved {
+            key: key(),
+            package: package(),
+            removes: 3,
+            producer: producer(),
+            package_id: package_id(1),
+        })),
+        Event::UploadCreated(Box::new(UploadCreated {
+            key: key(),
+            upload: upload(),
+            producer: producer(),
+            attributes: upload_attributes,
+        })),
+        Event::PartIngested(Box::new(PartIngested { written: Vec::new(), checksum: None, ..part() })),
+        Event::PartIngested(Box::new(part())),
+        Event::UploadAborted(Box::new(UploadAborted { upload: upload(), producer: producer() })),
+    ]
+}
+
+fn direct<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
+    let mut kinds = std::collections::BTreeSet::new();
+    for event in every_kind() {
+        let payload = event.encode();
+        cbor::check(&payload).unwrap();
+        let decoded = Event::decode(event.kind(), &payload).unwrap().unwrap();
+        assert_eq!(decoded, event);
+        assert_eq!(decoded.encode(), payload);
+        kinds.insert(event.kind());
+    }
+    assert_eq!(kinds.len(), 11, "a kind that was added belongs in here");
+}
+
+#[test]
+fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
+    for event in every_kind() {
+        let written = match &event {
+            Event::ProducerCreated(fact) => direct(fact),
+            Event::ProducerConfigured(fact) => direct(fact),
+            Event::ProducerDeleted(fact) => direct(fact),
+            Event::PackageOpened(fact) => direct(fact),
+            Event::PackageFinalized(fact) => direct(fact),
+            Event::FileIngested(fact) => direct(fact),
+            Event::FileDescribed(fact) => direct(fact),
+            Event::FileRemoved(fact) => direct(fact),
+            Event::UploadCreated(fact) => direct(fact),
+            Event::PartIngested(fact) => direct(fact),
+            Event::UploadAborted(fact) => direct(fact),
+        };
+        assert_eq!(cbor::check(&written), Ok(()), "{}", event.kind());
+        assert_eq!(written, event.encode());
+    }
+    let record = record();
+    let envelope = Envelope {
+        kind: &record.kind,
+        actor: &record.actor,
+        tenant: record.tenant.as_str(),
+        package: None,
+        payload: &record.payload,
+        producer: None,
+        sequence: record.sequence,
+        request_id: &record.request_id,
+        occurred_at: record.occurred_at,
+    };
+    assert_eq!(cbor::check(&direct(&envelope)), Ok(()));
+}
+
+#[test]
+fn a_payload_with_more_or_less_than_its_kind_has_is_refused() {
+    let event = Event::ProducerDeleted(Box::new(ProducerDeleted { producer: producer() }));
+    assert_eq!(Event::decode("v2.producer.deleted", &event.encode()), Ok(None), "a kind of a newer version");
+
+    #[derive(Serialize)]
+    struct Later {
+        producer: ProducerName,
+        because: String,
+    }
+    let later = cbor::encode(&Later { producer: producer(), because: "of it".to_owned() });
+    assert!(matches!(Event::decode(event.kind(), &later), Err(CborError::Shape(_))), "it would be lost");
+    assert!(Event::decode(event.kind(), &cbor::encode(&settings())).is_err());
+    let mut long = event.encode();
+    long.push(0);
+    assert!(matches!(Event::decode(event.kind(), &long), Err(CborError::NotCanonical { .. })));
+}
+
+fn record() -> Record {
+    Record {
+        sequence: 7,
+        occurred_at: Timestamp(8),
+        tenant: TenantName::parse("default").unwrap(),
+        producer: Some(producer()),
+        package: Some(package()),
+        actor: "tester".to_owned(),
+        request_id: "r-1".to_owned(),
+        kind: "v1.producer.deleted".to_owned(),
+        payload: vec![0xa0],
+        hash: GENESIS_HASH,
+    }
+}
+
+#[test]
+fn the_chain_covers_every_field_and_the_hash_before() {
+    let whole = record();
+    let hash = whole.chained(&GENESIS_HASH);
+    assert_ne!(whole.chained(&[1; 32]), hash);
+    let changes: [fn(&mut Record); 9] = [
+        |record| record.sequence += 1,
+        |record| record.occurred_at.0 += 1,
+        |record| record.tenant = TenantName::parse("other").unwrap(),
+        |record| record.producer = None,
+        |record| record.package = Some(PackageName::root()),
+        |record| record.actor.push('x'),
+        |record| record.request_id.push('x'),
+        |record| record.kind.push('x'),
+        |record| record.payload.push(0),
+    ];
+    for change in changes {
+        let mut record = whole.clone();
+        change(&mut record);
+        assert_ne!(record.chained(&GENESIS_HASH), hash, "{record:?}");
+    }
+    assert_eq!(Record { hash: [9; 32], ..whole }.chained(&GENESIS_HASH), hash, "the hash does not cover itself");
+}

@@ -1,0 +1,169 @@
+//! Rows to write and to compare with: one maker for each view.
+
+use artifactstore_backends::digest::{ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
+use artifactstore_backends::recipe::{Chunk, Codec, Location, Recipe, RetrievalTier};
+
+use crate::clock::Timestamp;
+use crate::model::attributes::{Attributes, UploadAttributes};
+use crate::model::event::Record;
+use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use crate::model::row::{
+    Blob, ChunkPlace, File, Package, Part, Producer, ProducerSettings, Seal, Sequence, Upload, UploadState,
+};
+use crate::model::state::{Head, NameRow, State};
+
+pub(super) fn producer(name: &str) -> Producer {
+    Producer {
+        name: ProducerName::trusted(name),
+        tenant: TenantName::trusted("default"),
+        settings: ProducerSettings { finalize_marker: Some("*.done".to_owned()), ..ProducerSettings::default() },
+        created_at: Timestamp(5),
+        created_sequence: 1,
+        file_count: 2,
+        size_bytes: 3,
+        upload_count: 4,
+        package_count: 5,
+        finalized_count: 6,
+    }
+}
+
+pub(super) fn package(name: &str, revision: u32, sealed: bool) -> Package {
+    Package {
+        id: PackageId::trusted(format!("{name}-{revision}")),
+        producer: ProducerName::trusted("board"),
+        name: PackageName::trusted(name),
+        revision,
+        opened_at: Timestamp(1),
+        opened_sequence: 2,
+        changed_at: Timestamp(i64::from(revision)),
+        last_sequence: 3,
+        file_count: 4,
+        size_bytes: 5,
+        seal: sealed.then(|| Seal {
+            finalized_at: Timestamp(9),
+            sequence: 7,
+            manifest_digest: ContentAddress::of(name.as_bytes()),
+            manifest_size_bytes: 8,
+        }),
+    }
+}
+
+pub(super) fn name(key: &str) -> FileName {
+    FileName { producer: ProducerName::trusted("board"), key: Key::trusted(key) }
+}
+
+pub(super) fn file(key: &str, package: &str, sequence: Sequence) -> File {
+    File {
+        sequence,
+        name: name(key),
+        package_id: PackageId::trusted("id"),
+        package: PackageName::trusted(package),
+        relative_path: key.to_owned(),
+        size_bytes: 1,
+        content_address: ContentAddress::of(b"x"),
+        sha256: Sha256Digest([7; 32]),
+        etag: "etag".to_owned(),
+        attributes: Attributes::default(),
+        ingested_at: Timestamp(4),
+        client: Some("client".to_owned()),
+        ended_sequence: None,
+    }
+}
+
+pub(super) fn blob(text: &str, sequence: Sequence) -> Blob {
+    let address = ContentAddress::of(text.as_bytes());
+    let size_bytes = text.len() as u64;
+    Blob {
+        content_address: address,
+        sha256: Sha256Digest([1; 32]),
+        size_bytes,
+        recipe: Recipe { chunks: vec![Chunk { size_bytes, address }] },
+        sequence,
+    }
+}
+
+pub(super) fn place(text: &str, object: ObjectKey) -> ChunkPlace {
+    ChunkPlace {
+        chunk: Chunk { size_bytes: text.len() as u64, address: ContentAddress::of(text.as_bytes()) },
+        location: Location {
+            tier: RetrievalTier::Online,
+            codec: Codec::None,
+            object,
+            offset_bytes: 3,
+            backend: "memory".to_owned(),
+            stored_length_bytes: text.len() as u64,
+        },
+        sequence: 4,
+    }
+}
+
+pub(super) fn upload(id: &str, key: &str, state: UploadState) -> Upload {
+    Upload {
+        id: UploadId::trusted(id),
+        name: name(key),
+        attributes: UploadAttributes::default(),
+        created_at: Timestamp(6),
+        sequence: 5,
+        state,
+        parts_sequence: 5,
+    }
+}
+
+pub(super) fn part(upload: &str, number: i64) -> Part {
+    Part {
+        upload: UploadId::trusted(upload),
+        number: PartNumber::new(number).unwrap(),
+        size_bytes: 7,
+        md5: Md5Digest([2; 16]),
+        checksum: None,
+        recipe: Recipe::default(),
+        ingested_at: Timestamp(8),
+        sequence: 9,
+    }
+}
+
+pub(super) fn record(sequence: Sequence) -> Record {
+    Record {
+        sequence,
+        occurred_at: Timestamp(10),
+        tenant: TenantName::trusted("default"),
+        producer: sequence.is_multiple_of(2).then(|| ProducerName::trusted("board")),
+        package: sequence.is_multiple_of(2).then(PackageName::root),
+        actor: "tester".to_owned(),
+        request_id: "r".to_owned(),
+        kind: "v1.test".to_owned(),
+        payload: vec![0xa0],
+        hash: [u8::try_from(sequence % 251).unwrap(); 32],
+    }
+}
+
+pub(super) fn head_at(sequence: Sequence) -> Head {
+    Head { sequence, occurred_at: Timestamp(10), hash: [u8::try_from(sequence % 251).unwrap(); 32] }
+}
+
+pub(super) fn put_file(state: &mut State, file: File) {
+    let row = NameRow { name: file.name.clone(), package: file.package.clone(), sequence: file.sequence };
+    state.names.put(file.name.clone(), row);
+    state.files.put(file.sequence, file);
+}
+
+/// One of everything.
+pub(super) fn one_of_everything() -> State {
+    let mut state = State::default();
+    state.producers.put(ProducerName::trusted("board"), producer("board"));
+    for row in [package("run", 1, true), package("run", 2, false)] {
+        state.packages.put(row.id.clone(), row);
+    }
+    put_file(&mut state, file("run/x", "run", 3));
+    put_file(&mut state, file("alone", "", 4));
+    let blob = blob("x", 3);
+    state.blobs.put(blob.content_address, blob);
+    for row in [place("x", ObjectKey(ContentAddress::of(b"x").0)), place("packed", ObjectKey([9; 32]))] {
+        state.chunks.put(row.chunk.address, row);
+    }
+    let row = upload("up", "run/u", UploadState::Open);
+    state.uploads.put(row.id.clone(), row);
+    let row = part("up", 1);
+    state.parts.put((row.upload.clone(), row.number), row);
+    state
+}

@@ -1,0 +1,203 @@
+//! A registry of one's own: its own folder, database, bytes, clock and entropy.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use artifactstore_registry::actions::request::{FileReceipt, FileUpload, FoundFile, ReplaySummary};
+use artifactstore_registry::backends::backend::Backend;
+use artifactstore_registry::backends::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
+use artifactstore_registry::backends::dataplane::spi::{ByteRange, DataPlane, IngestFrame, IngestHints, IngestStream};
+use artifactstore_registry::backends::memory::MemoryBackend;
+use artifactstore_registry::clock::{Clock, Entropy, Timestamp};
+use artifactstore_registry::model::attributes::Attributes;
+use artifactstore_registry::model::command::{FinalizeFacts, PackageChoice, WriteCondition};
+use artifactstore_registry::model::event::{Actor, Record};
+use artifactstore_registry::model::name::{FileName, PackageName, ProducerName, TenantName};
+use artifactstore_registry::model::row::{Package, ProducerSettings};
+use artifactstore_registry::store::sqlite::{OpenMode, SqliteStore};
+use artifactstore_registry::store::{Store, StoreCatalog};
+use artifactstore_registry::{MANIFEST_INLINE_LIMIT_BYTES, Registry, RegistryParts, Result};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
+/// Where blobs are cut: small, so that most files of a test have several chunks.
+pub(crate) const CHUNK_SIZE_BYTES: usize = 1 << 20;
+
+/// A clock that stands until a test sets it.
+#[derive(Debug)]
+pub(crate) struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub(crate) fn set_seconds(&self, seconds: i64) {
+        self.0.store(seconds * 1_000_000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Counts: fresh every time, and the same in every run.
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn fresh(&self) -> [u8; 16] {
+        let number = self.0.fetch_add(1, Ordering::SeqCst);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&blake3::hash(&number.to_be_bytes()).as_bytes()[..16]);
+        bytes
+    }
+}
+
+pub(crate) struct Harness {
+    pub(crate) registry: Registry,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) backend: Arc<MemoryBackend>,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) actor: Actor,
+    pub(crate) database: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+pub(crate) fn actor(tenant: &str) -> Actor {
+    Actor {
+        tenant: TenantName::parse(tenant).unwrap(),
+        name: "tester".to_owned(),
+        request_id: "request-1".to_owned(),
+        client: Some("harness/1".to_owned()),
+    }
+}
+
+pub(crate) fn producer(name: &str) -> ProducerName {
+    ProducerName::parse(name).unwrap()
+}
+
+/// A name, written `producer/key`.
+pub(crate) fn name(path: &str) -> FileName {
+    let (producer, key) = path.split_once('/').unwrap();
+    FileName::parse(producer, key).unwrap()
+}
+
+pub(crate) fn body(bytes: impl Into<Bytes>) -> IngestStream {
+    stream::iter([Ok(IngestFrame::Data(bytes.into()))]).boxed()
+}
+
+pub(crate) fn upload(path: &str, bytes: impl Into<Bytes>) -> FileUpload {
+    FileUpload {
+        name: name(path),
+        body: body(bytes),
+        hints: IngestHints::default(),
+        attributes: Attributes::default(),
+        condition: WriteCondition::default(),
+    }
+}
+
+pub(crate) fn quiet() -> impl Fn(artifactstore_registry::actions::request::Progress) + Send + Sync {
+    |_| {}
+}
+
+impl Harness {
+    /// A registry with the producer `board`.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(ProducerSettings::default()).await
+    }
+
+    pub(crate) async fn start_with(settings: ProducerSettings) -> Self {
+        Self::start_limited(settings, MANIFEST_INLINE_LIMIT_BYTES).await
+    }
+
+    pub(crate) async fn start_limited(settings: ProducerSettings, manifest_inline_limit_bytes: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("registry.db");
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&database, OpenMode::Create).await.unwrap());
+        let backend = Arc::new(MemoryBackend::new());
+        let catalog = Arc::new(StoreCatalog::new(Arc::clone(&store)));
+        let options = PlaneOptions { chunk_size_bytes: CHUNK_SIZE_BYTES, ..PlaneOptions::default() };
+        let plane: Arc<dyn DataPlane> =
+            Arc::new(InProcessDataPlane::new(Arc::clone(&backend) as Arc<dyn Backend>, catalog, &options));
+        let clock = Arc::new(TestClock(AtomicI64::new(1_000_000_000_000)));
+        let registry = Registry::open(RegistryParts {
+            store: Arc::clone(&store),
+            plane,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            entropy: Arc::new(Counting::default()),
+            facts: FinalizeFacts { gateway_version: "test".to_owned(), backend: "memory".to_owned() },
+            manifest_inline_limit_bytes,
+        });
+        let actor = actor("default");
+        registry.producer_create(&actor, &producer("board"), settings).await.unwrap();
+        Self { registry, store, backend, clock, actor, database, _folder: folder }
+    }
+
+    pub(crate) async fn put(&self, path: &str, bytes: impl Into<Bytes>) -> Result<FileReceipt> {
+        self.registry.file_ingest(&self.actor, upload(path, bytes)).await
+    }
+
+    pub(crate) async fn put_if(
+        &self,
+        path: &str,
+        bytes: impl Into<Bytes>,
+        condition: WriteCondition,
+    ) -> Result<FileReceipt> {
+        self.registry.file_ingest(&self.actor, FileUpload { condition, ..upload(path, bytes) }).await
+    }
+
+    pub(crate) async fn stat(&self, path: &str) -> Result<FoundFile> {
+        self.registry.file_stat(&self.actor, &name(path), None).await
+    }
+
+    pub(crate) async fn read(&self, path: &str) -> Result<Vec<u8>> {
+        self.read_found(&self.stat(path).await?).await
+    }
+
+    pub(crate) async fn read_found(&self, found: &FoundFile) -> Result<Vec<u8>> {
+        let pieces: Vec<Bytes> = self.registry.file_read(found, ByteRange::Full).await?.try_collect().await?;
+        Ok(pieces.concat())
+    }
+
+    pub(crate) async fn remove(&self, path: &str) -> Result<Option<u64>> {
+        self.registry.file_remove(&self.actor, &name(path), WriteCondition::default()).await
+    }
+
+    pub(crate) async fn finalize(&self, package: &str) -> Result<Package> {
+        let choice = PackageChoice::Name(producer("board"), PackageName::parse(package).unwrap());
+        self.registry.package_finalize(&self.actor, choice).await
+    }
+
+    pub(crate) async fn events(&self) -> Vec<Record> {
+        self.registry.event_list(0, usize::MAX).await.unwrap()
+    }
+
+    pub(crate) async fn kinds(&self) -> Vec<String> {
+        self.events().await.into_iter().map(|record| record.kind).collect()
+    }
+
+    pub(crate) async fn replay(&self, check: bool) -> Result<ReplaySummary> {
+        self.registry.replay(check, &quiet()).await
+    }
+
+    /// Behind everybody's back.
+    pub(crate) async fn tamper(&self, sql: &'static str) -> u64 {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&self.database);
+        let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+        let done = sqlx::query(sql).execute(&mut connection).await.unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+        done.rows_affected()
+    }
+
+    /// The audit that closes every test: the views equal their replay, the blobs match their digests.
+    pub(crate) async fn finish(self) {
+        let summary = self.replay(true).await.unwrap();
+        assert_eq!(summary.differences, [], "the live views equal the replayed ones");
+        let found = std::sync::Mutex::new(Vec::new());
+        let on_finding = |finding| found.lock().unwrap().push(finding);
+        let verified = self.registry.verify(&quiet(), &on_finding).await.unwrap();
+        assert_eq!(found.into_inner().unwrap(), [], "every blob matches its digests");
+        assert_eq!(verified.events, summary.events);
+        self.registry.stop().await;
+    }
+}
