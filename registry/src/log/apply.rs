@@ -36,7 +36,7 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
         Event::ProducerConfigured(configured) => {
             state.producers.change(&configured.producer, |row| row.settings = configured.settings.clone());
         }
-        Event::ProducerDeleted(deleted) => state.producers.remove(deleted.producer.clone()),
+        Event::ProducerDeleted(deleted) => producer_deleted(state, &deleted.producer),
         Event::PackageOpened(opened) => package_opened(state, fact, opened),
         Event::PackageFinalized(finalized) => package_finalized(state, fact, finalized),
         Event::FileIngested(ingested) => file_ingested(state, fact, ingested),
@@ -67,6 +67,14 @@ fn producer_created(state: &mut State, fact: Fact<'_>, created: &ProducerCreated
             finalized_count: 0,
         },
     );
+}
+
+/// The packages that are left are open and empty: whoever takes the name next begins without them.
+fn producer_deleted(state: &mut State, producer: &ProducerName) {
+    state.producers.remove(producer.clone());
+    state.packages.forget_rows(|package| package.producer == *producer);
+    state.packages_cleared.insert(producer.clone());
+    state.latest.iter_mut().filter(|(key, _)| key.0 == *producer).for_each(|(_, latest)| *latest = None);
 }
 
 fn package_opened(state: &mut State, fact: Fact<'_>, opened: &PackageOpened) {

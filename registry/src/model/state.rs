@@ -76,6 +76,13 @@ impl<K: Ord + Clone + Debug, R> Table<K, R> {
         self.rows.retain(|key, _| !fits(key));
     }
 
+    /// Forgets rows that fit, as if they had never been loaded.
+    pub fn forget_rows(&mut self, fits: impl Fn(&R) -> bool) {
+        let fitting: BTreeSet<K> =
+            self.rows.iter().filter(|(_, row)| row.as_ref().is_some_and(&fits)).map(|(key, _)| key.clone()).collect();
+        self.forget(|key| fitting.contains(key));
+    }
+
     /// What was changed: rows to write, and keys to delete.
     #[must_use]
     pub fn changes(&self) -> (Vec<&R>, Vec<&K>) {
@@ -138,6 +145,8 @@ pub struct State {
     pub uploads: Table<UploadId, Upload>,
     /// Parts.
     pub parts: Table<(UploadId, PartNumber), Part>,
+    /// Producers whose packages are all to be deleted, before any is written.
+    pub packages_cleared: BTreeSet<ProducerName>,
     /// Uploads whose parts are all to be deleted.
     pub parts_cleared: BTreeSet<UploadId>,
 }

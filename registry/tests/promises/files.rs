@@ -166,6 +166,8 @@ async fn only_an_empty_producer_can_be_deleted_and_what_it_had_does_not_come_bac
     let old = registry.file_stat(&actor("other"), &name("board/a/x"), Some(file.sequence)).await;
     assert!(matches!(old, Err(Error::Refused(Refusal::VersionMissing))));
     assert!(matches!(harness.stat("board/a/x").await, Err(Error::Refused(Refusal::ProducerForeign(_)))));
+    let theirs = registry.file_ingest(&actor("other"), upload("board/a/x", "y")).await.unwrap().file;
+    assert_ne!(theirs.package_id, file.package_id, "nothing of the former owner's goes on");
     harness.finish().await;
 }
 

@@ -102,6 +102,8 @@ pub(super) async fn views(connection: &mut SqliteConnection, state: &State) -> R
     replace(connection, "producers", rows::PRODUCER, &written, |query, row| producer(query, row)).await?;
     delete(connection, "producers", "name", &deleted, |query, key| query.bind(key.to_string())).await?;
 
+    let cleared: Vec<_> = state.packages_cleared.iter().collect();
+    delete(connection, "packages", "producer", &cleared, |query, key| query.bind(key.to_string())).await?;
     let (written, _) = state.packages.changes();
     replace(connection, "packages", rows::PACKAGE, &written, |query, row| package(query, row)).await?;
 
