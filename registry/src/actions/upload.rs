@@ -106,7 +106,7 @@ impl Registry {
     /// # Errors
     /// When the state would refuse the file as it is now.
     pub async fn upload_create(&self, actor: &Actor, name: &FileName, attributes: UploadAttributes) -> Result<Upload> {
-        let upload = UploadId::from_random(self.inner.entropy.fresh());
+        let upload = UploadId::fresh(self.inner.clock.now(), self.inner.entropy.fresh());
         let command = Command::UploadCreate { upload, name: name.clone(), attributes: Box::new(attributes) };
         match self.inner.log.record(actor, command).await? {
             Reply::Upload(upload) => Ok(*upload),

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
+
 /// A name that cannot be one, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is not valid: {reason}")]
@@ -188,10 +190,12 @@ impl PackageId {
 }
 
 impl UploadId {
-    /// The identifier of these random bytes.
+    /// An identifier that sorts by when it was made, which is the order in which S3 lists uploads of one key, and that
+    /// nobody guesses.
     #[must_use]
-    pub fn from_random(bytes: [u8; 16]) -> Self {
-        Self(hex::encode(bytes))
+    pub fn fresh(now: Timestamp, mut random: [u8; 16]) -> Self {
+        random[..8].copy_from_slice(&now.0.to_be_bytes());
+        Self(hex::encode(random))
     }
 
     /// Parses an upload's identifier. One that was never given out parses too, and is then not found.

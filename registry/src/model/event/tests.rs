@@ -1,3 +1,5 @@
+//! Every kind of event decodes to what it was, and the chain covers all of it.
+
 use artifactstore_backends::digest::ChecksumAlgorithm;
 use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
 
@@ -22,7 +24,7 @@ fn package_id(seed: u8) -> PackageId {
 }
 
 fn upload() -> UploadId {
-    UploadId::from_random([3; 16])
+    UploadId::fresh(Timestamp(3), [3; 16])
 }
 
 fn checksum() -> Checksum {

@@ -1,3 +1,5 @@
+//! Manifests round-trip, and what is not canonical is refused.
+
 use proptest::prelude::{ProptestConfig, Strategy, any, proptest};
 
 use super::*;
