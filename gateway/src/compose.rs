@@ -119,6 +119,11 @@ pub async fn open_registry(settings: &Settings, mode: OpenMode) -> Result<Opened
     };
     let store = SqliteStore::open(&settings.database_path, store_mode).await?;
     let schema = store.schema();
+    if schema.found.is_none() {
+        // SQLite syncs what it writes into a new file, and not the folder that has to name it.
+        let folder = settings.database_path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        sync_folder(folder.unwrap_or(Path::new(".")))?;
+    }
     let store: Arc<dyn Store> = Arc::new(store);
     let backend = Arc::new(OperatorBackend::local(&settings.storage_local_root).await.map_err(Error::Bytes)?);
     let facts = FinalizeFacts { gateway_version: VERSION.to_owned(), backend: backend.name().to_owned() };
@@ -174,6 +179,11 @@ pub fn cli_actor() -> Actor {
 fn make_folder(path: &Path) -> Result<(), StartError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| StartError::FolderUnusable { path: path.to_owned(), source })
+}
+
+fn sync_folder(path: &Path) -> Result<(), StartError> {
+    let synced = File::open(path).and_then(|folder| folder.sync_all());
+    synced.map_err(|source| StartError::FolderUnusable { path: path.to_owned(), source })
 }
 
 /// Keeps every other `serve` out of a data folder, for as long as it lives; the operating system lets go of it however
