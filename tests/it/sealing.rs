@@ -69,6 +69,7 @@ async fn a_refusal_costs_no_body() {
     let refused = request.send().await.unwrap_err();
     assert_eq!(refused.code(), "AccessDenied");
     assert!(refused.reply.interim.is_empty(), "the body was never asked for");
+    assert_eq!(refused.reply.header("connection"), Some("close"), "and the client is told not to go on with it");
     let request = gateway.s3.request("PUT", "early/run-2/a").expect_continue().body(&body::bytes(1, 1 << 20));
     assert_eq!(request.send().await.unwrap().interim, [100]);
     gateway.finish().await;

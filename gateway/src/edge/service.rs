@@ -9,7 +9,7 @@ use artifactstore_registry::Registry;
 use artifactstore_registry::backends::error::Source;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, SERVER};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, SERVER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -164,6 +164,11 @@ impl Inner {
             head.headers.insert(ID_2, id);
         }
         head.headers.insert(SERVER, NAME);
+        if held_back && asked.gauge.bytes() == 0 {
+            // The client was never asked for its body, so that the connection ends here. It must be told, or else it
+            // sends its next request into a closing connection.
+            head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         line.status = Some(head.status);
         Response::from_parts(head, Outflow::new(body, line))
     }
