@@ -2,6 +2,8 @@
 //!
 //! Sources are kept boxed and never flattened into text: operators read the chain once, at the edge.
 
+use std::sync::Arc;
+
 use crate::digest::{ChecksumAlgorithm, ContentAddress, ObjectKey};
 
 /// An error of another crate, kept whole.
@@ -68,3 +70,21 @@ pub enum Error {
     #[error("the catalog could not be asked")]
     Catalog(#[source] Source),
 }
+
+impl Error {
+    /// The same error for each of many that it met: one answer for all whose bytes were to be written together.
+    pub(crate) fn shared(error: &Arc<Self>) -> Self {
+        let source: Source = Box::new(Shared(Arc::clone(error)));
+        match &**error {
+            Self::StorageFull(_) => Self::StorageFull(source),
+            Self::Unavailable(_) => Self::Unavailable(source),
+            Self::Catalog(_) => Self::Catalog(source),
+            _ => Self::Backend(source),
+        }
+    }
+}
+
+/// An error that several hold.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Shared(#[source] Arc<Error>);

@@ -1,22 +1,33 @@
-//! What a folder needs beyond reading and writing files, so that an acknowledged object survives a power cut.
+//! How an object gets into a folder so that it survives a power cut once it is acknowledged.
 //!
-//! A renamed file lasts once its folder is synced, and a new folder once the folder above it is; the library that
-//! writes the files does neither. Temporary files of a process that died are swept from here, too.
+//! A temporary file is written and synced, renamed into place, and its folder synced: a renamed file lasts once its
+//! folder is synced, and a new folder once the folder above it is. Large objects go around the page cache, because
+//! their bytes are wanted on the disk at once and copying them costs more CPU than hashing them (`docs/adr/0012`).
+//! Temporary files of a process that died are swept from here, too.
 //!
-//! Invariant: after [`Folder::settle`], every entry from the root down to the object is on the disk.
+//! Invariant: after [`Folder::write`], the object's bytes and every entry from the root down to it are on the disk.
+//! Invariant: a write that fails leaves no temporary file behind, and never a part of an object under its name.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use rustix::fs::OFlags;
 
 use crate::digest::ObjectKey;
 use crate::layout::{self, OBJECTS};
 
 const TEMPORARIES: &str = "tmp";
+/// From this size on, an object goes around the page cache: what is smaller may well be asked for again at once.
+const DIRECT_BYTES: usize = 1024 * 1024;
+/// What direct writes are aligned to, in memory and in the file; no disk has larger blocks.
+pub(crate) const DIRECT_ALIGNMENT: usize = 4096;
 
 /// The folder of a local backend. Every method blocks.
 #[derive(Debug)]
@@ -24,7 +35,9 @@ pub(crate) struct Folder {
     root: PathBuf,
     /// Fan-out folders whose own entries are known to be on the disk: one level, and both.
     durable: Mutex<Durable>,
-    probes: AtomicU64,
+    serial: AtomicU64,
+    /// Not every file system writes around the page cache.
+    direct: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +57,8 @@ impl Folder {
             sync(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
         }
         let root = root.canonicalize()?;
-        let folder = Self { durable: Mutex::new(settled(&root)?), root, probes: AtomicU64::new(0) };
+        let durable = Mutex::new(settled(&root)?);
+        let folder = Self { durable, root, serial: AtomicU64::new(0), direct: AtomicBool::new(true) };
         folder.clock()?;
         Ok(folder)
     }
@@ -57,10 +71,79 @@ impl Folder {
         self.root.join(TEMPORARIES)
     }
 
-    /// Syncs whatever leads to an object that was just renamed into place: in the long run one folder.
-    pub(crate) fn settle(&self, key: &ObjectKey) -> io::Result<()> {
-        let [first, second, ..] = key.0;
+    /// Stores and syncs an object, in the place of one that has its name.
+    ///
+    /// Nothing is tried twice: after a failed sync the kernel may have dropped the dirty pages, and a second sync would
+    /// succeed over lost bytes. The caller is told, and whoever tries again brings the bytes again.
+    pub(crate) fn write(&self, key: &ObjectKey, bytes: &[u8]) -> io::Result<()> {
+        let temporary = self.temporaries().join(self.unique(&key.to_hex()));
         let object = self.root.join(layout::object_path(key));
+        let placed = self.write_temporary(&temporary, bytes).and_then(|()| place(&temporary, &object));
+        if placed.is_err()
+            && let Err(error) = fs::remove_file(&temporary)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(object = %key, %error, "a temporary file is left for the next sweep");
+        }
+        placed?;
+        self.settle(key, &object)
+    }
+
+    fn write_temporary(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let aligned = bytes.as_ptr().addr().is_multiple_of(DIRECT_ALIGNMENT);
+        let direct = bytes.len() >= DIRECT_BYTES && aligned && self.direct.load(Ordering::Relaxed);
+        let mut file = if direct { self.open_direct(path)? } else { create(path, OFlags::empty())? };
+        let rest = if rustix::fs::fcntl_getfl(&file)?.contains(OFlags::DIRECT) {
+            let (blocks, rest) = bytes.split_at(bytes.len() - bytes.len() % DIRECT_ALIGNMENT);
+            file.write_all(blocks)?;
+            // What is less than a block takes the common road.
+            rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+            rest
+        } else {
+            bytes
+        };
+        file.write_all(rest)?;
+        file.sync_all()
+    }
+
+    fn open_direct(&self, path: &Path) -> io::Result<File> {
+        match create(path, OFlags::DIRECT) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.direct.store(false, Ordering::Relaxed);
+                // Linux may have made the file before it refused the flag.
+                match fs::remove_file(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => create(path, OFlags::empty()),
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Some bytes of an object in one go; fewer when it ends before.
+    pub(crate) fn read(&self, key: &ObjectKey, offset_bytes: u64, length_bytes: usize) -> io::Result<Bytes> {
+        let file = File::open(self.root.join(layout::object_path(key)))?;
+        let mut bytes = BytesMut::zeroed(length_bytes);
+        let mut filled = 0;
+        while filled < length_bytes {
+            match file.read_at(&mut bytes[filled..], offset_bytes + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes.freeze())
+    }
+
+    fn unique(&self, name: &str) -> String {
+        format!("{name}-{}-{}", std::process::id(), self.serial.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Syncs whatever leads to an object that was just renamed into place: in the long run one folder.
+    fn settle(&self, key: &ObjectKey, object: &Path) -> io::Result<()> {
+        let [first, second, ..] = key.0;
         let mut folders = object.ancestors().skip(1);
         let mut sync_next = || folders.next().map_or(Ok(()), sync);
         sync_next()?;
@@ -80,8 +163,7 @@ impl Folder {
     /// The time by the clock that stamps files here, taken from a file that is made for it: also a proof that files
     /// can be written.
     pub(crate) fn clock(&self) -> io::Result<SystemTime> {
-        let number = self.probes.fetch_add(1, Ordering::Relaxed);
-        let path = self.temporaries().join(format!("probe-{}-{number}", std::process::id()));
+        let path = self.temporaries().join(self.unique("probe"));
         let written = File::create(&path).and_then(|mut file| {
             file.write_all(b"?")?;
             file.metadata()?.modified()
@@ -149,24 +231,69 @@ fn fan_out(folder: &Path) -> io::Result<Vec<(u8, PathBuf)>> {
     Ok(found)
 }
 
+fn create(path: &Path, flags: OFlags) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+fn place(temporary: &Path, object: &Path) -> io::Result<()> {
+    match (fs::rename(temporary, object), object.parent()) {
+        // In the long run every folder is there.
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            fs::rename(temporary, object)
+        }
+        (outcome, _) => outcome,
+    }
+}
+
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Folder;
+    use bytes::BytesMut;
+
+    use super::{DIRECT_ALIGNMENT, DIRECT_BYTES, Folder};
+    use crate::backend::SealedObject;
     use crate::digest::ObjectKey;
 
     #[test]
-    fn fan_out_folders_are_known_to_be_durable_once_settled_and_after_a_restart() {
+    fn fan_out_folders_are_known_to_be_durable_once_written_and_after_a_restart() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path()).unwrap();
         let key = ObjectKey([0xab; 32]);
-        std::fs::create_dir_all(root.path().join("blake3/ab/ab")).unwrap();
         assert!(!folder.durable().leaves.contains(&[0xab, 0xab]));
-        folder.settle(&key).unwrap();
+        folder.write(&key, b"x").unwrap();
         assert!(folder.durable().leaves.contains(&[0xab, 0xab]));
         assert!(Folder::open(root.path()).unwrap().durable().leaves.contains(&[0xab, 0xab]));
+    }
+
+    #[test]
+    fn objects_of_all_sizes_and_alignments_are_read_as_they_were_written() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        for skew in [0, 1] {
+            for size in [0, 1, DIRECT_BYTES - 1, DIRECT_BYTES, DIRECT_BYTES + 1, DIRECT_BYTES + DIRECT_ALIGNMENT] {
+                let mut buffer = crate::dataplane::aligned_buffer(size + skew);
+                buffer.extend((0..size + skew).map(|n| (n * 31 % 251) as u8));
+                let object = SealedObject::seal(BytesMut::freeze(buffer).slice(skew..));
+                folder.write(&object.key(), object.bytes()).unwrap();
+                assert_eq!(folder.read(&object.key(), 0, size + 10).unwrap(), object.bytes(), "{size} {skew}");
+                assert_eq!(folder.read(&object.key(), 1, 2).unwrap(), object.bytes().slice(size.min(1)..size.min(3)));
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.temporaries()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let key = ObjectKey([0xcd; 32]);
+        // A file where a folder should be: the object cannot be put in place.
+        std::fs::write(root.path().join("blake3/cd"), b"").unwrap();
+        folder.write(&key, b"x").unwrap_err();
+        assert_eq!(std::fs::read_dir(folder.temporaries()).unwrap().count(), 0);
     }
 }

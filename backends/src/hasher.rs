@@ -13,12 +13,23 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest, Sha256Digest};
 
+/// Every digest sees so many bytes at a time, so that the next one finds them in the cache.
+const STEP_BYTES: usize = 128 * 1024;
+/// From so many bytes on, asking another thread for help costs less than it brings.
+const BESIDE_BYTES: usize = 256 * 1024;
+
 /// Digests of one body, on their way.
 #[derive(Debug, Clone)]
 pub struct BodyHasher {
     size_bytes: u64,
-    blake3: blake3::Hasher,
     md5: Option<Md5>,
+    others: Others,
+}
+
+/// All but MD5, which takes longer than the rest together and may run beside them.
+#[derive(Debug, Clone)]
+struct Others {
+    blake3: blake3::Hasher,
     sha256: Option<Sha256>,
     checksums: Vec<(ChecksumAlgorithm, Running)>,
 }
@@ -51,7 +62,8 @@ impl BodyHasher {
     /// Begins with BLAKE3 alone; ask for more with the other constructors, before the first byte.
     #[must_use]
     pub fn new() -> Self {
-        Self { size_bytes: 0, blake3: blake3::Hasher::new(), md5: None, sha256: None, checksums: Vec::new() }
+        let others = Others { blake3: blake3::Hasher::new(), sha256: None, checksums: Vec::new() };
+        Self { size_bytes: 0, md5: None, others }
     }
 
     /// Asks for the MD5.
@@ -64,7 +76,7 @@ impl BodyHasher {
     /// Asks for the SHA-256.
     #[must_use]
     pub fn with_sha256(mut self) -> Self {
-        self.sha256 = Some(Sha256::new());
+        self.others.sha256 = Some(Sha256::new());
         self
     }
 
@@ -72,7 +84,7 @@ impl BodyHasher {
     #[must_use]
     pub fn with_checksums(mut self, algorithms: impl IntoIterator<Item = ChecksumAlgorithm>) -> Self {
         for algorithm in algorithms {
-            if self.checksums.iter().any(|(known, _)| *known == algorithm) {
+            if self.others.checksums.iter().any(|(known, _)| *known == algorithm) {
                 continue;
             }
             let running = match algorithm {
@@ -81,46 +93,44 @@ impl BodyHasher {
                 ChecksumAlgorithm::Crc64Nvme => Running::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
                 ChecksumAlgorithm::Sha1 => Running::Sha1(Sha1::new()),
                 ChecksumAlgorithm::Sha256 => {
-                    self.sha256.get_or_insert_default();
+                    self.others.sha256.get_or_insert_default();
                     Running::OfBody
                 }
             };
-            self.checksums.push((algorithm, running));
+            self.others.checksums.push((algorithm, running));
         }
         self
     }
 
-    /// Takes the next bytes of the body.
+    /// Takes the next bytes of the body. On a thread of a rayon pool, MD5 runs beside the other digests when another
+    /// thread of it is idle, and before them when none is.
     pub fn update(&mut self, bytes: &[u8]) {
         self.size_bytes += bytes.len() as u64;
-        self.blake3.update(bytes);
-        if let Some(md5) = &mut self.md5 {
-            md5.update(bytes);
-        }
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(bytes);
-        }
-        for (_, running) in &mut self.checksums {
-            match running {
-                Running::Crc32(crc) | Running::Crc64(crc) => crc.update(bytes),
-                Running::Sha1(sha1) => sha1.update(bytes),
-                Running::OfBody => {}
+        match &mut self.md5 {
+            Some(md5) if is_worth_sharing(bytes) => {
+                rayon::join(|| md5.update(bytes), || self.others.update(bytes));
             }
+            Some(md5) => bytes.chunks(STEP_BYTES).for_each(|step| {
+                md5.update(step);
+                self.others.update(step);
+            }),
+            None => self.others.update(bytes),
         }
     }
 
     /// The BLAKE3 of the bytes so far.
     #[must_use]
     pub fn address_so_far(&self) -> ContentAddress {
-        ContentAddress(*self.blake3.finalize().as_bytes())
+        ContentAddress(*self.others.blake3.finalize().as_bytes())
     }
 
     /// The digests of all the bytes there were.
     #[must_use]
     pub fn finish(self) -> BodyDigests {
         let content_address = self.address_so_far();
-        let sha256 = self.sha256.map(|sha256| Sha256Digest(sha256.finalize().into()));
-        let checksums = self.checksums.into_iter().map(|(algorithm, running)| Checksum {
+        let Others { sha256, checksums, .. } = self.others;
+        let sha256 = sha256.map(|sha256| Sha256Digest(sha256.finalize().into()));
+        let checksums = checksums.into_iter().map(|(algorithm, running)| Checksum {
             value: match running {
                 // The widths are part of each CRC's name: the upper half of a 32-bit one is empty.
                 Running::Crc32(crc) => crc.finalize().to_be_bytes()[4..].to_vec(),
@@ -138,6 +148,40 @@ impl BodyHasher {
             checksums: checksums.collect(),
         }
     }
+}
+
+impl Others {
+    fn update(&mut self, bytes: &[u8]) {
+        match &mut self.sha256 {
+            Some(sha256) if is_worth_sharing(bytes) => {
+                let (blake3, checksums) = (&mut self.blake3, &mut self.checksums);
+                rayon::join(|| sha256.update(bytes), || update(blake3, checksums, bytes));
+            }
+            Some(sha256) => bytes.chunks(STEP_BYTES).for_each(|step| {
+                sha256.update(step);
+                update(&mut self.blake3, &mut self.checksums, step);
+            }),
+            None => update(&mut self.blake3, &mut self.checksums, bytes),
+        }
+    }
+}
+
+fn update(blake3: &mut blake3::Hasher, checksums: &mut [(ChecksumAlgorithm, Running)], bytes: &[u8]) {
+    for step in bytes.chunks(STEP_BYTES) {
+        blake3.update(step);
+        for (_, running) in &mut *checksums {
+            match running {
+                Running::Crc32(crc) | Running::Crc64(crc) => crc.update(step),
+                Running::Sha1(sha1) => sha1.update(step),
+                Running::OfBody => {}
+            }
+        }
+    }
+}
+
+/// Whether another thread is asked for help with these bytes: only on a thread of a pool, where that costs little.
+pub(crate) fn is_worth_sharing(bytes: &[u8]) -> bool {
+    bytes.len() >= BESIDE_BYTES && rayon::current_thread_index().is_some()
 }
 
 impl Default for BodyHasher {
@@ -229,6 +273,20 @@ mod tests {
             split.update(rest);
             prop_assert_eq!(whole.finish(), split.finish());
         }
+    }
+
+    #[test]
+    fn digests_that_run_side_by_side_are_the_same() {
+        let bytes: Vec<u8> = (0..3_000_001_u32).map(|n| (n * 31 % 251) as u8).collect();
+        let mut alone = everything();
+        bytes.chunks(1000).for_each(|piece| alone.update(piece));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        rayon::spawn(move || {
+            let mut beside = everything();
+            beside.update(&bytes);
+            sender.send(beside.finish()).unwrap();
+        });
+        assert_eq!(receiver.recv().unwrap(), alone.finish());
     }
 
     #[test]

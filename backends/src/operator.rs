@@ -1,12 +1,10 @@
 //! The backend over OpenDAL; the only file that names it.
 //!
-//! OpenDAL writes a temporary file, syncs and renames it; `Folder` syncs the folders. Nothing is retried here: after
-//! a failed sync the kernel may have dropped the dirty pages, and a second sync would succeed over lost bytes. The
-//! caller is told, and whoever tries again brings the bytes again.
+//! It lists, deletes and streams. `Folder` writes, because OpenDAL syncs no folder and knows no direct writes, and
+//! reads what is small, in one go where OpenDAL takes several.
 //!
 //! Invariant: when `put` has answered, the object is on the disk; whatever becomes of the caller, the object is there
 //! whole or not at all.
-//! Invariant: a write that fails leaves no temporary file behind.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -21,7 +19,6 @@ use futures::{StreamExt, TryStreamExt};
 use opendal::layers::TimeoutLayer;
 use opendal::services::Fs;
 use opendal::{ErrorKind, Metadata, Operator};
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::backend::{Backend, ObjectStat, Probe, SealedObject};
@@ -35,7 +32,7 @@ use crate::layout::{self, OBJECTS};
 const PIECE_BYTES: usize = 512 * 1024;
 /// Pieces of one stream that are read at once: the next while the last is on its way out.
 const PIECES_AHEAD: usize = 2;
-/// Each running write holds one thread for blocking calls and needs a second one now and then; runtimes have hundreds.
+/// Each running write holds one thread for blocking calls; runtimes have hundreds.
 const WRITES_AT_ONCE: usize = 64;
 /// A call to the file system that takes longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,7 +73,7 @@ impl OperatorBackend {
                 Error::Backend(Box::new(FolderUnusable { root: path.to_owned(), source }))
             })
         };
-        let service = Fs::default().root(&utf8(folder.root())?).atomic_write_dir(&utf8(&folder.temporaries())?);
+        let service = Fs::default().root(&utf8(folder.root())?);
         let patience = TimeoutLayer::new().with_timeout(PATIENCE).with_io_timeout(PATIENCE);
         let operator = Operator::new(service).map_err(storage_error)?.layer(patience);
         Ok(Self { operator, folder: Arc::new(folder), writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)) })
@@ -90,6 +87,20 @@ impl OperatorBackend {
     pub async fn sweep_temporaries(&self, older_than: Duration) -> Result<u64> {
         let folder = Arc::clone(&self.folder);
         blocking(move || folder.sweep(older_than).map_err(folder_error)).await
+    }
+
+    async fn read_piece(&self, key: ObjectKey, offset_bytes: u64, length_bytes: usize) -> Result<ByteStream> {
+        let folder = Arc::clone(&self.folder);
+        let piece = blocking(move || match folder.read(&key, offset_bytes, length_bytes) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::ObjectMissing(key)),
+            outcome => outcome.map_err(folder_error),
+        })
+        .await?;
+        if piece.is_empty() {
+            let size_bytes = self.stat(&key).await?.map_or(0, |stat| stat.size_bytes);
+            return Err(Error::RangeNotSatisfiable { size_bytes });
+        }
+        Ok(stream::iter([Ok(piece)]).boxed())
     }
 
     /// The sub-folders of a fan-out folder in order, without those that lie before `after`.
@@ -132,13 +143,11 @@ impl Backend for OperatorBackend {
 
     async fn put(&self, object: SealedObject) -> Result<ObjectKey> {
         let permit = Arc::clone(&self.writes).acquire_owned().await.map_err(|error| Error::Backend(error.into()))?;
-        let (operator, folder, runtime) = (self.operator.clone(), Arc::clone(&self.folder), Handle::current());
-        // On a thread of its own, for two reasons: a caller that goes away must not stop a write half way, and OpenDAL
-        // syncs the file in the middle of its future, which would hold up everything else on a runtime's thread.
+        let folder = Arc::clone(&self.folder);
+        // On a thread of its own, so that a caller that goes away does not stop a write half way.
         blocking(move || {
             let _permit = permit;
-            runtime.block_on(write_object(&operator, &object)).map_err(storage_error)?;
-            folder.settle(&object.key()).map_err(folder_error)?;
+            folder.write(&object.key(), object.bytes()).map_err(folder_error)?;
             Ok(object.key())
         })
         .await
@@ -146,6 +155,11 @@ impl Backend for OperatorBackend {
 
     async fn read(&self, key: &ObjectKey, range: ByteRange) -> Result<ByteStream> {
         let (key, path) = (*key, layout::object_path(key));
+        if let ByteRange::Span(start, end) = range
+            && let Some(length) = end.checked_sub(start).filter(|length| (1..=PIECE_BYTES as u64).contains(length))
+        {
+            return self.read_piece(key, start, length as usize).await;
+        }
         let metadata = self.operator.stat(&path).await.map_err(|error| read_error(&key, error))?;
         let range = range.resolve(metadata.content_length())?;
         let reader = self.operator.reader_with(&path).chunk(PIECE_BYTES).concurrent(PIECES_AHEAD);
@@ -198,21 +212,6 @@ impl Backend for OperatorBackend {
         })
         .await
     }
-}
-
-async fn write_object(operator: &Operator, object: &SealedObject) -> opendal::Result<()> {
-    let mut writer = operator.writer(&layout::object_path(&object.key())).await?;
-    let written = async {
-        writer.write(object.bytes().clone()).await?;
-        writer.close().await
-    }
-    .await;
-    if written.is_err()
-        && let Err(error) = writer.abort().await
-    {
-        tracing::warn!(object = %object.key(), %error, "a temporary file is left for the next sweep");
-    }
-    written.map(drop)
 }
 
 fn object_stat(key: ObjectKey, metadata: &Metadata) -> Result<ObjectStat> {

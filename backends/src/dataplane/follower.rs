@@ -1,21 +1,24 @@
 //! Digests of whole multipart uploads, made while the parts arrive, so that completing one need not read it all again.
 //!
-//! Per upload a running BLAKE3 and SHA-256 follow the parts in order. A part that is stored and next in order is read
-//! back (its bytes are still in the page cache) by a task of its own; one that comes early waits for those before it.
+//! Per upload a running BLAKE3 and SHA-256 follow the parts in order, in a task of their own. A part that comes early
+//! waits for those before it. Its bytes are kept as long as there is room for them, and read back when there was none.
 //! All of this is a short cut: whoever has no state here, after a restart or through another gateway, reads back.
 //!
 //! Invariant: what was followed is only used when it is exactly a prefix of the parts that are joined.
-//! Invariant: the uploads followed, and what is kept for each, are bounded; no body is held.
+//! Invariant: the uploads followed, and what is kept for each, are bounded; bytes are kept within the budget only.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
+use crate::dataplane::budget::Room;
 use crate::dataplane::join::feed;
 use crate::dataplane::serve::{extents, read};
 use crate::dataplane::shelf::Shelf;
-use crate::dataplane::spi::PartOf;
+use crate::dataplane::spi::{ByteStream, PartOf};
 use crate::hasher::BodyHasher;
 use crate::recipe::{LocatedChunk, Recipe};
 
@@ -23,7 +26,7 @@ use crate::recipe::{LocatedChunk, Recipe};
 const UPLOADS_FOLLOWED: usize = 256;
 /// Chunks of early parts that wait in one upload; past it, following that upload is given up.
 const CHUNKS_WAITING: usize = 16 * 1024;
-/// Parts that are read back at once, over all uploads, so that uploads themselves keep their share of the machine.
+/// Parts that are followed at once, over all uploads, so that uploads themselves keep their share of the machine.
 const READERS: usize = 2;
 
 /// The uploads that are followed.
@@ -57,7 +60,14 @@ struct Waiting {
 #[derive(Debug)]
 struct Part {
     mark: blake3::Hash,
-    chunks: Vec<LocatedChunk>,
+    chunks: Vec<Followed>,
+}
+
+/// A stored chunk of a part, and its bytes when there was room to keep them.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) located: LocatedChunk,
+    pub(super) kept: Option<(Bytes, Room)>,
 }
 
 /// What the running digests have seen so far.
@@ -141,7 +151,7 @@ impl Follower {
 
     /// A part is stored: follows it in the background, now or when those before it are there. The catalog may not know
     /// its chunks yet, so their locations come with it.
-    pub(super) fn follow(&self, shelf: &Arc<Shelf>, part: &PartOf, recipe: &Recipe, chunks: Vec<LocatedChunk>) {
+    pub(super) fn follow(&self, shelf: &Arc<Shelf>, part: &PartOf, recipe: &Recipe, chunks: Vec<Followed>) {
         let upload = self.uploads().find_or_begin(&part.upload);
         upload.waiting().add(part.number, Part { mark: mark(recipe), chunks });
         let shelf = Arc::clone(shelf);
@@ -170,8 +180,8 @@ impl Follower {
                 continue;
             }
             // Behind its turn, a part replaces one that was followed with other bytes: there is no way back.
-            let read = if number == turn { self.read_back(shelf, &run.hasher, &part.chunks).await } else { None };
-            match read {
+            let fed = if number == turn { self.feed(shelf, &run.hasher, part.chunks).await } else { None };
+            match fed {
                 Some(hasher) => {
                     run.hasher = hasher;
                     run.parts.push(part.mark);
@@ -184,10 +194,18 @@ impl Follower {
         }
     }
 
-    async fn read_back(&self, shelf: &Shelf, hasher: &BodyHasher, chunks: &[LocatedChunk]) -> Option<Box<BodyHasher>> {
+    async fn feed(&self, shelf: &Shelf, hasher: &BodyHasher, chunks: Vec<Followed>) -> Option<Box<BodyHasher>> {
         let _turn = self.readers.acquire().await.ok()?;
-        let size_bytes = chunks.iter().map(|located| located.chunk.size_bytes).sum();
-        let fed = feed(Box::new(hasher.clone()), read(shelf, extents(chunks, 0..size_bytes))).await;
+        let mut fed = Ok(Box::new(hasher.clone()));
+        for Followed { located, kept } in chunks {
+            let bytes: ByteStream = match &kept {
+                Some((bytes, _)) => stream::iter([Ok(bytes.clone())]).boxed(),
+                None => read(shelf, extents(std::slice::from_ref(&located), 0..located.chunk.size_bytes)),
+            };
+            fed = feed(fed.ok()?, bytes).await;
+            // Here the room ends of what was kept.
+            drop(kept);
+        }
         fed.inspect_err(|error| {
             tracing::warn!(error = error as &dyn std::error::Error, "a stored part cannot be read back");
         })

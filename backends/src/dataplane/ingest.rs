@@ -1,52 +1,52 @@
-//! Takes a body in: one pass over its bytes, cut into chunks, written while the rest is still coming.
+//! Takes a body in: one pass over its bytes, cut into chunks, hashed and written while the rest is still coming.
 //!
 //! The last chunk waits until the whole body is judged, so a refused body of one chunk leaves nothing behind at all.
 //!
 //! Invariant: a result means that every byte is stored and synced, and that the body had every digest declared for it.
-//! Invariant: a stream holds at most two chunks, and waits for room only while it holds no unfinished one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinHandle;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
 
-use crate::backend::SealedObject;
-use crate::chunk::{Cutter, FixedCutter};
+use crate::dataplane::budget::Room;
+use crate::dataplane::follower::Followed;
+use crate::dataplane::intake::{Intake, STEPS_WAITING, Step};
 use crate::dataplane::shelf::{Shelf, compute};
-use crate::dataplane::spi::{IngestFrame, IngestHints, IngestResult, IngestStream};
-use crate::digest::{Checksum, ContentAddress, ObjectKey};
+use crate::dataplane::spi::{IngestHints, IngestResult, IngestStream};
+use crate::dataplane::store::{FinishedChunk, Stored, store};
+use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress};
 use crate::error::{Declared, Error, Result};
-use crate::hasher::{BodyDigests, BodyHasher};
-use crate::recipe::{Chunk, Codec, LocatedChunk, Location, Recipe, RetrievalTier};
+use crate::hasher::{BodyDigests, BodyHasher, is_worth_sharing};
+use crate::recipe::{Chunk, LocatedChunk, Location, Recipe};
 
-/// Bytes are hashed when this many have come together: enough to be worth a hop to another thread.
-const HASH_STEP_BYTES: usize = 1024 * 1024;
-/// More trailers than there are algorithms are no trailers.
-const MOST_TRAILERS: usize = 8;
+/// Chunks of one body that are written at once: the next one need not wait for a slow backend.
+const WRITES_AT_ONCE: usize = 2;
 
 pub(super) async fn ingest(shelf: &Arc<Shelf>, stream: IngestStream, hints: &IngestHints) -> Result<IngestResult> {
-    let mut intake = Intake::new(shelf, hints);
-    let trailers = intake.receive(stream).await?;
-    if hints.size_bytes.is_some_and(|declared| declared != intake.received_bytes) {
-        return Err(intake.wrong_length());
-    }
-    intake.finish_chunk().await?;
-    let digests = std::mem::take(&mut intake.hashers.body).finish();
+    let (sender, steps) = mpsc::channel(STEPS_WAITING);
+    let intake = Intake::new(shelf, hints.size_bytes, sender);
+    let mut digestion = Digestion::new(shelf, hints);
+    let (trailers, ()) = tokio::try_join!(intake.receive(stream), digestion.run(steps))?;
+    let mut digests = std::mem::take(&mut digestion.hashers.body).finish();
     judge(&digests, hints, &trailers)?;
-    if let Some(last) = intake.finished.take() {
-        intake.begin_store(last).await?;
+    digests.sha256 = digests.sha256.or(hints.sha256);
+    digestion.write_finished().await?;
+    while let Some(writing) = digestion.writing.pop_front() {
+        digestion.note(writing.await?);
     }
-    intake.settle().await?;
 
-    let recipe = Recipe { chunks: intake.chunks };
+    let Digestion { chunks, locations, written, mut kept, .. } = digestion;
+    let recipe = Recipe { chunks };
     if let Some(part) = &hints.part_of {
-        let located = recipe.chunks.iter().filter_map(|chunk| {
-            Some(LocatedChunk { chunk: *chunk, location: intake.locations.get(&chunk.address)?.clone() })
+        kept.resize_with(recipe.chunks.len(), || None);
+        let followed = recipe.chunks.iter().zip(kept).filter_map(|(chunk, kept)| {
+            let location = locations.get(&chunk.address)?.clone()?;
+            Some(Followed { located: LocatedChunk { chunk: *chunk, location }, kept })
         });
-        shelf.follower.follow(shelf, part, &recipe, located.collect());
+        shelf.follower.follow(shelf, part, &recipe, followed.collect());
     }
     Ok(IngestResult {
         content_address: digests.content_address,
@@ -55,7 +55,7 @@ pub(super) async fn ingest(shelf: &Arc<Shelf>, stream: IngestStream, hints: &Ing
         size_bytes: digests.size_bytes,
         checksums: digests.checksums,
         recipe,
-        written: intake.written,
+        written,
     })
 }
 
@@ -68,6 +68,9 @@ pub(super) fn judge(digests: &BodyDigests, hints: &IngestHints, trailers: &[Chec
     }
     if hints.md5.is_some() && hints.md5 != digests.md5 {
         return Err(Error::DigestMismatch(Declared::Md5));
+    }
+    if hints.sha256.is_some() && digests.sha256.is_some() && hints.sha256 != digests.sha256 {
+        return Err(Error::DigestMismatch(Declared::Checksum(ChecksumAlgorithm::Sha256)));
     }
     for declared in hints.checksum.iter().chain(trailers) {
         // A trailer that nobody announced was not computed, and what was not compared must not look as if it were.
@@ -84,21 +87,22 @@ pub(super) fn hasher_for(hints: &IngestHints) -> BodyHasher {
     BodyHasher::new().with_checksums(declared.chain(hints.trailer).chain(hints.compute.iter().copied()))
 }
 
-/// A body on its way in.
-struct Intake<'a> {
+/// The half of an ingest that hashes and stores what the other half received.
+struct Digestion<'a> {
     shelf: &'a Arc<Shelf>,
-    declared_bytes: Option<u64>,
-    received_bytes: u64,
-    cutter: FixedCutter,
     hashers: Box<Hashers>,
-    open: Option<OpenChunk>,
+    /// What is hashed of the open chunk.
+    hashed: BytesMut,
     /// A whole chunk that is not written before it is known whether the body goes on behind it.
     finished: Option<FinishedChunk>,
-    writing: Option<JoinHandle<Result<Stored>>>,
+    writing: VecDeque<BoxFuture<'static, Result<Stored>>>,
     chunks: Vec<Chunk>,
-    /// Where each distinct chunk of the body lies; one that is only on its way there is in `writing`.
-    locations: HashMap<ContentAddress, Location>,
+    /// Where each distinct chunk of the body lies; `None` while it is on its way there.
+    locations: HashMap<ContentAddress, Option<Location>>,
     written: Vec<LocatedChunk>,
+    /// For a part: the bytes of its chunks, as far as there was room to keep them.
+    kept: Vec<Option<(Bytes, Room)>>,
+    keep: bool,
 }
 
 #[derive(Default)]
@@ -110,9 +114,16 @@ struct Hashers {
 
 impl Hashers {
     fn update(&mut self, bytes: &[u8]) {
-        self.body.update(bytes);
-        if let Some(chunk) = &mut self.chunk {
-            chunk.update(bytes);
+        let Self { body, chunk } = self;
+        match chunk {
+            Some(chunk) if is_worth_sharing(bytes) => {
+                rayon::join(|| body.update(bytes), || chunk.update(bytes));
+            }
+            Some(chunk) => {
+                body.update(bytes);
+                chunk.update(bytes);
+            }
+            None => body.update(bytes),
         }
     }
 
@@ -126,168 +137,83 @@ impl Hashers {
     }
 }
 
-struct OpenChunk {
-    hashed: BytesMut,
-    /// Lies behind `hashed` in the same buffer.
-    unhashed: BytesMut,
-    room: OwnedSemaphorePermit,
-}
-
-struct FinishedChunk {
-    address: ContentAddress,
-    bytes: Bytes,
-    room: OwnedSemaphorePermit,
-}
-
-struct Stored {
-    chunk: LocatedChunk,
-    written: bool,
-}
-
-impl<'a> Intake<'a> {
+impl<'a> Digestion<'a> {
     fn new(shelf: &'a Arc<Shelf>, hints: &IngestHints) -> Self {
         let body = hasher_for(hints).with_md5();
-        let body = if hints.part_of.is_some() { body } else { body.with_sha256() };
+        // A part's own is of no use, and one that was verified on the way is not computed again.
+        let body = if hints.part_of.is_some() || hints.sha256.is_some() { body } else { body.with_sha256() };
         Self {
             shelf,
-            declared_bytes: hints.size_bytes,
-            received_bytes: 0,
-            cutter: FixedCutter::new(shelf.chunk_size_bytes),
             hashers: Box::new(Hashers { body, chunk: None }),
-            open: None,
+            hashed: BytesMut::new(),
             finished: None,
-            writing: None,
+            writing: VecDeque::new(),
             chunks: Vec::new(),
             locations: HashMap::new(),
             written: Vec::new(),
+            kept: Vec::new(),
+            keep: hints.part_of.is_some(),
         }
     }
 
-    async fn receive(&mut self, mut stream: IngestStream) -> Result<Vec<Checksum>> {
-        let mut trailers = Vec::new();
-        while let Some(frame) = stream.next().await {
-            match frame.map_err(Error::Body)? {
-                IngestFrame::Data(bytes) => self.absorb(bytes).await?,
-                IngestFrame::Trailer(trailer) if trailers.len() < MOST_TRAILERS => trailers.push(trailer),
-                IngestFrame::Trailer(trailer) => {
-                    return Err(Error::DigestMismatch(Declared::Checksum(trailer.algorithm)));
+    async fn run(&mut self, mut steps: mpsc::Receiver<Step>) -> Result<()> {
+        while let Some(step) = steps.recv().await {
+            self.write_finished().await?;
+            if let Step::Bytes { bytes, ends_chunk, room } = step {
+                self.hash(bytes).await?;
+                if ends_chunk {
+                    self.finish_chunk(room);
                 }
-            }
-        }
-        Ok(trailers)
-    }
-
-    async fn absorb(&mut self, mut bytes: Bytes) -> Result<()> {
-        self.received_bytes += bytes.len() as u64;
-        if self.declared_bytes.is_some_and(|declared| self.received_bytes > declared) {
-            return Err(self.wrong_length());
-        }
-        while !bytes.is_empty() {
-            if let Some(chunk) = self.finished.take() {
-                self.begin_store(chunk).await?;
-            }
-            let cut = self.cutter.next_cut(&bytes);
-            let piece = bytes.split_to(cut.unwrap_or(bytes.len()));
-            let unread = bytes.len() as u64;
-            let open = match &mut self.open {
-                Some(open) => open,
-                None => {
-                    // What is declared, less what earlier chunks took.
-                    let before = self.received_bytes - unread - piece.len() as u64;
-                    let left = self.declared_bytes.map_or(u64::MAX, |declared| declared - before);
-                    let size = usize::try_from(left).unwrap_or(usize::MAX).min(self.cutter.longest_bytes());
-                    let room = self.shelf.budget.room_for(size).await?;
-                    let unhashed = BytesMut::with_capacity(size);
-                    self.open.insert(OpenChunk { hashed: BytesMut::new(), unhashed, room })
-                }
-            };
-            open.unhashed.extend_from_slice(&piece);
-            if cut.is_some() {
-                self.finish_chunk().await?;
-            } else if open.unhashed.len() >= HASH_STEP_BYTES {
-                self.hash().await?;
             }
         }
         Ok(())
     }
 
-    /// Feeds what has come together to the hashers, without copying it.
-    async fn hash(&mut self) -> Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        let fresh = open.unhashed.split();
+    /// Feeds the next bytes of the open chunk to the hashers, without copying them.
+    async fn hash(&mut self, bytes: BytesMut) -> Result<()> {
         let mut hashers = std::mem::take(&mut self.hashers);
-        let (hashers, fresh) = compute(fresh.len(), move || {
-            hashers.update(&fresh);
-            (hashers, fresh)
+        let (hashers, bytes) = compute(bytes.len(), move || {
+            hashers.update(&bytes);
+            (hashers, bytes)
         })
         .await?;
         self.hashers = hashers;
-        open.hashed.unsplit(fresh);
+        self.hashed.unsplit(bytes);
         Ok(())
     }
 
-    /// Ends the open chunk, if there is one.
-    async fn finish_chunk(&mut self) -> Result<()> {
-        self.hash().await?;
-        if let Some(OpenChunk { hashed, room, .. }) = self.open.take() {
-            let address = self.hashers.cut();
-            self.chunks.push(Chunk { size_bytes: hashed.len() as u64, address });
-            self.finished = Some(FinishedChunk { address, bytes: hashed.freeze(), room });
+    fn finish_chunk(&mut self, room: Option<Room>) {
+        let bytes = std::mem::take(&mut self.hashed).freeze();
+        let address = self.hashers.cut();
+        self.chunks.push(Chunk { size_bytes: bytes.len() as u64, address });
+        if self.keep {
+            let room = self.shelf.budget.room_to_keep(bytes.len());
+            self.kept.push(room.map(|room| (bytes.clone(), room)));
         }
-        Ok(())
+        self.finished = Some(FinishedChunk { address, bytes, room });
     }
 
-    /// Writes a chunk while the next one comes in; in a task that keeps its room and its lock until the write is over,
-    /// also when the body's own future is dropped.
-    async fn begin_store(&mut self, chunk: FinishedChunk) -> Result<()> {
-        self.settle().await?;
-        if !self.locations.contains_key(&chunk.address) {
-            let shelf = Arc::clone(self.shelf);
-            self.writing = Some(tokio::spawn(async move { store(&shelf, chunk).await }));
+    /// Begins to write the chunk that waited, if one did; ends one that was begun before, when there are too many.
+    async fn write_finished(&mut self) -> Result<()> {
+        let Some(chunk) = self.finished.take() else { return Ok(()) };
+        if self.locations.contains_key(&chunk.address) {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Waits for the chunk that is being written.
-    async fn settle(&mut self) -> Result<()> {
-        if let Some(writing) = self.writing.take() {
-            let stored = writing.await.map_err(|error| Error::Backend(error.into()))??;
+        if self.writing.len() >= WRITES_AT_ONCE
+            && let Some(oldest) = self.writing.pop_front()
+        {
+            let stored = oldest.await?;
             self.note(stored);
         }
+        self.locations.insert(chunk.address, None);
+        self.writing.push_back(store(self.shelf, chunk));
         Ok(())
     }
 
     fn note(&mut self, stored: Stored) {
-        self.locations.insert(stored.chunk.chunk.address, stored.chunk.location.clone());
+        self.locations.insert(stored.chunk.chunk.address, Some(stored.chunk.location.clone()));
         if stored.written {
             self.written.push(stored.chunk);
         }
     }
-
-    fn wrong_length(&self) -> Error {
-        let declared = self.declared_bytes.unwrap_or_default();
-        Error::LengthMismatch { declared, received: self.received_bytes }
-    }
-}
-
-/// Writes a chunk as an object of its own, unless the catalog knows where it lies already.
-async fn store(shelf: &Shelf, FinishedChunk { address, bytes, room }: FinishedChunk) -> Result<Stored> {
-    let chunk = Chunk { size_bytes: bytes.len() as u64, address };
-    let known = shelf.locate(&[chunk]).await?.pop().flatten();
-    if let Some(location) = known {
-        return Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false });
-    }
-    let object = SealedObject::hashed_already(bytes, ObjectKey(address.0));
-    let _no_sweep = shelf.writing(&object.key()).await;
-    let object = shelf.backend.put(object).await?;
-    drop(room);
-    let location = Location {
-        tier: RetrievalTier::Online,
-        codec: Codec::None,
-        object,
-        offset_bytes: 0,
-        backend: shelf.backend.name().to_owned(),
-        stored_length_bytes: chunk.size_bytes,
-    };
-    Ok(Stored { chunk: LocatedChunk { chunk, location }, written: true })
 }

@@ -3,15 +3,21 @@
 //! [`spi`] says what there is to ask; [`inproc`] answers inside this process, one room for each operation.
 
 mod budget;
+mod buffer;
 mod follower;
 mod ingest;
 pub mod inproc;
+mod intake;
 mod join;
 mod serve;
 mod shelf;
 pub mod spi;
+mod store;
 mod sweep;
 mod verify;
+
+#[cfg(test)]
+pub(crate) use buffer::aligned_buffer;
 
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, oneshot};
 
 use crate::backend::Backend;
 use crate::dataplane::budget::Budget;
 use crate::dataplane::follower::Follower;
 use crate::dataplane::inproc::PlaneOptions;
 use crate::dataplane::spi::Catalog;
+use crate::dataplane::store::Packs;
 use crate::digest::{ContentAddress, ObjectKey};
 use crate::error::{Error, Result};
 use crate::recipe::{Chunk, LocatedChunk, Location};
@@ -27,6 +28,7 @@ pub(super) struct Shelf {
     pub(super) chunk_size_bytes: usize,
     pub(super) follower: Follower,
     pub(super) budget: Budget,
+    pub(super) packs: Packs,
     locks: Vec<RwLock<()>>,
 }
 
@@ -39,6 +41,7 @@ impl Shelf {
             chunk_size_bytes,
             follower: Follower::new(),
             budget: Budget::new(options.buffer_budget_bytes, chunk_size_bytes),
+            packs: Packs::default(),
             locks: std::iter::repeat_with(RwLock::default).take(LOCKS).collect(),
         }
     }
@@ -75,7 +78,8 @@ impl Shelf {
     }
 }
 
-/// Does work on so many bytes where it holds up nobody: on the spot when they are few, else on a blocking thread.
+/// Does work on so many bytes where it holds up nobody: on the spot when they are few, else on one of as many threads
+/// as there are cores.
 pub(super) async fn compute<T: Send + 'static>(
     size_bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
@@ -83,5 +87,10 @@ pub(super) async fn compute<T: Send + 'static>(
     if size_bytes <= INLINE_BYTES {
         return Ok(work());
     }
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Backend(error.into()))
+    let (answer, answered) = oneshot::channel();
+    rayon::spawn(move || {
+        // Whoever went away wants no answer.
+        let _ = answer.send(work());
+    });
+    answered.await.map_err(|error| Error::Backend(error.into()))
 }

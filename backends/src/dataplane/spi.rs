@@ -84,6 +84,9 @@ pub struct IngestHints {
     pub size_bytes: Option<u64>,
     /// The declared MD5; a body with another is refused.
     pub md5: Option<Md5Digest>,
+    /// The SHA-256, when whoever gives the body verifies it on the way: a body with another ends in an error. It is
+    /// then taken as it is.
+    pub sha256: Option<Sha256Digest>,
     /// A checksum declared before the body.
     pub checksum: Option<Checksum>,
     /// A checksum declared to come behind the body; a body without it is refused.

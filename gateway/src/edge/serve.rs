@@ -17,6 +17,10 @@ use tokio_util::task::TaskTracker;
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The most that is read from a connection at a time, in bytes: enough for large bodies, and no more than that for each of
+/// many connections.
+const READ_BYTES_MAX: usize = 256 * 1024;
+
 /// The bounds of a listener.
 #[derive(Debug, Clone, Copy)]
 pub struct ServeLimits {
@@ -97,6 +101,7 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
+        .max_buf_size(READ_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
     let outcome = tokio::select! {

@@ -1,10 +1,11 @@
 //! Bodies on their way in and out: s3s's streams and the data plane's.
 
 use artifactstore_registry::backends::dataplane::spi::{ByteStream, IngestFrame, IngestHints, IngestStream};
-use artifactstore_registry::backends::digest::ChecksumAlgorithm;
+use artifactstore_registry::backends::digest::{ChecksumAlgorithm, Sha256Digest};
 use artifactstore_registry::backends::error::Source;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use http::HeaderMap;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use s3s::dto::{self, StreamingBlob};
@@ -45,12 +46,20 @@ pub(super) fn incoming<T>(req: &S3Request<T>, body: Incoming<'_>) -> Result<(Ing
     let hints = IngestHints {
         size_bytes: body.content_length.and_then(|length| u64::try_from(length).ok()),
         md5: body.content_md5.map(checksum::md5).transpose()?,
+        sha256: sha256_verified(&req.headers).filter(|_| body.content_length.is_some_and(|length| length > 0)),
         checksum,
         trailer,
         compute: compute.into_iter().collect(),
         ..IngestHints::default()
     };
     Ok((frames(body.blob, trailer.zip(trailers)), hints))
+}
+
+/// The SHA-256 of the body, when the request was signed with it: s3s then compares it while the body passes, and ends a
+/// body that has another with an error.
+fn sha256_verified(headers: &HeaderMap) -> Option<Sha256Digest> {
+    let signed = headers.get("x-amz-content-sha256")?.to_str().ok()?;
+    Sha256Digest::from_hex(signed).ok()
 }
 
 fn frames(blob: Option<StreamingBlob>, trailer: Option<(ChecksumAlgorithm, TrailingHeaders)>) -> IngestStream {

@@ -72,7 +72,7 @@ async fn a_read_that_fails_breaks_the_stream_and_never_shortens_it() {
 
 #[tokio::test]
 async fn a_part_whose_following_failed_is_read_at_the_join() {
-    let bench = Bench::new(100);
+    let bench = Bench::that_keeps_nothing(100);
     bench.faulty.fail_nth(2);
     let recipe = bench.store_part("u", 1, b"part one").await;
     while !bench.faulty.has_failed() {

@@ -139,6 +139,7 @@ async fn a_body_with_everything_declared_and_right_is_taken() {
     let hints = IngestHints {
         size_bytes: Some(8),
         md5: Some(Md5Digest(Md5::digest(text).into())),
+        sha256: None,
         checksum: Some(Checksum {
             value: crc_fast::crc32_iscsi(text).to_be_bytes().to_vec(),
             algorithm: ChecksumAlgorithm::Crc32c,

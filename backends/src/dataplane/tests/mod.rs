@@ -36,6 +36,11 @@ impl Bench {
         Self::with(PlaneOptions { chunk_size_bytes, ..PlaneOptions::default() })
     }
 
+    /// A plane with room for one chunk at a time, and none to keep what is stored.
+    fn that_keeps_nothing(chunk_size_bytes: usize) -> Self {
+        Self::with(PlaneOptions { chunk_size_bytes, buffer_budget_bytes: 1 })
+    }
+
     fn with(options: PlaneOptions) -> Self {
         let memory = Arc::new(MemoryBackend::new());
         let faulty = Arc::new(FaultyBackend::new(memory.clone()));

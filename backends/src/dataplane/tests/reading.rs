@@ -7,9 +7,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Bench, body, noise};
 use crate::backend::{Backend, SealedObject};
-use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints};
+use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints, IngestResult};
 use crate::digest::{ContentAddress, ObjectKey};
 use crate::error::Error;
+use crate::recipe::Location;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -107,12 +108,12 @@ async fn an_object_with_bytes_behind_its_own_is_damaged_although_its_blob_still_
 async fn chunks_that_share_an_object_are_served_and_verified() {
     let bench = Bench::new(5);
     let blob = bench.store(b"0123456789").await;
-    let pack = SealedObject::seal(Bytes::from_static(b"<0123456789>"));
+    let pack = SealedObject::seal(Bytes::from_static(b"0123456789>"));
     bench.memory.put(pack.clone()).await.unwrap();
     for (index, chunk) in blob.written.iter().enumerate() {
         let mut location = chunk.location.clone();
         location.object = pack.key();
-        location.offset_bytes = 1 + 5 * index as u64;
+        location.offset_bytes = 5 * index as u64;
         bench.catalog.locate(chunk.chunk.address, location);
     }
     bench.faulty.fail_nth(0);
@@ -120,9 +121,31 @@ async fn chunks_that_share_an_object_are_served_and_verified() {
     assert_eq!(bench.reads(), 1, "neighbours are read at once");
     assert_eq!(bench.plane.verify_object(&blob.content_address).await.unwrap().damages, []);
 
-    bench.memory.damage(&pack.key(), Bytes::from_static(b"<0123456789]"));
+    bench.memory.damage(&pack.key(), Bytes::from_static(b"0123456789]"));
     let verified = bench.plane.verify_object(&blob.content_address).await.unwrap();
     assert_eq!(verified.damages.len(), 1, "the pack alone");
+}
+
+#[tokio::test]
+async fn a_pack_is_compared_as_a_whole_by_the_blob_that_comes_first_in_it() {
+    let bench = Bench::new(5);
+    let (first, second) = (bench.store(b"01234").await, bench.store(b"56789").await);
+    let pack = SealedObject::seal(Bytes::from_static(b"0123456789"));
+    bench.memory.put(pack.clone()).await.unwrap();
+    for (blob, offset_bytes) in [(&first, 0), (&second, 5)] {
+        let located = &blob.written[0];
+        let location = Location { object: pack.key(), offset_bytes, ..located.location.clone() };
+        bench.catalog.locate(located.chunk.address, location);
+    }
+    let damages = async |blob: &IngestResult| {
+        bench.plane.verify_object(&blob.content_address).await.unwrap().damages.len()
+    };
+    bench.faulty.fail_nth(0);
+    assert_eq!((damages(&first).await, damages(&second).await), (0, 0));
+    assert_eq!(bench.reads(), 3, "two chunks and one pack");
+    bench.memory.damage(&pack.key(), Bytes::from_static(b"0123456_89"));
+    assert!(damages(&first).await > 0, "its pack");
+    assert!(damages(&second).await > 0, "its own bytes and its blob's");
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ fn every_request_survives_cbor() {
     survives(&IngestHints {
         size_bytes: Some(u64::MAX),
         md5: Some(Md5Digest([4; 16])),
+        sha256: Some(Sha256Digest([7; 32])),
         checksum: Some(checksum),
         trailer: Some(ChecksumAlgorithm::Sha256),
         compute: vec![ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Sha1],

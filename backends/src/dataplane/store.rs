@@ -1,0 +1,237 @@
+//! Gives chunks a place: none is written that the catalog knows, small ones share an object, large ones have their own.
+//!
+//! Small chunks are packed by natural batching: what comes while a pack is being written makes the next one, and a chunk
+//! that finds nothing on its way is written at once, alone if it is alone. So that a backend with a long way is not
+//! waited for one pack at a time, a pack that is worth its own way does not wait for the one before.
+//!
+//! Invariant: whoever is told a location may rely on it: the object is stored and synced.
+//! Invariant: a chunk keeps its room in the budget until it is written, also when its body's future is dropped.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::backend::SealedObject;
+use crate::dataplane::buffer::aligned_buffer;
+use crate::dataplane::budget::Room;
+use crate::dataplane::shelf::{Shelf, compute};
+use crate::digest::{ContentAddress, ObjectKey};
+use crate::error::{Error, Result};
+use crate::recipe::{Chunk, Codec, LocatedChunk, Location, RetrievalTier};
+
+/// A chunk of up to this part of the chunk size is small.
+const SMALL_PART: usize = 32;
+/// The most chunks in one pack.
+const PACK_CHUNKS: usize = 1024;
+/// What waits is worth a way of its own from this part of the chunk size on.
+const WORTH_PART: usize = 8;
+/// Packs that are on their way at once.
+const PACKS_AT_ONCE: usize = 4;
+
+/// A chunk that is hashed and waits for its place.
+#[derive(Debug)]
+pub(super) struct FinishedChunk {
+    pub(super) address: ContentAddress,
+    pub(super) bytes: Bytes,
+    pub(super) room: Option<Room>,
+}
+
+/// A chunk that has its place.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) chunk: LocatedChunk,
+    /// Whether it was written for this body.
+    pub(super) written: bool,
+}
+
+/// Small chunks on their way.
+#[derive(Debug, Default)]
+pub(super) struct Packs {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    chunks: Vec<Small>,
+    size_bytes: usize,
+    packs_running: usize,
+}
+
+#[derive(Debug)]
+struct Small {
+    chunk: FinishedChunk,
+    answer: oneshot::Sender<Result<Stored>>,
+}
+
+/// Begins to store a chunk; the work goes on when the future is dropped, and the future waits for it.
+pub(super) fn store(shelf: &Arc<Shelf>, chunk: FinishedChunk) -> BoxFuture<'static, Result<Stored>> {
+    if chunk.bytes.len() <= shelf.chunk_size_bytes / SMALL_PART {
+        let (answer, answered) = oneshot::channel();
+        add(shelf, Small { chunk, answer });
+        return async move { answered.await.map_err(|error| Error::Backend(error.into()))? }.boxed();
+    }
+    let shelf = Arc::clone(shelf);
+    let writing = tokio::spawn(async move { store_alone(&shelf, chunk).await });
+    async move { writing.await.map_err(|error| Error::Backend(error.into()))? }.boxed()
+}
+
+async fn store_alone(shelf: &Shelf, FinishedChunk { address, bytes, room }: FinishedChunk) -> Result<Stored> {
+    let chunk = Chunk { size_bytes: bytes.len() as u64, address };
+    let known = shelf.locate(&[chunk]).await?.pop().flatten();
+    if let Some(location) = known {
+        return Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false });
+    }
+    let object = put(shelf, SealedObject::hashed_already(bytes, ObjectKey(address.0))).await?;
+    drop(room);
+    Ok(Stored { chunk: placed(shelf, chunk, object, 0), written: true })
+}
+
+async fn put(shelf: &Shelf, object: SealedObject) -> Result<ObjectKey> {
+    let _no_sweep = shelf.writing(&object.key()).await;
+    shelf.backend.put(object).await
+}
+
+fn placed(shelf: &Shelf, chunk: Chunk, object: ObjectKey, offset_bytes: u64) -> LocatedChunk {
+    let location = Location {
+        tier: RetrievalTier::Online,
+        codec: Codec::None,
+        object,
+        offset_bytes,
+        backend: shelf.backend.name().to_owned(),
+        stored_length_bytes: chunk.size_bytes,
+    };
+    LocatedChunk { chunk, location }
+}
+
+fn add(shelf: &Arc<Shelf>, small: Small) {
+    let mut waiting = shelf.packs.waiting();
+    waiting.size_bytes += small.chunk.bytes.len();
+    waiting.chunks.push(small);
+    let worth = waiting.size_bytes >= shelf.chunk_size_bytes / WORTH_PART || waiting.chunks.len() >= PACK_CHUNKS;
+    if waiting.packs_running == 0 || (worth && waiting.packs_running < PACKS_AT_ONCE) {
+        waiting.packs_running += 1;
+        drop(waiting);
+        let shelf = Arc::clone(shelf);
+        tokio::spawn(async move { run(&shelf).await });
+    }
+}
+
+/// Writes packs until nothing waits.
+async fn run(shelf: &Arc<Shelf>) {
+    let mut running = Running { packs: &shelf.packs, ended: false };
+    loop {
+        let pack = {
+            let mut waiting = shelf.packs.waiting();
+            let pack = waiting.take(shelf.chunk_size_bytes);
+            if pack.is_empty() {
+                waiting.packs_running -= 1;
+                running.ended = true;
+                return;
+            }
+            pack
+        };
+        store_pack(shelf, pack).await;
+    }
+}
+
+/// Should a pack's task end early, the next chunk starts another.
+struct Running<'a> {
+    packs: &'a Packs,
+    ended: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.packs.waiting().packs_running -= 1;
+        }
+    }
+}
+
+impl Packs {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing panics while it is held, and what is in it would still be whole chunks.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// What came first, up to the size of a pack.
+    fn take(&mut self, most_bytes: usize) -> Vec<Small> {
+        let (mut count, mut size_bytes) = (0, 0);
+        for small in self.chunks.iter().take(PACK_CHUNKS) {
+            let with = size_bytes + small.chunk.bytes.len();
+            if count > 0 && with > most_bytes {
+                break;
+            }
+            (count, size_bytes) = (count + 1, with);
+        }
+        self.size_bytes -= size_bytes;
+        let rest = self.chunks.split_off(count);
+        std::mem::replace(&mut self.chunks, rest)
+    }
+}
+
+/// Finds or makes a place for each of these, and tells their bodies. An error is told to all of them.
+async fn store_pack(shelf: &Shelf, pack: Vec<Small>) {
+    let (chunks, answers): (Vec<_>, Vec<_>) = pack.into_iter().map(|small| (small.chunk, small.answer)).unzip();
+    match store_together(shelf, chunks).await {
+        Ok(stored) => answers.into_iter().zip(stored).for_each(|(answer, stored)| {
+            // Whoever went away wants no answer.
+            let _ = answer.send(Ok(stored));
+        }),
+        Err(error) => {
+            let error = Arc::new(error);
+            answers.into_iter().for_each(|answer| {
+                let _ = answer.send(Err(Error::shared(&error)));
+            });
+        }
+    }
+}
+
+async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<Vec<Stored>> {
+    let chunk = |one: &FinishedChunk| Chunk { size_bytes: one.bytes.len() as u64, address: one.address };
+    let chunks: Vec<Chunk> = finished.iter().map(chunk).collect();
+    let known = shelf.locate(&chunks).await?;
+    let mut fresh: Vec<(Chunk, Bytes)> = Vec::new();
+    let mut offsets: HashMap<ContentAddress, u64> = HashMap::new();
+    let mut rooms = Vec::with_capacity(finished.len());
+    let mut size_bytes = 0;
+    for (one, known) in finished.into_iter().zip(&known) {
+        if known.is_none() && !offsets.contains_key(&one.address) {
+            offsets.insert(one.address, size_bytes);
+            size_bytes += one.bytes.len() as u64;
+            fresh.push((chunk(&one), one.bytes));
+        }
+        rooms.push(one.room);
+    }
+    let object = match &*fresh {
+        [] => None,
+        [(chunk, bytes)] => Some(SealedObject::hashed_already(bytes.clone(), ObjectKey(chunk.address.0))),
+        _ => {
+            let mut together = aligned_buffer(usize::try_from(size_bytes).unwrap_or(usize::MAX));
+            // Each piece is let go when it is copied, so that the pack takes their place in memory.
+            fresh.drain(..).for_each(|(_, bytes)| together.extend_from_slice(&bytes));
+            Some(compute(together.len(), move || SealedObject::seal(together.freeze())).await?)
+        }
+    };
+    drop(fresh);
+    let object = match object {
+        Some(object) => Some(put(shelf, object).await?),
+        None => None,
+    };
+    drop(rooms);
+    let stored = chunks.into_iter().zip(known).map(|(chunk, known)| match (known, object) {
+        (Some(location), _) => Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false }),
+        (None, Some(object)) => {
+            let offset_bytes = offsets.get(&chunk.address).copied().unwrap_or_default();
+            Ok(Stored { chunk: placed(shelf, chunk, object, offset_bytes), written: true })
+        }
+        (None, None) => Err(Error::Catalog("a chunk is neither known nor written".into())),
+    });
+    stored.collect()
+}
