@@ -112,7 +112,7 @@ impl Folder {
                 self.direct.store(false, Ordering::Relaxed);
                 // Linux may have made the file before it refused the flag.
                 match fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                     _ => create(path, OFlags::empty()),
                 }
             }

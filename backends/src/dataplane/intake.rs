@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::chunk::{Cutter, FixedCutter};
-use crate::dataplane::buffer::aligned_buffer;
 use crate::dataplane::budget::Room;
+use crate::dataplane::buffer::aligned_buffer;
 use crate::dataplane::shelf::Shelf;
 use crate::dataplane::spi::{IngestFrame, IngestStream};
 use crate::digest::Checksum;
@@ -31,9 +31,9 @@ pub(super) const STEPS_WAITING: usize = 4;
 const MOST_TRAILERS: usize = 8;
 /// How long a sender may let one chunk wait before its room is given to others who want it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// An open chunk of fewer bytes is set aside rather than cut. What is set aside is not counted in the budget: the number
-/// of connections bounds it.
-const ASIDE_BYTES: usize = 64 * 1024;
+/// Less than this part of a chunk is set aside rather than cut off. What is set aside is not counted in the budget: the
+/// number of connections bounds it.
+const ASIDE_PART: usize = 128;
 
 /// What the receiving half tells the other one.
 pub(super) enum Step {
@@ -175,7 +175,7 @@ impl<'a> Intake<'a> {
 
     async fn give_back(&mut self) -> Result<()> {
         match self.open.take() {
-            Some(open) if open.passed_on_bytes == 0 && open.fresh.len() < ASIDE_BYTES => {
+            Some(open) if open.passed_on_bytes == 0 && open.fresh.len() < self.shelf.chunk_size_bytes / ASIDE_PART => {
                 self.aside = Bytes::copy_from_slice(&open.fresh);
             }
             Some(open) => {

@@ -16,8 +16,8 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::backend::SealedObject;
-use crate::dataplane::buffer::aligned_buffer;
 use crate::dataplane::budget::Room;
+use crate::dataplane::buffer::aligned_buffer;
 use crate::dataplane::shelf::{Shelf, compute};
 use crate::digest::{ContentAddress, ObjectKey};
 use crate::error::{Error, Result};

@@ -3,6 +3,8 @@
 mod faults;
 mod ingest;
 mod join;
+mod packs;
+mod patience;
 mod reading;
 mod spi;
 mod sweep;

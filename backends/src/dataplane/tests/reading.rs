@@ -137,9 +137,8 @@ async fn a_pack_is_compared_as_a_whole_by_the_blob_that_comes_first_in_it() {
         let location = Location { object: pack.key(), offset_bytes, ..located.location.clone() };
         bench.catalog.locate(located.chunk.address, location);
     }
-    let damages = async |blob: &IngestResult| {
-        bench.plane.verify_object(&blob.content_address).await.unwrap().damages.len()
-    };
+    let damages =
+        async |blob: &IngestResult| bench.plane.verify_object(&blob.content_address).await.unwrap().damages.len();
     bench.faulty.fail_nth(0);
     assert_eq!((damages(&first).await, damages(&second).await), (0, 0));
     assert_eq!(bench.reads(), 3, "two chunks and one pack");

@@ -1,0 +1,115 @@
+//! Senders that are slow, or stop, share the budget with those that are not.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Bench, noise};
+use crate::dataplane::inproc::PlaneOptions;
+use crate::dataplane::spi::{ByteRange, IngestFrame, IngestHints, IngestResult, IngestStream};
+use crate::digest::ContentAddress;
+
+/// Few enough bytes to be hashed on the spot: a paused clock must not run on while another thread works.
+const CHUNK: usize = 64 * 1024;
+
+/// Sends pieces, each after a pause.
+fn slowly(pieces: Vec<(Duration, Bytes)>) -> IngestStream {
+    let sent = futures::stream::iter(pieces).then(|(pause, bytes)| async move {
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        Ok(IngestFrame::Data(bytes))
+    });
+    sent.boxed()
+}
+
+/// Some of it at once, the rest after a pause.
+fn paused_at(bytes: &[u8], at: usize, pause: Duration) -> IngestStream {
+    let mut rest = Bytes::copy_from_slice(bytes);
+    let first = rest.split_to(at);
+    slowly(vec![(Duration::ZERO, first), (pause, rest)])
+}
+
+fn sizes(result: &IngestResult) -> Vec<u64> {
+    result.recipe.chunks.iter().map(|chunk| chunk.size_bytes).collect()
+}
+
+/// A plane with room for so many large chunks.
+fn bench(chunks: usize) -> Bench {
+    let buffer_budget_bytes = CHUNK * chunks * 8 / 5 + 1;
+    Bench::with(PlaneOptions { chunk_size_bytes: CHUNK, buffer_budget_bytes })
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_stops_keeps_its_room_only_until_somebody_wants_it() {
+    let bench = bench(1);
+    let (slow, fast) = (noise(3 * CHUNK, 1), noise(2 * CHUNK, 2));
+    // Stopped with little, with much, and with a whole chunk in hand.
+    for (at, cut) in [(100, vec![]), (CHUNK + 30_000, vec![30_000]), (CHUNK, vec![])] {
+        let stopped = bench.ingest(paused_at(&slow, at, HOUR), IngestHints::default());
+        let hasty = async {
+            sleep(Duration::from_millis(1)).await;
+            let began = Instant::now();
+            let result = bench.ingest(super::body(&fast), IngestHints::default()).await.unwrap();
+            (result, began.elapsed())
+        };
+        let (stopped, (hasty, took)) = tokio::join!(stopped, hasty);
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert_eq!(hasty.content_address, ContentAddress::of(&fast));
+        let stopped = stopped.unwrap();
+        assert_eq!(stopped.content_address, ContentAddress::of(&slow));
+        // Only the chunk that was interrupted is in two; all the others are where they always are.
+        let chunk = CHUNK as u64;
+        let expected = match cut.first() {
+            Some(first) => vec![chunk, *first, chunk - first, chunk],
+            None => vec![chunk; 3],
+        };
+        assert_eq!(sizes(&stopped), expected, "{at}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_stops_and_is_in_nobodys_way_is_left_alone() {
+    let bench = bench(4);
+    let bytes = noise(2 * CHUNK, 3);
+    let stored = bench.ingest(paused_at(&bytes, CHUNK + 30_000, HOUR), IngestHints::default()).await.unwrap();
+    assert_eq!(sizes(&stored), [CHUNK as u64; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_set_of_half_filled_uploads_starves_itself_or_others() {
+    let bench = bench(3);
+    let uploads: Vec<_> = (0..64_u64).map(|n| noise(2 * CHUNK + 1, n)).collect();
+    let began = Instant::now();
+    let half = |bytes: &Vec<u8>, n: usize| paused_at(bytes, CHUNK / 2 + n, Duration::from_secs(20));
+    let ingests = uploads.iter().enumerate().map(|(n, bytes)| bench.ingest(half(bytes, n), IngestHints::default()));
+    let results = timeout(Duration::from_secs(600), join_all(ingests)).await.expect("nobody starves");
+    assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
+    for (bytes, result) in uploads.iter().zip(results) {
+        let result = result.unwrap();
+        bench.catalog.commit(&result);
+        assert_eq!(bench.serve(&result.content_address, ByteRange::Full).await.unwrap(), *bytes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trickle_is_taken_whole_while_others_want_its_room() {
+    let bench = bench(1);
+    let bytes = noise(20_000, 5);
+    let pieces = bytes.chunks(700).map(|piece| (Duration::from_millis(700), Bytes::copy_from_slice(piece)));
+    let trickle = bench.ingest(slowly(pieces.collect()), IngestHints::default());
+    let others = async {
+        for n in 0..10 {
+            let hasty = noise(CHUNK, 100 + n);
+            let result = bench.ingest(super::body(&hasty), IngestHints::default()).await.unwrap();
+            assert_eq!(result.content_address, ContentAddress::of(&hasty));
+        }
+    };
+    let (trickle, ()) = tokio::join!(trickle, others);
+    assert_eq!(trickle.unwrap().content_address, ContentAddress::of(&bytes));
+}
