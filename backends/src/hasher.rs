@@ -7,11 +7,11 @@
 //! Invariant: no digest is computed twice, and none that nobody asked for.
 
 use crc_fast::CrcAlgorithm;
-use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest, Sha256Digest};
+use crate::md5::Md5;
 
 /// Every digest sees so many bytes at a time, so that the next one finds them in the cache.
 const STEP_BYTES: usize = 128 * 1024;
@@ -143,7 +143,7 @@ impl BodyHasher {
         BodyDigests {
             size_bytes: self.size_bytes,
             content_address,
-            md5: self.md5.map(|md5| Md5Digest(md5.finalize().into())),
+            md5: self.md5.map(Md5::finalize),
             sha256,
             checksums: checksums.collect(),
         }

@@ -10,6 +10,7 @@ pub mod error;
 mod folder;
 pub mod hasher;
 pub mod layout;
+mod md5;
 pub mod memory;
 pub mod operator;
 pub mod recipe;

@@ -9,17 +9,19 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::dataplane::budget::Room;
 use crate::dataplane::follower::Followed;
 use crate::dataplane::intake::{Intake, STEPS_WAITING, Step};
+use crate::dataplane::lanes::LargeBody;
 use crate::dataplane::shelf::{Shelf, compute};
 use crate::dataplane::spi::{IngestHints, IngestResult, IngestStream};
 use crate::dataplane::store::{FinishedChunk, Stored, store};
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress};
 use crate::error::{Declared, Error, Result};
 use crate::hasher::{BodyDigests, BodyHasher, is_worth_sharing};
+use crate::md5::Md5;
 use crate::recipe::{Chunk, LocatedChunk, Location, Recipe};
 
 /// Chunks of one body that are written at once: the next one need not wait for a slow backend.
@@ -31,6 +33,7 @@ pub(super) async fn ingest(shelf: &Arc<Shelf>, stream: IngestStream, hints: &Ing
     let mut digestion = Digestion::new(shelf, hints);
     let (trailers, ()) = tokio::try_join!(intake.receive(stream), digestion.run(steps))?;
     let mut digests = std::mem::take(&mut digestion.hashers.body).finish();
+    digests.md5 = Some(digestion.md5().await?.finalize());
     judge(&digests, hints, &trailers)?;
     digests.sha256 = digests.sha256.or(hints.sha256);
     digestion.write_finished().await?;
@@ -103,10 +106,18 @@ struct Digestion<'a> {
     /// For a part: the bytes of its chunks, as far as there was room to keep them.
     kept: Vec<Option<(Bytes, Room)>>,
     keep: bool,
+    /// Counts this body once it is large.
+    large: Option<LargeBody>,
+    /// Whether the open chunk leaves the MD5 for when it is whole, because many bodies come in.
+    defers_md5: bool,
+    /// The MD5 of the chunks before, while it is being made in the lanes.
+    md5_away: Option<oneshot::Receiver<Md5>>,
 }
 
 #[derive(Default)]
 struct Hashers {
+    /// Absent while it is left for later.
+    md5: Option<Md5>,
     body: BodyHasher,
     /// The open chunk's own; absent for the first chunk, whose digest is the body's so far.
     chunk: Option<blake3::Hasher>,
@@ -114,16 +125,16 @@ struct Hashers {
 
 impl Hashers {
     fn update(&mut self, bytes: &[u8]) {
-        let Self { body, chunk } = self;
-        match chunk {
-            Some(chunk) if is_worth_sharing(bytes) => {
-                rayon::join(|| body.update(bytes), || chunk.update(bytes));
+        let Self { md5, body, chunk } = self;
+        match md5 {
+            Some(md5) if is_worth_sharing(bytes) => {
+                rayon::join(|| md5.update(bytes), || update(body, chunk, bytes));
             }
-            Some(chunk) => {
-                body.update(bytes);
-                chunk.update(bytes);
+            Some(md5) => {
+                md5.update(bytes);
+                update(body, chunk, bytes);
             }
-            None => body.update(bytes),
+            None => update(body, chunk, bytes),
         }
     }
 
@@ -137,14 +148,27 @@ impl Hashers {
     }
 }
 
+fn update(body: &mut BodyHasher, chunk: &mut Option<blake3::Hasher>, bytes: &[u8]) {
+    match chunk {
+        Some(chunk) if is_worth_sharing(bytes) => {
+            rayon::join(|| body.update(bytes), || chunk.update(bytes));
+        }
+        Some(chunk) => {
+            body.update(bytes);
+            chunk.update(bytes);
+        }
+        None => body.update(bytes),
+    }
+}
+
 impl<'a> Digestion<'a> {
     fn new(shelf: &'a Arc<Shelf>, hints: &IngestHints) -> Self {
-        let body = hasher_for(hints).with_md5();
+        let body = hasher_for(hints);
         // A part's own is of no use, and one that was verified on the way is not computed again.
         let body = if hints.part_of.is_some() || hints.sha256.is_some() { body } else { body.with_sha256() };
         Self {
             shelf,
-            hashers: Box::new(Hashers { body, chunk: None }),
+            hashers: Box::new(Hashers { md5: Some(Md5::new()), body, chunk: None }),
             hashed: BytesMut::new(),
             finished: None,
             writing: VecDeque::new(),
@@ -153,6 +177,9 @@ impl<'a> Digestion<'a> {
             written: Vec::new(),
             kept: Vec::new(),
             keep: hints.part_of.is_some(),
+            large: None,
+            defers_md5: false,
+            md5_away: None,
         }
     }
 
@@ -160,9 +187,12 @@ impl<'a> Digestion<'a> {
         while let Some(step) = steps.recv().await {
             self.write_finished().await?;
             if let Step::Bytes { bytes, ends_chunk, room } = step {
+                if self.large.is_none() && !ends_chunk {
+                    self.large = Some(self.shelf.md5.enter());
+                }
                 self.hash(bytes).await?;
                 if ends_chunk {
-                    self.finish_chunk(room);
+                    self.finish_chunk(room).await?;
                 }
             }
         }
@@ -171,6 +201,12 @@ impl<'a> Digestion<'a> {
 
     /// Feeds the next bytes of the open chunk to the hashers, without copying them.
     async fn hash(&mut self, bytes: BytesMut) -> Result<()> {
+        if self.hashed.is_empty() {
+            self.defers_md5 = self.large.is_some() && self.shelf.md5.many();
+            if !self.defers_md5 {
+                self.hashers.md5 = Some(self.md5().await?);
+            }
+        }
         let mut hashers = std::mem::take(&mut self.hashers);
         let (hashers, bytes) = compute(bytes.len(), move || {
             hashers.update(&bytes);
@@ -182,8 +218,13 @@ impl<'a> Digestion<'a> {
         Ok(())
     }
 
-    fn finish_chunk(&mut self, room: Option<Room>) {
+    async fn finish_chunk(&mut self, room: Option<Room>) -> Result<()> {
         let bytes = std::mem::take(&mut self.hashed).freeze();
+        let room = room.map(Arc::new);
+        if std::mem::take(&mut self.defers_md5) {
+            let md5 = self.md5().await?;
+            self.md5_away = Some(self.shelf.md5.update(md5, bytes.clone(), room.clone()));
+        }
         let address = self.hashers.cut();
         self.chunks.push(Chunk { size_bytes: bytes.len() as u64, address });
         if self.keep {
@@ -191,6 +232,15 @@ impl<'a> Digestion<'a> {
             self.kept.push(room.map(|room| (bytes.clone(), room)));
         }
         self.finished = Some(FinishedChunk { address, bytes, room });
+        Ok(())
+    }
+
+    /// The MD5 so far, wherever it is.
+    async fn md5(&mut self) -> Result<Md5> {
+        match self.md5_away.take() {
+            Some(away) => away.await.map_err(|error| Error::Backend(error.into())),
+            None => Ok(self.hashers.md5.take().unwrap_or_else(Md5::new)),
+        }
     }
 
     /// Begins to write the chunk that waited, if one did; ends one that was begun before, when there are too many.

@@ -9,6 +9,7 @@ mod ingest;
 pub mod inproc;
 mod intake;
 mod join;
+mod lanes;
 mod serve;
 mod shelf;
 pub mod spi;

@@ -10,6 +10,7 @@ use crate::backend::Backend;
 use crate::dataplane::budget::Budget;
 use crate::dataplane::follower::Follower;
 use crate::dataplane::inproc::PlaneOptions;
+use crate::dataplane::lanes::Md5Lanes;
 use crate::dataplane::spi::Catalog;
 use crate::dataplane::store::Packs;
 use crate::digest::{ContentAddress, ObjectKey};
@@ -29,6 +30,7 @@ pub(super) struct Shelf {
     pub(super) follower: Follower,
     pub(super) budget: Budget,
     pub(super) packs: Packs,
+    pub(super) md5: Md5Lanes,
     locks: Vec<RwLock<()>>,
 }
 
@@ -42,6 +44,7 @@ impl Shelf {
             follower: Follower::new(),
             budget: Budget::new(options.buffer_budget_bytes, chunk_size_bytes),
             packs: Packs::default(),
+            md5: Md5Lanes::default(),
             locks: std::iter::repeat_with(RwLock::default).take(LOCKS).collect(),
         }
     }

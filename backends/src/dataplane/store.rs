@@ -37,7 +37,7 @@ const PACKS_AT_ONCE: usize = 4;
 pub(super) struct FinishedChunk {
     pub(super) address: ContentAddress,
     pub(super) bytes: Bytes,
-    pub(super) room: Option<Room>,
+    pub(super) room: Option<Arc<Room>>,
 }
 
 /// A chunk that has its place.
