@@ -98,7 +98,7 @@ pub fn wire_line(one: &Measured) -> String {
         format!(", Complete {} ms (at most {})", figure(complete.p50_ms), figure(complete.max_ms))
     });
     format!(
-        "{}: {}: {}/s, {} MB/s, p50 {} ms, p99 {} ms, server {} ms CPU each, client {} ms, peak {} MiB{complete}{error}",
+        "{}: {}: {}/s, {} MB/s, p50 {} ms, p99 {} ms, server {} ms CPU each, client {} ms, others {} cores, peak {} MiB{complete}{error}",
         one.peer.title(),
         one.op.title(),
         figure(one.rate()),
@@ -107,12 +107,17 @@ pub fn wire_line(one: &Measured) -> String {
         figure(one.latency.p99_ms),
         figure(one.cpu_ms()),
         figure(client_ms(one)),
+        figure(other_cores(one)),
         mebibytes(one.server_peak_bytes),
     )
 }
 
 fn client_ms(one: &Measured) -> f64 {
     one.client_cpu_seconds * 1000.0 / one.operations.max(1) as f64
+}
+
+fn other_cores(one: &Measured) -> f64 {
+    one.other_cpu_seconds / one.seconds.max(f64::EPSILON)
 }
 
 /// The writer under one load, on a line.
@@ -207,6 +212,7 @@ pub fn wire_table(wire: &WireReport) -> String {
             "p99 ms",
             "server CPU ms each",
             "client CPU ms each",
+            "others' cores",
             "peak MiB",
             "ours / it",
         ];
@@ -226,7 +232,7 @@ pub fn wire_table(wire: &WireReport) -> String {
     ));
     if let Some(replayed) = &wire.replayed {
         text.push_str(&format!(
-            "\n`artifactstore replay --check` of the log that this run made: {} It took {} s, {} s of CPU and {} MiB.\n",
+            "\n`artifactstore replay --check` of the log that this run made: {}. It took {} s, {} s of CPU and {} MiB.\n",
             replayed.said,
             figure(replayed.seconds),
             figure(replayed.cpu_seconds),
@@ -243,7 +249,7 @@ fn wire_row(wire: &WireReport, one: &Measured) -> Vec<String> {
     if one.errors > 0 || one.operations == 0 {
         let error: String = one.first_error.iter().flat_map(|error| error.chars()).take(80).collect();
         let mut row = vec![one.peer.title().to_owned(), format!("{} failed: {}", one.errors, error.replace('|', "/"))];
-        row.resize(9, String::new());
+        row.resize(10, String::new());
         return row;
     }
     let ours = wire.find(crate::wire::peer::Peer::Artifactstore, one.op);
@@ -255,6 +261,7 @@ fn wire_row(wire: &WireReport, one: &Measured) -> Vec<String> {
         figure(one.latency.p99_ms),
         figure(one.cpu_ms()),
         figure(client_ms(one)),
+        figure(other_cores(one)),
         mebibytes(one.server_peak_bytes),
         ours.map_or_else(String::new, |ours| format!("{}x", figure(ours.rate() / one.rate().max(f64::EPSILON)))),
     ]

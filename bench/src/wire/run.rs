@@ -15,7 +15,7 @@ use super::op::{Kind, LIST_KEYS, MIB, Op, Shape};
 use super::payload::Pool;
 use super::peer::{Peer, Programs, Running};
 use super::work::{Pages, Prepared, Put, Uploads, key};
-use crate::measure::{self, Latency, cores, cpu, forget_peak, peak_bytes, resident_bytes};
+use crate::measure::{self, Latency, cores, cpu, forget_peak, machine_cpu, peak_bytes, resident_bytes};
 use crate::progress::Progress;
 
 /// What to run.
@@ -64,6 +64,8 @@ pub struct Measured {
     pub server_cpu_seconds: f64,
     /// The CPU time of the load generator.
     pub client_cpu_seconds: f64,
+    /// The CPU time that neither of them took: of the kernel on their behalf, and of whoever else is busy here.
+    pub other_cpu_seconds: f64,
     /// The most memory that the server had resident meanwhile.
     pub server_peak_bytes: u64,
     /// For uploads in parts: how long Complete took.
@@ -259,9 +261,12 @@ impl Bench<'_> {
         }
         let (pids, own) = (&self.running.pids, [std::process::id()]);
         forget_peak(pids);
-        let (server, client) = (cpu(pids), cpu(&own));
+        let (server, client, machine) = (cpu(pids), cpu(&own), machine_cpu());
         let until = shape.times.map_or(Until::Time(Duration::from_secs_f64(self.options.seconds)), Until::Turns);
         let (tally, completes) = self.work(op, &shape, until, "run")?;
+        let server_cpu = cpu(pids).saturating_sub(server);
+        let client_cpu = cpu(&own).saturating_sub(client);
+        let other_cpu = machine_cpu().saturating_sub(machine).saturating_sub(server_cpu + client_cpu);
         Ok(Measured {
             peer: self.peer,
             op,
@@ -271,8 +276,9 @@ impl Bench<'_> {
             latency: tally.latency(),
             errors: tally.errors,
             first_error: tally.first_error,
-            server_cpu_seconds: cpu(pids).saturating_sub(server).as_secs_f64(),
-            client_cpu_seconds: cpu(&own).saturating_sub(client).as_secs_f64(),
+            server_cpu_seconds: server_cpu.as_secs_f64(),
+            client_cpu_seconds: client_cpu.as_secs_f64(),
+            other_cpu_seconds: other_cpu.as_secs_f64(),
             server_peak_bytes: peak_bytes(pids),
             complete: (!completes.is_empty()).then(|| Latency::of(completes)),
         })
