@@ -57,7 +57,7 @@ bench: bench-programs ## measure: micro benches, the log, then this gateway besi
 
 bench-quick: export BENCH_RESULTS := $(TARGET)/bench/quick
 bench-quick: bench-programs ## measure this gateway alone and the machine's limits, shortly
-	"$(BENCH)" machine --seconds 1
+	"$(BENCH)" machine --seconds 1.5
 	"$(BENCH)" wire --peers artifactstore --seconds 1.5
 	"$(BENCH)" report --criterion "$(TARGET)/bench/quick"
 

@@ -27,7 +27,7 @@ enum What {
     /// What this machine's disk and cores can do at most
     Machine {
         /// How long each limit is measured
-        #[arg(long, default_value_t = 2.0)]
+        #[arg(long, default_value_t = 3.0)]
         seconds: f64,
         /// The folder whose disk is measured
         #[arg(long, env = "BENCH_FOLDER", default_value = "target/bench")]

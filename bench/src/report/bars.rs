@@ -160,7 +160,7 @@ pub fn bars_table(bars: &[Bar]) -> String {
             ]
         })
         .collect();
-    table(&["work", "asked", "bar", "measured", "measured / bar", ""], &rows)
+    table(&["work", "asked", "bar", "measured", "measured / bar", "verdict"], &rows)
 }
 
 #[cfg(test)]
