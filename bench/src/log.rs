@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::measure::{Latency, cpu, forget_peak, peak_bytes, resident_bytes};
+use crate::measure::{Latency, cpu, forget_peak, peak_bytes};
 use crate::progress::Progress;
 use crate::sample;
 
@@ -45,7 +45,7 @@ pub struct Written {
     pub events: u64,
     /// In how many seconds.
     pub seconds: f64,
-    /// With how much CPU time.
+    /// With how much CPU time, that of making the commands included.
     pub cpu_seconds: f64,
     /// How long a command waited for its commit.
     pub latency: Latency,
@@ -60,8 +60,8 @@ pub struct Rebuilt {
     pub seconds: f64,
     /// With how much CPU time.
     pub cpu_seconds: f64,
-    /// The most memory above what was resident before.
-    pub growth_bytes: u64,
+    /// The most memory that this process had resident meanwhile.
+    pub peak_bytes: u64,
 }
 
 /// All that was measured of the log.
@@ -194,12 +194,12 @@ async fn replay(store: &Arc<dyn Store>) -> anyhow::Result<Rebuilt> {
     let scratch = store.scratch().await?;
     let mut snapshot = store.snapshot().await?;
     forget_peak(&pids);
-    let (begun, before, resident) = (Instant::now(), cpu(&pids), resident_bytes(&pids));
+    let (begun, before) = (Instant::now(), cpu(&pids));
     let events = rebuild(&mut *snapshot, &*scratch, &|_| ()).await?;
     Ok(Rebuilt {
         events,
         seconds: begun.elapsed().as_secs_f64(),
         cpu_seconds: cpu(&pids).saturating_sub(before).as_secs_f64(),
-        growth_bytes: peak_bytes(&pids).saturating_sub(resident),
+        peak_bytes: peak_bytes(&pids),
     })
 }

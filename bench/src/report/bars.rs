@@ -44,11 +44,14 @@ impl Bars<'_> {
         self.wire.find(Peer::Artifactstore, op)
     }
 
-    /// At least so many times what a peer does.
+    /// At least so many times what a peer does: in bytes where they are what moves, else in operations.
     fn times(&mut self, op: Op, factor: f64, peer: Peer) {
         if let (Some(ours), Some(theirs)) = (self.ours(op), self.wire.find(peer, op)) {
-            let asked = format!("at least {factor}x {} ({}/s)", peer.title(), figure(theirs.rate()));
-            let (measured, bar) = (ours.rate(), theirs.rate() * factor);
+            let large = op.shape().is_large();
+            let speed = |one: &Measured| if large { one.megabytes() } else { one.rate() };
+            let unit = if large { " MB/s" } else { "/s" };
+            let asked = format!("at least {factor}x {}: {}{unit}", peer.title(), figure(speed(theirs)));
+            let (measured, bar) = (speed(ours), speed(theirs) * factor);
             self.found.push(Bar { work: op.title(), asked, measured, bar, at_most: false });
         }
     }

@@ -135,11 +135,11 @@ fn written_figures(one: &Written) -> (String, String) {
 #[must_use]
 pub fn rebuilt_line(one: &Rebuilt) -> String {
     format!(
-        "replay of {} events: {}/s, {}/s a core, {} MiB more memory at most",
+        "replay of {} events: {}/s, {}/s a core, at most {} MiB",
         one.events,
         figure(one.events as f64 / one.seconds),
         figure(one.events as f64 / one.cpu_seconds.max(0.01)),
-        mebibytes(one.growth_bytes)
+        mebibytes(one.peak_bytes)
     )
 }
 
@@ -180,13 +180,13 @@ pub fn log_table(log: &LogReport) -> String {
                 figure(one.events as f64),
                 figure(one.events as f64 / one.seconds),
                 figure(one.events as f64 / one.cpu_seconds.max(0.01)),
-                mebibytes(one.growth_bytes),
+                mebibytes(one.peak_bytes),
             ]
         })
         .collect();
     let head = ["commands waiting", "events/s", "CPU us/event", "p50 ms", "p99 ms"];
     let writer = table(&head, &written);
-    let head = ["events replayed", "events/s", "events/s a core", "more memory, MiB"];
+    let head = ["events replayed", "events/s", "events/s a core", "peak MiB"];
     format!("{writer}\n{}", table(&head, &rebuilt))
 }
 

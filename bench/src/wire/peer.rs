@@ -101,7 +101,8 @@ impl Peer {
             Self::Garage | Self::GarageSynced => &programs.garage,
             Self::Nginx => &programs.nginx,
             Self::Rgw => {
-                return programs.rgw_start.is_none().then(|| "no command that starts it: --rgw-start".to_owned());
+                let start = programs.rgw_start.as_deref().unwrap_or_default();
+                return start.is_empty().then(|| "no command that starts it: BENCH_RGW_START".to_owned());
             }
         };
         // Asking for its version is asking whether it is there.
