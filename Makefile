@@ -14,10 +14,19 @@ export LOCKED
 export CARGO_TARGET_DIR := $(TARGET)
 export ARTIFACTSTORE_CLIENTS := $(CLIENTS)
 
-.PHONY: help run build clients test lint golden clean
+# What `make bench` runs and where it writes; docs/performance.md explains each, and BENCH_PEERS, BENCH_OPS and the others
+# that go straight to the program.
+BENCH_SECONDS ?= 5
+BENCH_FOLDER ?= $(TARGET)/bench
+BENCH_PAGE ?= docs/performance.md
+BENCH_ARTIFACTSTORE ?= $(TARGET)/release/artifactstore
+export BENCH_SECONDS BENCH_FOLDER BENCH_ARTIFACTSTORE
+BENCH := $(TARGET)/release/artifactstore-bench
+
+.PHONY: help run build clients test bench bench-quick bench-programs lint golden clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
 
 run: ## build and serve: S3 on 127.0.0.1:9000, admin on 127.0.0.1:9001, everything kept in ./data
 	cargo run --release $(CARGO_FLAGS) -p artifactstore-gateway --bin artifactstore -- serve
@@ -33,6 +42,24 @@ test: clients build ## everything: unit tests, then every promise on the real pr
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	tests/run promises
 	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/*/junit.xml
+
+bench-programs:
+	cargo build --release $(CARGO_FLAGS) -p artifactstore-gateway --bin artifactstore
+	cargo build --release $(CARGO_FLAGS) -p artifactstore-bench --bin artifactstore-bench
+
+bench: export BENCH_RESULTS := $(TARGET)/bench/results
+bench: bench-programs ## measure: micro benches, the log, then this gateway beside other servers (docs/performance.md)
+	cargo bench $(CARGO_FLAGS) -p artifactstore-bench --bench micro -- --noplot
+	"$(BENCH)" log
+	"$(BENCH)" machine
+	"$(BENCH)" wire
+	"$(BENCH)" report --criterion "$(TARGET)/criterion" $(if $(BENCH_PAGE),--page "$(BENCH_PAGE)")
+
+bench-quick: export BENCH_RESULTS := $(TARGET)/bench/quick
+bench-quick: bench-programs ## measure this gateway alone and the machine's limits, shortly
+	"$(BENCH)" machine --seconds 1.5
+	"$(BENCH)" wire --peers artifactstore --seconds 1.5
+	"$(BENCH)" report --criterion "$(TARGET)/bench/quick"
 
 lint: ## format, clippy without warnings, licences and advisories where cargo-deny is there
 	cargo fmt --all --check

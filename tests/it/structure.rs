@@ -63,6 +63,21 @@ fn arrows_point_down_only() {
 }
 
 #[test]
+fn nothing_leans_on_what_measures_it() {
+    let folders = ["backends", "registry", "gateway", "tests/src", "examples"];
+    let sources: Vec<String> =
+        folders.iter().flat_map(|folder| trespasses(folder, &["artifactstore_bench"], &[])).collect();
+    assert_eq!(sources, Vec::<String>::new());
+    let declared: Vec<String> = files(&workspace(), &["Cargo.toml"])
+        .iter()
+        .filter(|path| !shown(path).starts_with("bench/"))
+        .filter(|path| std::fs::read_to_string(path).unwrap().contains("artifactstore-bench"))
+        .map(|path| shown(path))
+        .collect();
+    assert_eq!(declared, Vec::<String>::new());
+}
+
+#[test]
 fn one_file_names_opendal() {
     let operator = ["backends/src/operator.rs"];
     let found = [

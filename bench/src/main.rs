@@ -1,0 +1,85 @@
+//! The command line of the benchmark: measure the machine, the log or the wire, and write what was measured down.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use artifactstore_bench::log::{LogOptions, log};
+use artifactstore_bench::machine::machine;
+use artifactstore_bench::progress::Progress;
+use artifactstore_bench::report::page::{sections, write};
+use artifactstore_bench::report::{Results, machine_table};
+use artifactstore_bench::wire::run::{WireOptions, wire};
+use clap::{Parser, Subcommand};
+
+/// Measures artifact-store, and other servers beside it
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Where results are kept until they are written down
+    #[arg(long, global = true, env = "BENCH_RESULTS", default_value = "target/bench/results", value_name = "FOLDER")]
+    results: PathBuf,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// What this machine's disk and cores can do at most
+    Machine {
+        /// How long each limit is measured
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+        /// The folder whose disk is measured
+        #[arg(long, env = "BENCH_FOLDER", default_value = "target/bench")]
+        folder: PathBuf,
+    },
+    /// The log writer and the replay, through the real store
+    Log {
+        /// What to run
+        #[command(flatten)]
+        options: LogOptions,
+        /// The folder whose disk is measured
+        #[arg(long, env = "BENCH_FOLDER", default_value = "target/bench")]
+        folder: PathBuf,
+    },
+    /// The same operations over HTTP on this gateway and on other servers
+    Wire(WireOptions),
+    /// Print what was measured last, or write it into a page
+    Report {
+        /// The page whose tables are replaced
+        #[arg(long, value_name = "FILE")]
+        page: Option<PathBuf>,
+        /// Where criterion left the results of the micro benches
+        #[arg(long, default_value = "target/criterion", value_name = "FOLDER")]
+        criterion: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let results = Results::new(arguments.results);
+    match arguments.what {
+        What::Machine { seconds, folder } => {
+            let progress = Progress::new();
+            progress.step("the limits of this machine");
+            let measured = machine(&folder, Duration::from_secs_f64(seconds))?;
+            progress.line(&machine_table(&measured));
+            results.keep("machine", &measured)
+        }
+        What::Log { options, folder } => results.keep("log", &log(&options, &folder, &Progress::new())?),
+        What::Wire(options) => results.keep("wire", &wire(&options, &Progress::new())?),
+        What::Report { page: None, criterion } => {
+            for (section, text) in sections(&results, &criterion)? {
+                println!("## {section}\n\n{text}");
+            }
+            Ok(())
+        }
+        What::Report { page: Some(page), criterion } => {
+            let mut text = std::fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+            for (section, table) in sections(&results, &criterion)? {
+                text = write(&text, section, &table)?;
+            }
+            std::fs::write(&page, text).with_context(|| page.display().to_string())
+        }
+    }
+}
