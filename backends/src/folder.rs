@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::digest::ObjectKey;
+use crate::failpoint::{Point, reach};
 use crate::layout::{self, OBJECTS};
 
 const TEMPORARIES: &str = "tmp";
@@ -64,6 +65,7 @@ impl Folder {
         let mut folders = object.ancestors().skip(1);
         let mut sync_next = || folders.next().map_or(Ok(()), sync);
         sync_next()?;
+        reach(Point::LeafSynced);
         if self.durable().leaves.contains(&[first, second]) {
             return Ok(());
         }
@@ -109,6 +111,7 @@ impl Folder {
             let age = clock.duration_since(modified).unwrap_or_default();
             if age >= older_than && fs::remove_file(entry.path()).is_ok() {
                 swept += 1;
+                reach(Point::TemporarySwept);
             }
         }
         Ok(swept)

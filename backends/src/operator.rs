@@ -28,6 +28,7 @@ use crate::backend::{Backend, ObjectStat, Probe, SealedObject};
 use crate::dataplane::spi::{ByteRange, ByteStream};
 use crate::digest::ObjectKey;
 use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::folder::Folder;
 use crate::layout::{self, OBJECTS};
 
@@ -137,8 +138,11 @@ impl Backend for OperatorBackend {
         // syncs the file in the middle of its future, which would hold up everything else on a runtime's thread.
         blocking(move || {
             let _permit = permit;
+            reach(Point::ObjectBegun);
             runtime.block_on(write_object(&operator, &object)).map_err(storage_error)?;
+            reach(Point::ObjectRenamed);
             folder.settle(&object.key()).map_err(folder_error)?;
+            reach(Point::ObjectSettled);
             Ok(object.key())
         })
         .await
@@ -202,8 +206,10 @@ impl Backend for OperatorBackend {
 
 async fn write_object(operator: &Operator, object: &SealedObject) -> opendal::Result<()> {
     let mut writer = operator.writer(&layout::object_path(&object.key())).await?;
+    reach(Point::TemporaryOpened);
     let written = async {
         writer.write(object.bytes().clone()).await?;
+        reach(Point::TemporaryWritten);
         writer.close().await
     }
     .await;

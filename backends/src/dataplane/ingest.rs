@@ -19,6 +19,7 @@ use crate::dataplane::shelf::{Shelf, compute};
 use crate::dataplane::spi::{IngestFrame, IngestHints, IngestResult, IngestStream};
 use crate::digest::{Checksum, ContentAddress, ObjectKey};
 use crate::error::{Declared, Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::hasher::{BodyDigests, BodyHasher};
 use crate::recipe::{Chunk, Codec, LocatedChunk, Location, Recipe, RetrievalTier};
 
@@ -178,6 +179,7 @@ impl<'a> Intake<'a> {
     }
 
     async fn absorb(&mut self, mut bytes: Bytes) -> Result<()> {
+        reach(Point::BodyCame);
         self.received_bytes += bytes.len() as u64;
         if self.declared_bytes.is_some_and(|declared| self.received_bytes > declared) {
             return Err(self.wrong_length());
@@ -231,6 +233,7 @@ impl<'a> Intake<'a> {
         self.hash().await?;
         if let Some(OpenChunk { hashed, room, .. }) = self.open.take() {
             let address = self.hashers.cut();
+            reach(Point::ChunkHashed);
             self.chunks.push(Chunk { size_bytes: hashed.len() as u64, address });
             self.finished = Some(FinishedChunk { address, bytes: hashed.freeze(), room });
         }
