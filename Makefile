@@ -9,12 +9,13 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 CLIENTS := $(or $(ARTIFACTSTORE_CLIENTS),$(TARGET)/clients)
 # CI says LOCKED=--locked, so that a Cargo.lock nobody committed is a failure and not a surprise.
 LOCKED ?=
+ROUNDS ?= 5000
 CARGO_FLAGS := --ignore-rust-version $(LOCKED)
 export LOCKED
 export CARGO_TARGET_DIR := $(TARGET)
 export ARTIFACTSTORE_CLIENTS := $(CLIENTS)
 
-.PHONY: help run build clients test lint golden clean
+.PHONY: help run build failpoints clients test crash lint golden clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
@@ -25,18 +26,26 @@ run: ## build and serve: S3 on 127.0.0.1:9000, admin on 127.0.0.1:9001, everythi
 build: ## build the program as the tests use it
 	cargo build $(CARGO_FLAGS) --workspace --bins
 
+failpoints: ## build the program once more, so that the crash tests can end it at a named step
+	cargo build $(CARGO_FLAGS) --workspace --features artifactstore-gateway/failpoints --bin artifactstore-failpoints
+
 clients: ## install the real clients (aws, boto3, rclone) into a Python environment of their own
 	tests/clients/setup "$(CLIENTS)"
 
-test: clients build ## everything: unit tests, then every promise on the real program with real clients
+test: clients build failpoints ## everything: unit tests, then every promise on the real program with real clients
 	tests/run unit
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	tests/run promises
 	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/*/junit.xml
 
+crash: failpoints ## the crash sweep for thousands of rounds (ROUNDS=5000, SEED=...)
+	ARTIFACTSTORE_CRASH_ROUNDS=$(ROUNDS) $(if $(SEED),ARTIFACTSTORE_CRASH_SEED=$(SEED)) \
+		cargo test $(CARGO_FLAGS) --workspace --test crash -- --nocapture
+
 lint: ## format, clippy without warnings, licences and advisories where cargo-deny is there
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --workspace --features artifactstore-gateway/failpoints --bins -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \
 		cargo deny --all-features check bans licenses sources advisories; \
 	else \

@@ -18,9 +18,9 @@ use crate::chance::Chance;
 use crate::sweep::{Aim, Sweep, Tally};
 
 /// Rounds on one folder: enough for it to have a history, few enough that looking at all of it stays cheap.
-const FOLDER_ROUNDS: u64 = 120;
+const FOLDER_ROUNDS: u64 = 100;
 /// Rounds between two replays of a log that was just cut off.
-const REPLAY_EVERY: u64 = 15;
+const REPLAY_EVERY: u64 = 20;
 
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var_os(name)?.into_string().unwrap();
@@ -30,7 +30,7 @@ fn setting(name: &str) -> Option<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_was_acknowledged_before_a_kill_at_any_step_is_whole_after_it() {
     let seed = setting("ARTIFACTSTORE_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let seconds = Duration::from_secs(setting("ARTIFACTSTORE_CRASH_SECONDS").unwrap_or(60));
+    let seconds = Duration::from_secs(setting("ARTIFACTSTORE_CRASH_SECONDS").unwrap_or(45));
     let rounds = setting("ARTIFACTSTORE_CRASH_ROUNDS");
     println!("FIGURE crash sweep: seed {seed} (ARTIFACTSTORE_CRASH_SEED)");
     let (begun, mut chance, mut tally) = (Instant::now(), Chance::new(seed), Tally::default());

@@ -49,18 +49,18 @@ impl Harness {
     /// # Panics
     /// When it does not listen in time.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let mut harness = Self::prepare(command::binary(), settings);
+        let mut harness = Self::prepare_in(&std::env::temp_dir(), command::binary(), settings);
         harness.resume().await;
         harness
     }
 
-    /// A new, empty folder for this program, and no gateway on it yet: [`Harness::resume`] starts one.
+    /// A new, empty folder in this one for this program, and no gateway on it yet: [`Harness::resume`] starts one.
     ///
     /// # Panics
     /// When there is no room for a folder.
     #[must_use]
-    pub fn prepare(program: PathBuf, settings: &[(&str, &str)]) -> Self {
-        let folder = TempDir::with_prefix("artifactstore-").expect("a folder for the test");
+    pub fn prepare_in(parent: &Path, program: PathBuf, settings: &[(&str, &str)]) -> Self {
+        let folder = TempDir::with_prefix_in("artifactstore-", parent).expect("a folder for the test");
         let keys = Keys {
             access_key: "HARNESSACCESSKEY".to_owned(),
             secret_key: "harness/secret+key0123456789".to_owned(),
