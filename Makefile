@@ -9,6 +9,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 CLIENTS := $(or $(ARTIFACTSTORE_CLIENTS),$(TARGET)/clients)
 # CI says LOCKED=--locked, so that a Cargo.lock nobody committed is a failure and not a surprise.
 LOCKED ?=
+ROUNDS ?= 5000
 CARGO_FLAGS := --ignore-rust-version $(LOCKED)
 export LOCKED
 export CARGO_TARGET_DIR := $(TARGET)
@@ -23,7 +24,7 @@ BENCH_ARTIFACTSTORE ?= $(TARGET)/release/artifactstore
 export BENCH_SECONDS BENCH_FOLDER BENCH_ARTIFACTSTORE
 BENCH := $(TARGET)/release/artifactstore-bench
 
-.PHONY: help run build clients test bench bench-quick bench-programs lint golden clean
+.PHONY: help run build failpoints clients test crash bench bench-quick bench-programs lint golden clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
@@ -34,10 +35,13 @@ run: ## build and serve: S3 on 127.0.0.1:9000, admin on 127.0.0.1:9001, everythi
 build: ## build the program as the tests use it
 	cargo build $(CARGO_FLAGS) --workspace --bins
 
+failpoints: ## build the program once more, so that the crash tests can end it at a named step
+	cargo build $(CARGO_FLAGS) --workspace --features artifactstore-gateway/failpoints --bin artifactstore-failpoints
+
 clients: ## install the real clients (aws, boto3, rclone) into a Python environment of their own
 	tests/clients/setup "$(CLIENTS)"
 
-test: clients build ## everything: unit tests, then every promise on the real program with real clients
+test: clients build failpoints ## everything: unit tests, then every promise on the real program with real clients
 	tests/run unit
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	tests/run promises
@@ -61,9 +65,14 @@ bench-quick: bench-programs ## measure this gateway alone and the machine's limi
 	"$(BENCH)" wire --peers artifactstore --seconds 1.5
 	"$(BENCH)" report --criterion "$(TARGET)/bench/quick"
 
+crash: failpoints ## the crash sweep for thousands of rounds (ROUNDS=5000, SEED=...)
+	ARTIFACTSTORE_CRASH_ROUNDS=$(ROUNDS) $(if $(SEED),ARTIFACTSTORE_CRASH_SEED=$(SEED)) \
+		cargo test $(CARGO_FLAGS) --workspace --test crash -- --nocapture
+
 lint: ## format, clippy without warnings, licences and advisories where cargo-deny is there
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --workspace --features artifactstore-gateway/failpoints --bins -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \
 		cargo deny --all-features check bans licenses sources advisories; \
 	else \

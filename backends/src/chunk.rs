@@ -7,8 +7,8 @@
 
 use std::fmt::Debug;
 
-/// The size of a chunk unless told otherwise, in bytes.
-pub const DEFAULT_CHUNK_SIZE_BYTES: usize = 8 * 1024 * 1024;
+/// The size of a chunk unless told otherwise, in bytes. The crash tests want many chunks of few bytes.
+pub const DEFAULT_CHUNK_SIZE_BYTES: usize = if cfg!(feature = "failpoints") { 256 * 1024 } else { 8 * 1024 * 1024 };
 
 /// Decides where the chunks of one body end. It sees every byte once, in order.
 pub trait Cutter: Debug + Send {

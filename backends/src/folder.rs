@@ -21,6 +21,7 @@ use bytes::{Bytes, BytesMut};
 use rustix::fs::OFlags;
 
 use crate::digest::ObjectKey;
+use crate::failpoint::{Point, reach};
 use crate::layout::{self, OBJECTS};
 
 const TEMPORARIES: &str = "tmp";
@@ -86,6 +87,7 @@ impl Folder {
             tracing::warn!(object = %key, %error, "a temporary file is left for the next sweep");
         }
         placed?;
+        reach(Point::ObjectRenamed);
         self.settle(key, &object)
     }
 
@@ -93,6 +95,7 @@ impl Folder {
         let aligned = bytes.as_ptr().addr().is_multiple_of(DIRECT_ALIGNMENT);
         let direct = bytes.len() >= DIRECT_BYTES && aligned && self.direct.load(Ordering::Relaxed);
         let mut file = if direct { self.open_direct(path)? } else { create(path, OFlags::empty())? };
+        reach(Point::TemporaryOpened);
         let rest = if rustix::fs::fcntl_getfl(&file)?.contains(OFlags::DIRECT) {
             let (blocks, rest) = bytes.split_at(bytes.len() - bytes.len() % DIRECT_ALIGNMENT);
             file.write_all(blocks)?;
@@ -103,7 +106,10 @@ impl Folder {
             bytes
         };
         file.write_all(rest)?;
-        file.sync_all()
+        reach(Point::TemporaryWritten);
+        file.sync_all()?;
+        reach(Point::TemporarySynced);
+        Ok(())
     }
 
     fn open_direct(&self, path: &Path) -> io::Result<File> {
@@ -147,6 +153,7 @@ impl Folder {
         let mut folders = object.ancestors().skip(1);
         let mut sync_next = || folders.next().map_or(Ok(()), sync);
         sync_next()?;
+        reach(Point::LeafSynced);
         if self.durable().leaves.contains(&[first, second]) {
             return Ok(());
         }
@@ -191,6 +198,7 @@ impl Folder {
             let age = clock.duration_since(modified).unwrap_or_default();
             if age >= older_than && fs::remove_file(entry.path()).is_ok() {
                 swept += 1;
+                reach(Point::TemporarySwept);
             }
         }
         Ok(swept)

@@ -7,6 +7,7 @@ pub mod chunk;
 pub mod dataplane;
 pub mod digest;
 pub mod error;
+pub mod failpoint;
 mod folder;
 pub mod hasher;
 pub mod layout;

@@ -258,14 +258,14 @@ fn step<const N: usize, const ROUND: usize, const STEP: usize>(
 
 #[cfg(test)]
 mod tests {
-    use md_5::Digest as _;
+    use md5::Digest as _;
     use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 
     use super::{LANES, Md5, update_lanes};
     use crate::digest::Md5Digest;
 
     fn reference(bytes: &[u8]) -> Md5Digest {
-        Md5Digest(md_5::Md5::digest(bytes).into())
+        Md5Digest(md5::Md5::digest(bytes).into())
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::backend::{Backend, ObjectStat, Probe, SealedObject};
 use crate::dataplane::spi::{ByteRange, ByteStream};
 use crate::digest::ObjectKey;
 use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::folder::Folder;
 use crate::layout::{self, OBJECTS};
 
@@ -147,7 +148,9 @@ impl Backend for OperatorBackend {
         // On a thread of its own, so that a caller that goes away does not stop a write half way.
         blocking(move || {
             let _permit = permit;
+            reach(Point::ObjectBegun);
             folder.write(&object.key(), object.bytes()).map_err(folder_error)?;
+            reach(Point::ObjectSettled);
             Ok(object.key())
         })
         .await

@@ -21,8 +21,8 @@ use log::writer::{LogWriter, Vault, WriterParts};
 use model::command::FinalizeFacts;
 use store::Store;
 
-/// From how many bytes a manifest is stored as a blob and not in its event.
-pub const MANIFEST_INLINE_LIMIT_BYTES: usize = 16 << 20;
+/// From how many bytes a manifest is stored as a blob and not in its event. The crash tests want both kinds.
+pub const MANIFEST_INLINE_LIMIT_BYTES: usize = if cfg!(feature = "failpoints") { 2 << 10 } else { 16 << 20 };
 
 /// What a registry stands on.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use crc_fast::CrcAlgorithm;
-use md_5::Md5;
+use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 

@@ -77,6 +77,17 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// The program that the crash tests can end at a named step, built beside this test.
+///
+/// # Panics
+/// When it is not there; see [`binary`].
+#[must_use]
+pub fn failpoints_binary() -> PathBuf {
+    let path = profile_folder().join("artifactstore-failpoints");
+    assert!(path.is_file(), "{} is missing: `make failpoints` builds it", path.display());
+    path
+}
+
 /// The folder of the build profile that this test was built with, such as `target/debug`.
 ///
 /// # Panics

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -31,6 +31,7 @@ pub struct Harness {
     pub s3: S3,
     /// Its admin side.
     pub admin: Admin,
+    program: PathBuf,
     folder: TempDir,
     settings: Vec<(String, String)>,
     process: Option<Child>,
@@ -48,7 +49,18 @@ impl Harness {
     /// # Panics
     /// When it does not listen in time.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let folder = TempDir::with_prefix("artifactstore-").expect("a folder for the test");
+        let mut harness = Self::prepare_in(&std::env::temp_dir(), command::binary(), settings);
+        harness.resume().await;
+        harness
+    }
+
+    /// A new, empty folder in this one for this program, and no gateway on it yet: [`Harness::resume`] starts one.
+    ///
+    /// # Panics
+    /// When there is no room for a folder.
+    #[must_use]
+    pub fn prepare_in(parent: &Path, program: PathBuf, settings: &[(&str, &str)]) -> Self {
+        let folder = TempDir::with_prefix_in("artifactstore-", parent).expect("a folder for the test");
         let keys = Keys {
             access_key: "HARNESSACCESSKEY".to_owned(),
             secret_key: "harness/secret+key0123456789".to_owned(),
@@ -58,16 +70,15 @@ impl Harness {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut all = own_settings(&folder.path().join("data"), &keys, &token);
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let mut harness = Self {
+        Self {
+            program,
             s3: S3 { address: nowhere, keys },
             admin: Admin { address: nowhere, token },
             folder,
             settings: all,
             process: None,
             producers: Mutex::new(BTreeSet::new()),
-        };
-        harness.resume().await;
-        harness
+        }
     }
 
     /// Starts the gateway again on the same folder after [`Harness::stop`] or [`Harness::kill`]. Its ports change.
@@ -75,20 +86,46 @@ impl Harness {
     /// # Panics
     /// When it does not listen in time.
     pub async fn resume(&mut self) {
+        if let Err(status) = self.resume_with(&[]).await {
+            panic!("the gateway does not listen ({status}); its log ends:\n{}", self.log_tail());
+        }
+    }
+
+    /// Starts the gateway as [`Harness::resume`] does, with this in its environment besides.
+    ///
+    /// # Errors
+    /// With how it ended, when it ended before it listened.
+    ///
+    /// # Panics
+    /// When it neither listens nor ends in time.
+    pub async fn resume_with(&mut self, environment: &[(&str, &str)]) -> Result<(), ExitStatus> {
         assert!(self.process.is_none(), "the gateway runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log file");
         let mut command = self.command(&["serve"]);
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let mut child = command.spawn().expect("the gateway starts");
         let stdout = child.stdout.take().expect("its output is piped");
         let endpoints = timeout(PATIENCE, endpoints(stdout)).await;
         let (s3, admin) = match endpoints {
             Ok(Some(found)) => found,
-            other => panic!("the gateway does not listen ({other:?}); its log ends:\n{}", self.log_tail()),
+            Ok(None) => return Err(child.wait().await.expect("the gateway can be waited for")),
+            Err(_) => panic!("the gateway does not listen; its log ends:\n{}", self.log_tail()),
         };
         self.s3.address = s3;
         self.admin.address = admin;
         self.process = Some(child);
+        Ok(())
+    }
+
+    /// Waits so long for the gateway to end by itself; `None` when it still runs.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let status = timeout(patience, self.process.as_mut()?.wait()).await.ok()?;
+        self.process = None;
+        Some(status.expect("the gateway can be waited for"))
     }
 
     /// Stops the gateway as an operator would, and checks that it ends well.
@@ -155,7 +192,7 @@ impl Harness {
     /// A subcommand with this gateway's settings and nothing else of the environment.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(command::binary());
+        let mut command = Command::new(&self.program);
         command.args(arguments).env_clear().current_dir(self.folder.path());
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command

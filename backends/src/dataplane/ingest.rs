@@ -20,6 +20,7 @@ use crate::dataplane::spi::{IngestHints, IngestResult, IngestStream};
 use crate::dataplane::store::{FinishedChunk, Stored, store};
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress};
 use crate::error::{Declared, Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::hasher::{BodyDigests, BodyHasher, is_worth_sharing};
 use crate::md5::Md5;
 use crate::recipe::{Chunk, LocatedChunk, Location, Recipe};
@@ -226,6 +227,7 @@ impl<'a> Digestion<'a> {
             self.md5_away = Some(self.shelf.md5.update(md5, bytes.clone(), room.clone()));
         }
         let address = self.hashers.cut();
+        reach(Point::ChunkHashed);
         self.chunks.push(Chunk { size_bytes: bytes.len() as u64, address });
         if self.keep {
             let room = self.shelf.budget.room_to_keep(bytes.len());

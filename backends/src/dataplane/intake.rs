@@ -22,6 +22,7 @@ use crate::dataplane::shelf::Shelf;
 use crate::dataplane::spi::{IngestFrame, IngestStream};
 use crate::digest::Checksum;
 use crate::error::{Declared, Error, Result};
+use crate::failpoint::{Point, reach};
 
 /// Bytes are passed on when this many have come together: enough to be worth a hop to another thread.
 const STEP_BYTES: usize = 1024 * 1024;
@@ -116,6 +117,7 @@ impl<'a> Intake<'a> {
     }
 
     async fn absorb(&mut self, mut bytes: Bytes) -> Result<()> {
+        reach(Point::BodyCame);
         self.received_bytes += bytes.len() as u64;
         if self.declared_bytes.is_some_and(|declared| self.received_bytes > declared) {
             return Err(self.wrong_length());

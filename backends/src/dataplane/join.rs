@@ -13,6 +13,7 @@ use crate::dataplane::serve::{extents, read};
 use crate::dataplane::shelf::{Shelf, compute};
 use crate::dataplane::spi::{ByteStream, IngestHints, IngestResult, Join};
 use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::hasher::BodyHasher;
 use crate::recipe::{Chunk, Recipe};
 
@@ -40,6 +41,7 @@ pub(super) async fn join(shelf: &Arc<Shelf>, join: &Join, hints: &IngestHints) -
     }
     let digests = hasher.finish();
     judge(&digests, hints, &[])?;
+    reach(Point::UploadJoined);
     Ok(IngestResult {
         content_address: digests.content_address,
         sha256: digests.sha256,

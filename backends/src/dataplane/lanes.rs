@@ -158,7 +158,7 @@ fn side_by_side(lanes: &mut [Job]) -> usize {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use md_5::Digest as _;
+    use md5::Digest as _;
 
     use super::Md5Lanes;
     use crate::digest::Md5Digest;
@@ -181,7 +181,7 @@ mod tests {
                 .collect();
             for (answer, bytes) in waiting {
                 let digest = answer.await.unwrap().finalize();
-                assert_eq!(digest, Md5Digest(md_5::Md5::digest(&bytes).into()));
+                assert_eq!(digest, Md5Digest(md5::Md5::digest(&bytes).into()));
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::dataplane::buffer::aligned_buffer;
 use crate::dataplane::shelf::{Shelf, compute};
 use crate::digest::{ContentAddress, ObjectKey};
 use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::recipe::{Chunk, Codec, LocatedChunk, Location, RetrievalTier};
 
 /// A chunk of up to this part of the chunk size is small.
@@ -194,6 +195,7 @@ async fn store_pack(shelf: &Shelf, pack: Vec<Small>) {
 }
 
 async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<Vec<Stored>> {
+    reach(Point::PackTaken);
     let chunk = |one: &FinishedChunk| Chunk { size_bytes: one.bytes.len() as u64, address: one.address };
     let chunks: Vec<Chunk> = finished.iter().map(chunk).collect();
     let known = shelf.locate(&chunks).await?;
@@ -216,7 +218,9 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
             let mut together = aligned_buffer(usize::try_from(size_bytes).unwrap_or(usize::MAX));
             // Each piece is let go when it is copied, so that the pack takes their place in memory.
             fresh.drain(..).for_each(|(_, bytes)| together.extend_from_slice(&bytes));
-            Some(compute(together.len(), move || SealedObject::seal(together.freeze())).await?)
+            let pack = compute(together.len(), move || SealedObject::seal(together.freeze())).await?;
+            reach(Point::PackSealed);
+            Some(pack)
         }
     };
     drop(fresh);
@@ -224,6 +228,7 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
         Some(object) => Some(put(shelf, object).await?),
         None => None,
     };
+    reach(Point::PackStored);
     drop(rooms);
     let stored = chunks.into_iter().zip(known).map(|(chunk, known)| match (known, object) {
         (Some(location), _) => Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false }),

@@ -13,6 +13,7 @@ use crate::dataplane::shelf::Shelf;
 use crate::dataplane::spi::{Deletion, DeletionResult};
 use crate::digest::ObjectKey;
 use crate::error::Result;
+use crate::failpoint::{Point, reach};
 
 /// Objects that the catalog is asked about at a time.
 const ASK_AT_ONCE: usize = 256;
@@ -56,7 +57,9 @@ async fn delete_orphans(
             let _no_write = shelf.deleting(&key).await;
             // Looked at again, now that nobody can write it: an upload may just have given it a new age.
             if shelf.backend.stat(&key).await?.as_ref().is_some_and(old) {
+                reach(Point::OrphanFound);
                 shelf.backend.delete(&key).await?;
+                reach(Point::OrphanDeleted);
                 result.deleted.push(key);
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use artifactstore_registry::Registry;
 use artifactstore_registry::backends::error::Source;
+use artifactstore_registry::backends::failpoint::{Point, reach};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, SERVER};
@@ -170,6 +171,9 @@ impl Inner {
             head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         line.status = Some(head.status);
+        if matches!(asked.method, Method::PUT | Method::POST | Method::DELETE) {
+            reach(Point::AnswerReady);
+        }
         Response::from_parts(head, Outflow::new(body, line))
     }
 

@@ -1,5 +1,7 @@
 //! Finalizing packages: asked for, or because nobody wrote to them for their producer's quiet period.
 
+use artifactstore_backends::failpoint::{Point, reach};
+
 use super::producer::unexpected;
 use crate::Registry;
 use crate::error::Result;
@@ -18,6 +20,7 @@ impl Registry {
     pub async fn package_finalize(&self, actor: &Actor, package: PackageChoice) -> Result<Package> {
         let facts = self.inner.facts.clone();
         let command = Command::PackageFinalize { package, idle_since: None, facts };
+        reach(Point::FinalizeAsked);
         match self.inner.log.record(actor, command).await? {
             Reply::Package(package) => Ok(*package),
             reply => Err(unexpected(&reply)),

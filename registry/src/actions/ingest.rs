@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use artifactstore_backends::dataplane::spi::{DataPlane, IngestFrame, IngestHints, IngestResult, IngestStream};
 use artifactstore_backends::error::Error as BytesError;
+use artifactstore_backends::failpoint::{Point, reach};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -102,6 +103,7 @@ impl Registry {
             KeyMeaning::File { package, .. } => self.inner.check_writable(&producer, &package).await?,
         }
         let stored = self.inner.plane.ingest_stream(body, hints).await?;
+        reach(Point::FileStored);
         let md5 = stored.md5.ok_or(Refusal::ContentMissing)?;
         attributes.checksum = stored
             .checksums

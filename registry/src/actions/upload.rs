@@ -2,6 +2,7 @@
 
 use artifactstore_backends::dataplane::spi::{IngestHints, IngestResult, IngestStream, Join, PartOf};
 use artifactstore_backends::digest::Checksum;
+use artifactstore_backends::failpoint::{Point, reach};
 use artifactstore_backends::hasher::{BodyHasher, crc_combine};
 use futures::{StreamExt, stream};
 
@@ -148,6 +149,7 @@ impl Registry {
         self.inner.check_name_writable(actor, name).await?;
         hints.part_of = Some(PartOf { upload: upload.to_string(), number: number.get() });
         let stored = self.inner.plane.ingest_stream(body, hints).await?;
+        reach(Point::PartStored);
         let checksum = checksum_wanted(&stored, wanted);
         let command = Command::PartIngest {
             upload: upload.clone(),
@@ -280,6 +282,7 @@ impl Registry {
         };
         let hints = IngestHints { size_bytes: Some(size_bytes), join: Some(joined), ..IngestHints::default() };
         let whole = self.inner.plane.ingest_stream(stream::empty().boxed(), hints).await?;
+        reach(Point::UploadStored);
         let attributes = Attributes {
             checksum,
             parts: parts

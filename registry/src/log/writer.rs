@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use artifactstore_backends::digest::Sha256Digest;
+use artifactstore_backends::failpoint::{Point, reach};
 use artifactstore_backends::recipe::{LocatedChunk, Recipe};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -97,6 +98,7 @@ impl LogWriter {
     pub async fn record(&self, actor: &Actor, command: Command) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
         let message = Message { actor: actor.clone(), command, answer };
+        reach(Point::CommandReady);
         self.commands.send(message).await.map_err(|_| Error::Stopping)?;
         answered.await.map_err(|_| Error::Stopping)?
     }
@@ -146,6 +148,7 @@ async fn run(
                 for (message, answer) in batch.into_iter().zip(answers) {
                     // Whoever went away does not want the answer; the event stands.
                     let _ = message.answer.send(answer.map_err(Error::Refused));
+                    reach(Point::CommandAnswered);
                 }
             }
             Err(error) => {
@@ -162,19 +165,24 @@ type Answer = std::result::Result<Reply, Refusal>;
 
 async fn commit(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer>, Sequence)> {
     let mut batch = parts.store.begin().await?;
+    reach(Point::BatchOpened);
     let head = batch.head();
     // Time never runs back in the log, whatever the clock does.
     let mut state = State { now: parts.clock.now().max(head.occurred_at), ..State::default() };
     load(&mut *batch, messages, &mut state).await?;
+    reach(Point::BatchLoaded);
     let mut work = Work { parts, batch, state, head, records: Vec::new() };
     let mut answers = Vec::with_capacity(messages.len());
     for message in messages {
         answers.push(work.execute(&message.actor, &message.command).await?);
     }
+    reach(Point::BatchDecided);
     let Work { mut batch, state, head, records, .. } = work;
     if !records.is_empty() {
         batch.write(&records, head, &state).await?;
+        reach(Point::ViewsWritten);
         batch.commit().await?;
+        reach(Point::BatchCommitted);
     }
     Ok((answers, head.sequence))
 }
@@ -320,6 +328,7 @@ async fn store_manifest(
     let manifest_address = Manifest::digest(&bytes);
     let manifest_size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let kept = parts.vault.keep(Bytes::from(bytes)).await?;
+    reach(Point::ManifestStored);
     Ok(StoredManifest {
         chunks: kept.recipe,
         sha256: kept.sha256,

@@ -4,6 +4,7 @@
 
 mod files;
 mod harness;
+mod interleaving;
 mod listing;
 mod multipart;
 mod packages;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
-use md_5::{Digest as _, Md5};
+use md5::{Digest as _, Md5};
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, proptest};
 use sha2::Sha256;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use artifactstore_backends::digest::ContentAddress;
+use artifactstore_backends::failpoint::{Point, reach};
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
@@ -49,6 +50,7 @@ impl Batch for SqliteBatch {
 
     async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()> {
         write::records(&mut self.transaction, records).await?;
+        reach(Point::EventsWritten);
         write::head(&mut self.transaction, head).await?;
         write::views(&mut self.transaction, state).await
     }

@@ -1,0 +1,255 @@
+//! One data folder, round after round: start, look at what the last round left, write, die.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use artifactstore_registry::backends::failpoint::Point;
+use artifactstore_tests::{Harness, command};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::chance::Chance;
+use crate::clients::{self, PRODUCER};
+use crate::model::{Model, Package, Upload, is_told_by};
+
+/// How long a gateway may live in a round before the harness ends it.
+const ROUND: Duration = Duration::from_millis(1500);
+const KILL: i32 = 9;
+/// A folder of many rounds takes a few hundred MiB.
+const MEMORY_WANTED: u64 = 2 << 30;
+const WRITERS: u64 = 3;
+/// Names that are looked at at once.
+const LOOKS: usize = 8;
+
+/// What a sweep found.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) rounds: u64,
+    /// How often each step ended the process.
+    pub(crate) kills: BTreeMap<&'static str, u64>,
+    /// Rounds that the harness ended, because the step was not reached so often.
+    pub(crate) by_harness: u64,
+    /// Acknowledged changes that were looked at after the end.
+    pub(crate) acknowledged: u64,
+    /// Changes that nobody acknowledged: those that had happened, and those that had not.
+    pub(crate) unacknowledged: [u64; 2],
+    pub(crate) events: u64,
+    pub(crate) orphans: u64,
+    pub(crate) temporaries: u64,
+}
+
+/// A gateway, its folder, and what must be in it.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    gateway: Harness,
+    model: Model,
+    chance: Chance,
+    round: u64,
+}
+
+/// Where a process is to end: at the n-th time that a step is reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Aim {
+    pub(crate) point: Point,
+    pub(crate) count: u64,
+}
+
+impl Aim {
+    /// Steps that are passed all the time are aimed at early and late.
+    pub(crate) fn take(point: Point, chance: &mut Chance) -> Self {
+        let most = match point {
+            Point::FinalizeAsked | Point::ManifestStored | Point::TemporarySwept => 1,
+            Point::UploadJoined | Point::UploadStored | Point::PartStored => 2,
+            Point::OrphanFound | Point::OrphanDeleted => 2,
+            _ => *chance.pick(&[1, 4, 12, 30]),
+        };
+        Self { point, count: 1 + chance.below(most) }
+    }
+
+    fn text(self, chance: &mut Chance) -> String {
+        let mut text = format!("{}=kill@{}", self.point.name(), self.count);
+        // Somebody else is slow: windows open that are closed as a rule.
+        if chance.one_in(3) {
+            text.push_str(&format!(";{}=wait@{}", chance.pick(Point::ALL).name(), 1 + chance.below(8)));
+        }
+        text
+    }
+}
+
+/// Where the data folders lie: in memory, where there is room. What a process wrote outlives its own end there as well,
+/// and rounds are many times faster; that nothing relies on what was not synced is shown elsewhere.
+fn folder() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    let free = rustix::fs::statvfs(&memory).map_or(0, |status| status.f_bavail.saturating_mul(status.f_frsize));
+    if free > MEMORY_WANTED { memory } else { std::env::temp_dir() }
+}
+
+impl Sweep {
+    pub(crate) async fn begin(mut chance: Chance) -> Self {
+        let settings = [("ARTIFACTSTORE_LOG_LEVEL", "warn")];
+        let mut gateway = Harness::prepare_in(&folder(), command::failpoints_binary(), &settings);
+        gateway.resume().await;
+        gateway.producer(PRODUCER).await;
+        gateway.kill().await;
+        Self { gateway, model: Model::default(), chance: chance.branch(), round: 0 }
+    }
+
+    /// One life of the gateway, up to the step that is aimed at. Says whether it ended there.
+    pub(crate) async fn round(&mut self, aim: Aim, tally: &mut Tally) -> bool {
+        self.round += 1;
+        tally.rounds += 1;
+        tally.temporaries += self.temporaries().len() as u64;
+        let ended = if matches!(aim.point, Point::OrphanFound | Point::OrphanDeleted) {
+            self.collect(aim, tally).await
+        } else {
+            self.live(aim, tally).await
+        };
+        if ended {
+            *tally.kills.entry(aim.point.name()).or_default() += 1;
+        } else {
+            tally.by_harness += 1;
+        }
+        ended
+    }
+
+    async fn collect(&mut self, aim: Aim, tally: &mut Tally) -> bool {
+        let mut command = self.gateway.command(&["gc", "--older-than", "0"]);
+        command.env("ARTIFACTSTORE_FAILPOINTS", aim.text(&mut self.chance));
+        let before = self.gateway.object_files().len();
+        let status = command.output().await.expect("the command runs").status;
+        assert!(status.success() || status.signal() == Some(KILL), "{status}");
+        tally.orphans += (before - self.gateway.object_files().len()) as u64;
+        !status.success()
+    }
+
+    async fn live(&mut self, aim: Aim, tally: &mut Tally) -> bool {
+        let plan = aim.text(&mut self.chance);
+        if let Err(status) = self.gateway.resume_with(&[("ARTIFACTSTORE_FAILPOINTS", &plan)]).await {
+            assert_eq!(status.signal(), Some(KILL), "{plan}: {}", self.gateway.log_tail());
+            return true;
+        }
+        assert_eq!(self.temporaries(), Vec::<PathBuf>::new(), "a start removes what a dead process left");
+        self.look(tally).await;
+        let left = std::mem::take(&mut self.model.uploads);
+        let mut clients = self.clients(left);
+        let status = self.gateway.ended(ROUND).await;
+        if status.is_none() {
+            self.gateway.kill().await;
+        }
+        while let Some(done) = clients.join_next().await {
+            self.model.take(done.expect("a client"));
+        }
+        assert!(status.is_none_or(|status| status.signal() == Some(KILL)), "{plan}: {}", self.gateway.log_tail());
+        status.is_some()
+    }
+
+    fn clients(&mut self, left: Vec<Upload>) -> JoinSet<crate::model::Done> {
+        let mut clients = JoinSet::new();
+        let s3 = &self.gateway.s3;
+        for writer in 0..WRITERS {
+            clients.spawn(clients::small(s3.clone(), format!("small-{writer}"), self.chance.branch()));
+        }
+        clients.spawn(clients::large(s3.clone(), "large".to_owned(), self.chance.branch()));
+        let own = format!("multipart-{}", self.round);
+        clients.spawn(clients::multipart(s3.clone(), own, self.chance.branch(), left));
+        clients.spawn(clients::packages(s3.clone(), format!("package-{}", self.round), self.chance.branch()));
+        clients
+    }
+
+    /// Looks at every name that was changed since the last look.
+    async fn look(&mut self, tally: &mut Tally) {
+        let names: BTreeSet<String> = std::mem::take(&mut self.model.unseen).into_iter().collect();
+        let names: Vec<String> = names.into_iter().collect();
+        for names in names.chunks(LOOKS) {
+            let mut looks = JoinSet::new();
+            for name in names.iter().cloned() {
+                let s3 = self.gateway.s3.clone();
+                looks.spawn(async move {
+                    let found = match s3.get(&name).await {
+                        Ok(reply) => Some(reply.body),
+                        Err(refused) if refused.code() == "NoSuchKey" => None,
+                        Err(refused) => panic!("{name}: {refused:?}"),
+                    };
+                    (name, found)
+                });
+            }
+            while let Some(look) = looks.join_next().await {
+                let (name, found) = look.expect("a look");
+                let before: Vec<bool> = self.model.files[&name].iter().map(|step| step.settled).collect();
+                self.model.settle(&name, found.as_deref());
+                if before.last() == Some(&false) {
+                    tally.unacknowledged[usize::from(self.model.files[&name].len() < before.len())] += 1;
+                } else {
+                    tally.acknowledged += 1;
+                }
+            }
+        }
+        // What was completed after all is over; anything else is still open, with all its parts.
+        let files = &self.model.files;
+        let happened = |upload: &Upload| files.get(&upload.name).is_some_and(|steps| !steps.is_empty());
+        self.model.uploads.retain(|upload| !(upload.completing && happened(upload)));
+        for Package { name, files, acknowledged } in std::mem::take(&mut self.model.packages) {
+            let packages = self.gateway.admin.packages(PRODUCER, Some(&name)).await;
+            assert_eq!(packages.len(), 1, "{name}");
+            let finalized = packages[0]["state"] == "finalized";
+            assert!(finalized || !acknowledged, "{}", packages[0]);
+            assert_eq!(packages[0]["file_count"].as_u64(), Some(files as u64), "{}", packages[0]);
+        }
+    }
+
+    /// The views of a gateway that was just killed equal their replay.
+    pub(crate) async fn replay(&self) {
+        let _ = self.gateway.cli(&["replay", "--check"]).await.succeeded();
+    }
+
+    /// The end of a folder: everything is looked at once more, the log tells what happened and nothing else, the audit
+    /// holds after all orphans are swept, and nothing else is left to sweep.
+    pub(crate) async fn end(mut self, tally: &mut Tally) {
+        self.gateway.resume().await;
+        self.model.unseen.extend(self.model.files.keys().cloned());
+        self.look(tally).await;
+        self.check_log(tally).await;
+        self.gateway.stop().await;
+        let swept = self.gateway.cli(&["gc", "--older-than", "0", "--json"]).await.succeeded();
+        let swept: Value = serde_json::from_str(&swept).expect("a summary");
+        tally.orphans += swept["deleted"].as_u64().expect("how many were deleted");
+        self.gateway.audit().await;
+        let again = self.gateway.cli(&["gc", "--older-than", "0", "--json"]).await.succeeded();
+        let again: Value = serde_json::from_str(&again).expect("a summary");
+        assert_eq!(again["deleted"], 0, "{again}");
+        let files = self.gateway.object_files();
+        assert_eq!(
+            again["examined"].as_u64(),
+            Some(files.len() as u64),
+            "objects and nothing else are left: {files:#?}"
+        );
+    }
+
+    async fn check_log(&self, tally: &mut Tally) {
+        let mut told: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+        for event in self.gateway.admin.events(0).await {
+            tally.events += 1;
+            let key = || format!("{PRODUCER}/{}", event["payload"]["key"].as_str().expect("a key"));
+            match event["kind"].as_str() {
+                Some("v1.file.ingested") => {
+                    let address = event["payload"]["content_address"].as_str().expect("an address");
+                    told.entry(key()).or_default().push(Some(address.trim_start_matches("blake3:").to_owned()));
+                }
+                Some("v1.file.removed") => told.entry(key()).or_default().push(None),
+                _ => {}
+            }
+        }
+        for (name, steps) in &self.model.files {
+            let events = told.remove(name).unwrap_or_default();
+            assert!(is_told_by(steps, &events), "{name}: {steps:#?} and not {events:#?}");
+        }
+        assert!(told.is_empty(), "events that nobody asked for: {told:#?}");
+    }
+
+    fn temporaries(&self) -> Vec<PathBuf> {
+        let folder = self.gateway.data().join("objects/tmp");
+        std::fs::read_dir(folder).expect("the folder").flatten().map(|entry| entry.path()).collect()
+    }
+}
