@@ -26,12 +26,8 @@ impl Registry {
         replace: Option<Attributes>,
         condition: WriteCondition,
     ) -> Result<FileReceipt> {
-        let producer = self.inner.producer_owned(actor, &target.producer).await?;
-        match target.key.meaning(producer.settings.package_depth) {
-            KeyMeaning::File { package, .. } => self.inner.check_writable(&producer, &package).await?,
-            KeyMeaning::Reserved { .. } => {
-                return Err(Refusal::KeyReserved("nothing is stored under .artifact/").into());
-            }
+        if let KeyMeaning::Reserved { .. } = self.inner.name_writable(actor, target).await? {
+            return Err(Refusal::KeyReserved("nothing is stored under .artifact/").into());
         }
         let from = &source.file;
         if let Some(document) = &source.document {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::producer::unexpected;
+use super::producer::{owned, unexpected};
 use super::request::{FileReceipt, FileUpload};
 use crate::error::{Error, Refusal, Result};
 use crate::log::writer::{Kept, Vault};
@@ -17,7 +17,7 @@ use crate::model::attributes::{ChecksumKind, FileChecksum};
 use crate::model::command::{Command, Content, FileIngest, PackageChoice, Reply};
 use crate::model::event::Actor;
 use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName};
-use crate::model::row::{OnFinalized, Producer};
+use crate::model::row::{OnFinalized, Package};
 use crate::{Inner, Registry};
 
 /// The most bytes of a body that is sent to a reserved key and not kept.
@@ -67,14 +67,16 @@ impl Inner {
         PackageId::from_random(self.entropy.fresh())
     }
 
-    /// Refuses early, and without a lock, what the commit would refuse: before a byte of the body is read.
-    pub(crate) async fn check_writable(&self, producer: &Producer, package: &PackageName) -> Result<()> {
-        if producer.settings.on_finalized == OnFinalized::NewRevision {
-            return Ok(());
-        }
-        match self.store.package_latest(&producer.name, package).await? {
-            Some(latest) => latest.refusal().map_or(Ok(()), |refusal| Err(refusal.into())),
-            None => Ok(()),
+    /// What a key means, of a name that the commit would let be written now. Refuses early, and without a lock, what
+    /// the commit would refuse: before a byte of the body is read.
+    pub(crate) async fn name_writable(&self, actor: &Actor, name: &FileName) -> Result<KeyMeaning> {
+        let found = self.store.writing(name).await?;
+        let (producer, latest) = found.ok_or_else(|| Refusal::ProducerMissing(name.producer.clone()))?;
+        let producer = owned(actor, producer)?;
+        let refusal = latest.as_ref().and_then(Package::refusal);
+        match refusal.filter(|_| producer.settings.on_finalized != OnFinalized::NewRevision) {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(name.key.meaning(producer.settings.package_depth)),
         }
     }
 
@@ -97,10 +99,8 @@ impl Registry {
     /// what was declared, or when it cannot be stored. Nothing has then been named.
     pub async fn file_ingest(&self, actor: &Actor, upload: FileUpload) -> Result<FileReceipt> {
         let FileUpload { name, body, hints, mut attributes, condition } = upload;
-        let producer = self.inner.producer_owned(actor, &name.producer).await?;
-        match name.key.meaning(producer.settings.package_depth) {
-            KeyMeaning::Reserved { package, item } => return self.reserved(actor, &name, package, &item, body).await,
-            KeyMeaning::File { package, .. } => self.inner.check_writable(&producer, &package).await?,
+        if let KeyMeaning::Reserved { package, item } = self.inner.name_writable(actor, &name).await? {
+            return self.reserved(actor, &name, package, &item, body).await;
         }
         let stored = self.inner.plane.ingest_stream(body, hints).await?;
         reach(Point::FileStored);

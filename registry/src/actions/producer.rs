@@ -11,8 +11,13 @@ impl Inner {
     /// The producer, if it is there and the actor's.
     pub(crate) async fn producer_owned(&self, actor: &Actor, name: &ProducerName) -> Result<Producer> {
         let producer = self.store.producer(name).await?.ok_or_else(|| Refusal::ProducerMissing(name.clone()))?;
-        if producer.tenant == actor.tenant { Ok(producer) } else { Err(Refusal::ProducerForeign(name.clone()).into()) }
+        Ok(owned(actor, producer)?)
     }
+}
+
+/// The producer, if it is the actor's.
+pub(crate) fn owned(actor: &Actor, producer: Producer) -> std::result::Result<Producer, Refusal> {
+    if producer.tenant == actor.tenant { Ok(producer) } else { Err(Refusal::ProducerForeign(producer.name)) }
 }
 
 /// A command's reply of another kind than the command has: a mistake in this crate, told and not panicked on.

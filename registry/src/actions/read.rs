@@ -6,6 +6,7 @@ use artifactstore_backends::hasher::BodyHasher;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::producer::owned;
 use super::request::{FoundFile, PackageCursor, PackageFilter};
 use crate::error::{Error, Refusal, Result};
 use crate::log::replay::decode;
@@ -131,7 +132,9 @@ impl Registry {
     /// # Errors
     /// [`Refusal::FileMissing`] or [`Refusal::VersionMissing`] when there is none, or the producer is missing.
     pub async fn file_stat(&self, actor: &Actor, name: &FileName, version: Option<Sequence>) -> Result<FoundFile> {
-        let producer = self.inner.producer_owned(actor, &name.producer).await?;
+        let found = self.inner.store.reading(name).await?;
+        let (producer, current) = found.ok_or_else(|| Refusal::ProducerMissing(name.producer.clone()))?;
+        let producer = owned(actor, producer)?;
         if let KeyMeaning::Reserved { package, item } = name.key.meaning(producer.settings.package_depth) {
             let document = Document::ALL.into_iter().find(|document| document.item() == item);
             let document = document.ok_or(Refusal::FileMissing)?;
@@ -143,7 +146,7 @@ impl Registry {
             };
         }
         let file = match version {
-            None => self.inner.store.file(name).await?.ok_or(Refusal::FileMissing)?,
+            None => current.ok_or(Refusal::FileMissing)?,
             Some(version) => {
                 let found = self.inner.store.versions(&[version]).await?.pop();
                 // Versions from before the producer was created are those of a deleted one, perhaps of another tenant.

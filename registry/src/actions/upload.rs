@@ -40,9 +40,8 @@ impl Inner {
 
     /// Refuses early what the commit of the whole would refuse.
     async fn check_name_writable(&self, actor: &Actor, name: &FileName) -> Result<()> {
-        let producer = self.producer_owned(actor, &name.producer).await?;
-        match name.key.meaning(producer.settings.package_depth) {
-            KeyMeaning::File { package, .. } => self.check_writable(&producer, &package).await,
+        match self.name_writable(actor, name).await? {
+            KeyMeaning::File { .. } => Ok(()),
             KeyMeaning::Reserved { .. } => Err(Refusal::KeyReserved("nothing is stored under .artifact/").into()),
         }
     }

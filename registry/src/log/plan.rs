@@ -71,7 +71,7 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
 }
 
 /// The package of a name, by its producer's settings; `None` for reserved keys and unknown producers.
-fn package_of(name: &FileName, state: &State) -> Option<(PackageKey, String)> {
+pub fn package_of(name: &FileName, state: &State) -> Option<(PackageKey, String)> {
     let producer = state.producers.get(&name.producer)?;
     match name.key.meaning(producer.settings.package_depth) {
         KeyMeaning::File { package, relative_path } => Some(((name.producer.clone(), package), relative_path)),

@@ -176,6 +176,22 @@ pub struct Touched {
     pub parts: BTreeSet<(UploadId, PartNumber)>,
 }
 
+impl Touched {
+    /// Takes in other keys.
+    pub fn merge(&mut self, mut other: Self) {
+        self.producers.append(&mut other.producers);
+        self.packages.append(&mut other.packages);
+        self.latest.append(&mut other.latest);
+        self.names.append(&mut other.names);
+        self.files.append(&mut other.files);
+        self.members.append(&mut other.members);
+        self.blobs.append(&mut other.blobs);
+        self.chunks.append(&mut other.chunks);
+        self.uploads.append(&mut other.uploads);
+        self.parts.append(&mut other.parts);
+    }
+}
+
 impl State {
     /// Leaves out of the keys what is loaded already.
     pub fn retain_unloaded(&self, touched: &mut Touched) {

@@ -19,7 +19,7 @@ use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::event::Record;
-use crate::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{Blob, File, Package, Part, Producer, Sequence, Upload};
 use crate::model::state::{Head, State, Touched};
 
@@ -144,6 +144,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<File>>;
 
+    /// What a write asks before its body is read: the producer of a name, and the latest revision of the package that
+    /// the name is in. No package for a name that is reserved.
+    async fn writing(&self, name: &FileName) -> Result<Option<(Producer, Option<Package>)>> {
+        writing(self, name).await
+    }
+    /// What a read asks: the producer of a name, and the version that has the name now.
+    async fn reading(&self, name: &FileName) -> Result<Option<(Producer, Option<File>)>> {
+        reading(self, name).await
+    }
+
     /// A package's revision.
     async fn package(&self, id: &PackageId) -> Result<Option<Package>>;
     /// The latest revision of a package.
@@ -161,6 +171,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// A blob.
     async fn blob(&self, address: &ContentAddress) -> Result<Option<Blob>>;
+    /// A blob, and where its chunks lie, in the order of its recipe.
+    async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<Location>>)>> {
+        blob_located(self, address).await
+    }
     /// Blobs behind `after`, by address.
     async fn blobs(&self, after: Option<&ContentAddress>, limit: usize) -> Result<Vec<Blob>>;
     /// How many blobs there are, and their bytes.
@@ -184,6 +198,33 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<Upload>>;
     /// Parts behind a number, by number.
     async fn parts(&self, upload: &UploadId, after: u32, limit: usize) -> Result<Vec<Part>>;
+}
+
+/// By one question after another.
+async fn writing<S: Store + ?Sized>(store: &S, name: &FileName) -> Result<Option<(Producer, Option<Package>)>> {
+    let Some(producer) = store.producer(&name.producer).await? else { return Ok(None) };
+    let package = match name.key.meaning(producer.settings.package_depth) {
+        KeyMeaning::File { package, .. } => store.package_latest(&name.producer, &package).await?,
+        KeyMeaning::Reserved { .. } => None,
+    };
+    Ok(Some((producer, package)))
+}
+
+/// By one question after another.
+async fn reading<S: Store + ?Sized>(store: &S, name: &FileName) -> Result<Option<(Producer, Option<File>)>> {
+    let Some(producer) = store.producer(&name.producer).await? else { return Ok(None) };
+    Ok(Some((producer, store.file(name).await?)))
+}
+
+/// By one question after another.
+async fn blob_located<S: Store + ?Sized>(
+    store: &S,
+    address: &ContentAddress,
+) -> Result<Option<(Blob, Vec<Option<Location>>)>> {
+    let Some(blob) = store.blob(address).await? else { return Ok(None) };
+    let chunks: Vec<ContentAddress> = blob.recipe.chunks.iter().map(|chunk| chunk.address).collect();
+    let locations = store.locations(&chunks).await?;
+    Ok(Some((blob, locations)))
 }
 
 /// One transaction of the log writer, or of a replay.
@@ -231,9 +272,8 @@ fn unasked(error: crate::Error) -> backends::Error {
 #[async_trait]
 impl Catalog for StoreCatalog {
     async fn blob_locate(&self, content_address: &ContentAddress) -> backends::Result<Option<LocatedBlob>> {
-        let Some(blob) = self.store.blob(content_address).await.map_err(unasked)? else { return Ok(None) };
-        let addresses: Vec<ContentAddress> = blob.recipe.chunks.iter().map(|chunk| chunk.address).collect();
-        let locations = self.store.locations(&addresses).await.map_err(unasked)?;
+        let found = self.store.blob_located(content_address).await.map_err(unasked)?;
+        let Some((blob, locations)) = found else { return Ok(None) };
         let chunks = blob
             .recipe
             .chunks

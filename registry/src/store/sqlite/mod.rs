@@ -4,6 +4,8 @@
 //! the loss of power. The bundled library is used, never the system's.
 
 mod batch;
+mod load;
+mod lookups;
 mod reads;
 mod rows;
 mod snapshot;
@@ -15,18 +17,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
-use artifactstore_backends::recipe::Location;
+use artifactstore_backends::recipe::{Chunk, Location};
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Row};
 
+use self::lookups::{Lookups, Question};
 use self::reads::limited;
 use self::write::signed;
 use super::{Batch, KeyRange, Snapshot, Store, View};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::log::plan;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{Blob, File, Package, Part, Producer, Sequence, Upload};
@@ -59,15 +63,24 @@ pub struct SqliteStore {
     schema: Schema,
     writer: SqlitePool,
     readers: SqlitePool,
+    lookups: Lookups,
     temporary: bool,
 }
 
-/// How many connections read at once.
-const READERS: u32 = 8;
+/// How many connections read at once, those that gather look-ups among them.
+const READERS: u32 = 6;
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many prepared statements a connection keeps: every shape of every statement.
 const STATEMENTS_KEPT: usize = 256;
+
+/// How many rows a connection reads ahead of whoever takes them: a page of a listing is one hand-over, not many.
+const ROWS_AHEAD: usize = 1024;
+/// The pages that a connection keeps, in KiB, written as SQLite wants it.
+const CACHE: &str = "-8000";
+/// From how many pages on the write-ahead log is copied back: rarely enough that pages which are written by many batches
+/// are copied once, and two syncs are shared by many commits; the log stays at about 16 MiB.
+const CHECKPOINT_PAGES: &str = "4000";
 
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -76,6 +89,11 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENTS_KEPT)
+        .row_buffer_size(ROWS_AHEAD)
+        .pragma("cache_size", CACHE)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        // What undoes a statement that fails is kept in memory; the log and its pages are not touched by this.
+        .pragma("temp_store", "memory")
 }
 
 impl SqliteStore {
@@ -122,7 +140,8 @@ impl SqliteStore {
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), schema: Schema { found, now: known }, writer, readers, temporary })
+        let lookups = Lookups::start(&readers).await.map_err(unusable)?;
+        Ok(Self { path: path.to_owned(), schema: Schema { found, now: known }, writer, readers, lookups, temporary })
     }
 }
 
@@ -182,6 +201,7 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
+        self.lookups.stop().await;
         self.readers.close().await;
         self.writer.close().await;
     }
@@ -195,6 +215,30 @@ impl Store for SqliteStore {
         let text = format!("SELECT {} FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?", rows::EVENT);
         let query = sqlx::query(AssertSqlSafe(text)).bind(signed(since)).bind(limited(limit));
         query.fetch_all(&self.readers).await?.iter().map(rows::record).collect()
+    }
+
+    async fn writing(&self, name: &FileName) -> Result<Option<(Producer, Option<Package>)>> {
+        let question = Question { packaged: Some(name.clone()), ..Question::default() };
+        let Some(state) = self.lookups.ask(question).await else { return super::writing(self, name).await };
+        let Some(producer) = state.producers.get(&name.producer) else { return Ok(None) };
+        let package = plan::package_of(name, &state).and_then(|(key, _)| state.package_latest(&key).cloned());
+        Ok(Some((producer.clone(), package)))
+    }
+
+    async fn reading(&self, name: &FileName) -> Result<Option<(Producer, Option<File>)>> {
+        let mut question = Question::default();
+        question.touched.producers.insert(name.producer.clone());
+        question.touched.names.insert(name.clone());
+        let Some(state) = self.lookups.ask(question).await else { return super::reading(self, name).await };
+        let producer = state.producers.get(&name.producer);
+        Ok(producer.map(|producer| (producer.clone(), state.file_current(name).cloned())))
+    }
+
+    async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<Location>>)>> {
+        let question = Question { located: Some(*address), ..Question::default() };
+        let Some(state) = self.lookups.ask(question).await else { return super::blob_located(self, address).await };
+        let place = |chunk: &Chunk| state.chunks.get(&chunk.address).map(|place| place.location.clone());
+        Ok(state.blobs.get(address).map(|blob| (blob.clone(), blob.recipe.chunks.iter().map(place).collect())))
     }
 
     async fn producer(&self, name: &ProducerName) -> Result<Option<Producer>> {
@@ -305,7 +349,13 @@ impl Store for SqliteStore {
     }
 
     async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>> {
-        reads::locations(&self.readers, chunks).await
+        let mut question = Question::default();
+        question.touched.chunks.extend(chunks);
+        let Some(state) = self.lookups.ask(question).await else {
+            return reads::locations(&self.readers, chunks).await;
+        };
+        let place = |chunk: &ContentAddress| state.chunks.get(chunk).map(|place| place.location.clone());
+        Ok(chunks.iter().map(place).collect())
     }
 
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {

@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::batch::Bound;
+use super::load::Bound;
 use super::rows;
 use super::statement::{padded, values};
 use super::write::signed;

@@ -1,25 +1,11 @@
 //! Multi-row statements: one for many rows, of few different shapes, so that each is prepared once and kept.
 //!
-//! Rows are grouped by powers of two: a batch of n rows takes at most about log2(n) statements, whatever n is, and the
-//! texts are few enough to stay in the connection's cache. Look-ups are padded instead, by asking for the last key again.
-
-use std::ops::Range;
+//! Invariant: how many statements a batch takes follows the tables it touches and not its rows, up to [`ROWS_LIMIT`] rows
+//! of a table. Shapes are powers of two, few enough to stay in the connection's cache; what a group has fewer of is
+//! padded: look-ups ask for the last key again, and written rows are followed by rows of nulls that the text leaves out.
 
 /// The most rows in one statement.
-const ROWS_LIMIT: usize = 256;
-
-/// Cuts rows into groups whose sizes are powers of two.
-pub(super) fn groups(count: usize) -> Vec<Range<usize>> {
-    let mut groups = Vec::new();
-    let mut at = 0;
-    while at < count {
-        let left = count - at;
-        let size = if left >= ROWS_LIMIT { ROWS_LIMIT } else { 1 << left.ilog2() };
-        groups.push(at..at + size);
-        at += size;
-    }
-    groups
-}
+pub(super) const ROWS_LIMIT: usize = 256;
 
 /// Pads keys with the last one, up to a power of two, and cuts them into statements.
 pub(super) fn padded<K: Clone>(keys: &[K]) -> Vec<Vec<K>> {
@@ -36,8 +22,19 @@ pub(super) fn padded<K: Clone>(keys: &[K]) -> Vec<Vec<K>> {
 
 /// `(?,?),(?,?)` for so many rows of so many columns.
 pub(super) fn values(rows: usize, columns: usize) -> String {
-    let row = format!("({})", vec!["?"; columns].join(","));
-    vec![row.as_str(); rows].join(",")
+    let mut text = String::with_capacity(rows * (2 * columns + 2));
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(?" } else { ",(?" });
+        (1..columns).for_each(|_| text.push_str(",?"));
+        text.push(')');
+    }
+    text
+}
+
+/// What gives so many rows, and room for a power of two of them: a value that is not bound is null, and no row that is
+/// meant has a null in its first column.
+pub(super) fn given(rows: usize, columns: usize) -> String {
+    format!("SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL", values(rows.next_power_of_two(), columns))
 }
 
 #[cfg(test)]
@@ -45,14 +42,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_is_in_one_group_of_a_size_that_is_a_power_of_two() {
-        for count in [0, 1, 2, 3, 63, 64, 100, 256, 257, 1000] {
-            let groups = groups(count);
-            assert_eq!(groups.iter().map(ExactSizeIterator::len).sum::<usize>(), count);
-            assert!(groups.iter().all(|group| group.len().is_power_of_two()));
-            assert!(groups.windows(2).all(|pair| pair[0].end == pair[1].start));
-            assert!(groups.len() <= count / ROWS_LIMIT + 8);
-        }
+    fn a_statement_has_room_for_a_power_of_two_of_rows() {
+        assert_eq!(values(2, 3), "(?,?,?),(?,?,?)");
+        assert_eq!(values(1, 1), "(?)");
+        let room = |rows| given(rows, 4).matches('(').count() - 1;
+        assert_eq!((room(1), room(2), room(3), room(129), room(ROWS_LIMIT)), (1, 2, 4, 256, 256));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use artifactstore_backends::recipe::{Codec, RetrievalTier};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::batch::Bound;
+use super::load::Bound;
 use super::rows;
-use super::statement::{groups, values};
+use super::statement::{ROWS_LIMIT, given};
 use crate::error::Result;
 use crate::model::cbor;
 use crate::model::event::Record;
@@ -25,12 +25,9 @@ async fn run<R: Sync>(
     rows: &[R],
     bind: impl Fn(Bound, &R) -> Bound + Send,
 ) -> Result<()> {
-    for group in groups(rows.len()) {
-        let text = format!("{head} VALUES {}", values(group.len(), columns));
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for row in &rows[group] {
-            query = bind(query, row);
-        }
+    for group in rows.chunks(ROWS_LIMIT) {
+        let text = format!("{head} {}", given(group.len(), columns));
+        let query = group.iter().fold(sqlx::query(AssertSqlSafe(text)), &bind);
         query.execute(&mut *connection).await?;
     }
     Ok(())
@@ -58,12 +55,9 @@ async fn delete<K: Sync>(
 ) -> Result<()> {
     let columns = key.split(',').count();
     let key = if columns == 1 { key.to_owned() } else { format!("({key})") };
-    for group in groups(keys.len()) {
-        let text = format!("DELETE FROM {table} WHERE {key} IN (VALUES {})", values(group.len(), columns));
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for row in &keys[group] {
-            query = bind(query, row);
-        }
+    for group in keys.chunks(ROWS_LIMIT) {
+        let text = format!("DELETE FROM {table} WHERE {key} IN ({})", given(group.len(), columns));
+        let query = group.iter().fold(sqlx::query(AssertSqlSafe(text)), &bind);
         query.execute(&mut *connection).await?;
     }
     Ok(())
