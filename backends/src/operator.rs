@@ -222,8 +222,11 @@ fn object_stat(key: ObjectKey, metadata: &Metadata) -> Result<ObjectStat> {
     Ok(ObjectStat { key, size_bytes: metadata.content_length(), modified: modified.into() })
 }
 
+/// On a thread of its own. The caller is let go when it takes too long; what was begun goes on.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Backend(error.into()))?
+    let done = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(work)).await;
+    let done = done.map_err(|elapsed| Error::Unavailable(elapsed.into()))?;
+    done.map_err(|error| Error::Backend(error.into()))?
 }
 
 /// What a failed read of a known object means.
