@@ -5,7 +5,7 @@
 use crate::model::command::{Command, FileIngest, PackageChoice};
 use crate::model::event::{Event, PackageFinalized};
 use crate::model::glob;
-use crate::model::name::{FileName, KeyMeaning, PackageId};
+use crate::model::name::{FileName, PackageId};
 use crate::model::state::{PackageKey, State, Touched};
 
 /// What must be known before anything else: producers, and packages named by identifier.
@@ -70,18 +70,9 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
     }
 }
 
-/// The package of a name, by its producer's settings; `None` for reserved keys and unknown producers.
-pub fn package_of(name: &FileName, state: &State) -> Option<(PackageKey, String)> {
-    let producer = state.producers.get(&name.producer)?;
-    match name.key.meaning(producer.settings.package_depth) {
-        KeyMeaning::File { package, relative_path } => Some(((name.producer.clone(), package), relative_path)),
-        KeyMeaning::Reserved { .. } => None,
-    }
-}
-
 fn file(name: &FileName, state: &State, touched: &mut Touched) {
     touched.names.insert(name.clone());
-    if let Some((key, _)) = package_of(name, state) {
+    if let Some((key, _)) = state.package_of(name) {
         touched.latest.insert(key);
     }
 }
@@ -95,7 +86,7 @@ fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
     if let Some((upload, _)) = &ingest.upload {
         touched.uploads.insert(upload.clone());
     }
-    if let Some((key, path)) = package_of(&ingest.name, state)
+    if let Some((key, path)) = state.package_of(&ingest.name)
         && let Some(producer) = state.producers.get(&ingest.name.producer)
         && producer.settings.finalize_marker.as_ref().is_some_and(|marker| glob::matches(marker, &path))
     {

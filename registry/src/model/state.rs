@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 use artifactstore_backends::digest::ContentAddress;
 
-use super::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use super::name::{FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
 use super::row::{Blob, ChunkPlace, File, Package, Part, Producer, Sequence, Upload};
 use crate::clock::Timestamp;
 
@@ -213,6 +213,17 @@ impl State {
         let id = self.latest.get(key);
         assert!(id.is_some(), "{key:?} is asked for and was not loaded");
         self.packages.get(id?.as_ref()?)
+    }
+
+    /// The package of a name and its path there, by its producer's settings; `None` for reserved keys and unknown
+    /// producers.
+    #[must_use]
+    pub fn package_of(&self, name: &FileName) -> Option<(PackageKey, String)> {
+        let producer = self.producers.get(&name.producer)?;
+        match name.key.meaning(producer.settings.package_depth) {
+            KeyMeaning::File { package, relative_path } => Some(((name.producer.clone(), package), relative_path)),
+            KeyMeaning::Reserved { .. } => None,
+        }
     }
 
     /// The current version of a name, if it has one.

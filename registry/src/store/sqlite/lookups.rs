@@ -17,7 +17,6 @@ use tokio::task::JoinSet;
 
 use super::load::load;
 use crate::error::Result;
-use crate::log::plan;
 use crate::model::name::FileName;
 use crate::model::state::{State, Touched};
 
@@ -125,7 +124,7 @@ async fn answer(connection: &mut SqliteConnection, gathered: &mut [Message]) -> 
     load(connection, touched, &mut state).await?;
     let mut touched = Touched::default();
     for Message { question, .. } in gathered.iter() {
-        if let Some((key, _)) = question.packaged.as_ref().and_then(|name| plan::package_of(name, &state)) {
+        if let Some((key, _)) = question.packaged.as_ref().and_then(|name| state.package_of(name)) {
             touched.latest.insert(key);
         }
         let blob = question.located.as_ref().and_then(|address| state.blobs.get(address));

@@ -30,7 +30,6 @@ use super::{Batch, KeyRange, Snapshot, Store, View};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::log::plan;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{Blob, File, Package, Part, Producer, Sequence, Upload};
@@ -221,7 +220,7 @@ impl Store for SqliteStore {
         let question = Question { packaged: Some(name.clone()), ..Question::default() };
         let Some(state) = self.lookups.ask(question).await else { return super::writing(self, name).await };
         let Some(producer) = state.producers.get(&name.producer) else { return Ok(None) };
-        let package = plan::package_of(name, &state).and_then(|(key, _)| state.package_latest(&key).cloned());
+        let package = state.package_of(name).and_then(|(key, _)| state.package_latest(&key).cloned());
         Ok(Some((producer.clone(), package)))
     }
 
