@@ -101,11 +101,17 @@ async fn gather(mut connection: PoolConnection<Sqlite>, questions: Arc<Mutex<mps
                 gathered.push(next);
             }
         }
-        // Whoever is not answered asks alone.
-        if let Ok(state) = answer(&mut connection, &mut gathered).await {
-            let state = Arc::new(state);
-            for message in gathered {
-                let _ = message.answer.send(Arc::clone(&state));
+        match answer(&mut connection, &mut gathered).await {
+            Ok(state) => {
+                let state = Arc::new(state);
+                for message in gathered {
+                    // Whoever went away wants no answer.
+                    let _ = message.answer.send(Arc::clone(&state));
+                }
+            }
+            // Whoever is not answered asks alone.
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "questions that were gathered have no answer");
             }
         }
     }
