@@ -3,6 +3,7 @@
 mod faults;
 mod ingest;
 mod join;
+mod powercut;
 mod reading;
 mod spi;
 mod sweep;
