@@ -67,7 +67,7 @@ async fn bytes_are_synced_before_they_are_named_and_the_event_before_the_answer(
     let folder = TempDir::new().unwrap();
     let trace = folder.path().join("trace");
     let options = format!("-y -s 64 -o '{}' -e {CALLS}", trace.display());
-    let program = traced(folder.path(), &strace, &options, &command::binary());
+    let program = traced(folder.path(), &strace, &options, None, &command::binary());
     let mut gateway = Harness::prepare_in(&std::env::temp_dir(), program, &[]);
     gateway.resume().await;
     gateway.producer("order").await;

@@ -15,14 +15,17 @@ pub fn strace() -> Option<PathBuf> {
 }
 
 /// A program that runs another one traced: a script in this folder. It passes its arguments on, and keeps the process
-/// number, so that signals reach the program itself. What `strace` does is said by its options.
+/// number, so that signals reach the program itself. What `strace` does is said by its options. With the name of an
+/// environment variable, only runs that have it are traced.
 ///
 /// # Panics
 /// When the script cannot be written.
 #[must_use]
-pub fn traced(folder: &Path, strace: &Path, options: &str, program: &Path) -> PathBuf {
+pub fn traced(folder: &Path, strace: &Path, options: &str, only_with: Option<&str>, program: &Path) -> PathBuf {
     let script = folder.join("traced");
-    let text = format!("#!/bin/sh\nexec '{}' -D -f -qq {options} '{}' \"$@\"\n", strace.display(), program.display());
+    let (strace, program) = (strace.display(), program.display());
+    let plain = only_with.map_or_else(String::new, |name| format!("[ -n \"${name}\" ] || exec '{program}' \"$@\"\n"));
+    let text = format!("#!/bin/sh\n{plain}exec '{strace}' -D -f -qq {options} '{program}' \"$@\"\n");
     std::fs::write(&script, text).expect("the script is written");
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).expect("the script is made a program");
     script

@@ -147,8 +147,7 @@ impl Harness {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&database, OpenMode::Create).await.unwrap());
         let catalog = Arc::new(StoreCatalog::new(Arc::clone(&store)));
         let options = PlaneOptions { chunk_size_bytes: CHUNK_SIZE_BYTES, ..PlaneOptions::default() };
-        let plane: Arc<dyn DataPlane> =
-            Arc::new(InProcessDataPlane::new(backend, catalog, &options));
+        let plane: Arc<dyn DataPlane> = Arc::new(InProcessDataPlane::new(backend, catalog, &options));
         let clock = Arc::new(TestClock(AtomicI64::new(1_000_000_000_000)));
         let registry = Registry::open(RegistryParts {
             store: Arc::clone(&store),

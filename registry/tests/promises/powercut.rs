@@ -42,8 +42,8 @@ async fn no_event_is_committed_before_its_bytes_are_synced() {
     while !(first.is_finished() && second.is_finished()) {
         quiet().await;
         if power.unsynced() > 0 {
-            let unfinished = !first.is_finished() && !second.is_finished();
-            assert!(!unfinished || harness.events().await.len() == before, "events come when bytes are synced");
+            // Each body has two chunks, and so at least two objects.
+            assert!(synced >= 2 || harness.events().await.len() == before, "events come when bytes are synced");
             synced += usize::from(power.sync(synced).await.unwrap().is_some());
         }
     }
