@@ -11,6 +11,10 @@ use tokio::task::JoinSet;
 use crate::body;
 
 const WRITERS: u64 = 1000;
+/// How often each of them writes.
+const TURNS: u64 = 3;
+/// What is there before them.
+const FIRST: u64 = u64::MAX;
 const READERS: usize = 16;
 const NAME: &str = "crowd/run/key";
 
@@ -18,7 +22,7 @@ fn sequence(reply: &Reply) -> u64 {
     reply.header_or_empty("x-artifact-sequence").parse().expect("the event's number")
 }
 
-/// What a writer writes: its number says all about it.
+/// What is written: its number says all about it.
 fn content(writer: u64) -> Vec<u8> {
     let mut bytes = writer.to_be_bytes().to_vec();
     bytes.extend(body::bytes(writer, 500 + usize::try_from(writer % 7).unwrap() * 611));
@@ -50,7 +54,7 @@ async fn read(s3: S3, over: Arc<AtomicBool>) -> Vec<(u64, u64)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_clients_of_one_key_see_one_order() {
     let gateway = Harness::start().await;
-    gateway.put(NAME, &content(WRITERS)).await.unwrap();
+    gateway.put(NAME, &content(FIRST)).await.unwrap();
     let (before, over) = (gateway.event_count().await, Arc::new(AtomicBool::new(false)));
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
@@ -61,22 +65,30 @@ async fn a_thousand_clients_of_one_key_see_one_order() {
     for writer in 0..WRITERS {
         let (s3, go) = (gateway.s3.clone(), Arc::clone(&go));
         writers.spawn(async move {
-            let bytes = content(writer);
             go.wait().await;
-            let reply = s3.put(NAME, &bytes).await.unwrap();
-            assert_eq!(reply.etag(), body::md5_hex(&bytes));
-            (sequence(&reply), writer)
+            let mut written: Vec<(u64, u64)> = Vec::new();
+            for turn in 0..TURNS {
+                let number = turn * WRITERS + writer;
+                let bytes = content(number);
+                let reply = s3.put(NAME, &bytes).await.unwrap();
+                assert_eq!(reply.etag(), body::md5_hex(&bytes));
+                let version = sequence(&reply);
+                assert!(written.last().is_none_or(|(before, _)| *before < version), "a later write is a later version");
+                written.push((version, number));
+            }
+            written
         });
     }
     let mut acknowledged: HashMap<u64, u64> = HashMap::new();
     while let Some(written) = writers.join_next().await {
-        let (version, writer) = written.unwrap();
-        assert_eq!(acknowledged.insert(version, writer), None, "a version of its own for every write");
+        for (version, number) in written.unwrap() {
+            assert_eq!(acknowledged.insert(version, number), None, "a version of its own for every write");
+        }
     }
     over.store(true, Ordering::SeqCst);
 
     let events = gateway.admin.events(before as u64).await;
-    assert_eq!(events.len() as u64, WRITERS, "one event for every write");
+    assert_eq!(events.len() as u64, WRITERS * TURNS, "one event for every write");
     let mut log: HashMap<u64, u64> = HashMap::new();
     let mut supersedes = before as u64;
     for event in &events {
@@ -96,11 +108,14 @@ async fn a_thousand_clients_of_one_key_see_one_order() {
     let mut versions = HashSet::new();
     while let Some(seen) = readers.join_next().await {
         for (version, writer) in seen.unwrap() {
-            assert_eq!(log.get(&version).copied().unwrap_or(WRITERS), writer, "a version has the bytes of its event");
+            assert_eq!(log.get(&version).copied().unwrap_or(FIRST), writer, "a version has the bytes of its event");
             versions.insert(version);
         }
     }
-    println!("FIGURE crowd: {WRITERS} clients of one key, {READERS} readers saw {} of its versions", versions.len());
+    println!(
+        "FIGURE crowd: {WRITERS} clients wrote one key {TURNS} times each, {READERS} readers saw {} of its versions",
+        versions.len()
+    );
     gateway.finish().await;
 }
 

@@ -34,18 +34,15 @@ fn check(calls: &[Call], data: &Path) -> usize {
     let objects = data.join("objects").display().to_string();
     let wal = data.join("registry.db-wal").display().to_string();
     let answer = calls.iter().find(|call| is_answer(call)).expect("an answer");
-    let log_syncs = calls.iter().filter(|call| is_sync(call) && call.file() == Some(&wal));
-    let commit = log_syncs.filter(|sync| sync.ended < answer.begun).next_back().expect("a commit before the answer");
-    let event = calls.iter().filter(|call| call.name == "pwrite64" && call.file() == Some(&wal));
-    let event = event.filter(|write| write.ended < commit.begun).next_back().expect("the event goes to the log");
-    assert!(event.ended < commit.begun && commit.ended < answer.begun, "{event:?} {commit:?} {answer:?}");
-    let late = calls.iter().filter(|call| call.file() == Some(&wal) && call.begun > commit.ended);
-    assert_eq!(late.filter(|call| call.ended < answer.begun && call.name == "pwrite64").count(), 0, "unsynced events");
-
-    let first_event = calls.iter().find(|call| call.name == "pwrite64" && call.file() == Some(&wal)).unwrap();
+    let is_event = |call: &Call| call.name == "pwrite64" && call.file() == Some(&wal);
+    let first_event = calls.iter().find(|call| is_event(call)).expect("the event goes to the log");
+    let last_event =
+        calls.iter().filter(|call| is_event(call) && call.begun < answer.begun).map(|call| call.ended).max();
+    let last_event = last_event.expect("the event goes to the log before the answer");
     let synced = |path: &str, after: usize, before: usize| {
         calls.iter().any(|call| is_sync(call) && call.file() == Some(path) && call.begun > after && call.ended < before)
     };
+    assert!(synced(&wal, last_event, answer.begun), "all of the event is synced before the answer");
     for folder in calls.iter().filter(|call| call.name.starts_with("mkdir") && call.succeeded()) {
         let path = folder.texts()[0];
         assert!(synced(parent(path), folder.ended, first_event.begun), "the entry of {path} is synced: {folder:?}");
