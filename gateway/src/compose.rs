@@ -21,7 +21,7 @@ use artifactstore_registry::store::sqlite::{self, SqliteStore};
 use artifactstore_registry::store::{Store, StoreCatalog};
 use artifactstore_registry::{Error, MANIFEST_INLINE_LIMIT_BYTES, Registry, RegistryParts};
 use s3s::auth::SecretKey;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -235,8 +235,8 @@ pub struct Gateway {
 pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
     let lock = FolderLock::take(&settings.data_dir)?;
     // Ports come before everything that writes: a start that cannot succeed leaves no credentials behind.
-    let s3_listener = listen(settings.s3_listen, "s3_listen").await?;
-    let admin_listener = listen(settings.admin_listen, "admin_listen").await?;
+    let s3_listener = listen(settings.s3_listen, "s3_listen")?;
+    let admin_listener = listen(settings.admin_listen, "admin_listen")?;
     let s3_address = local_address(&s3_listener, settings.s3_listen, "s3_listen")?;
     let admin_address = local_address(&admin_listener, settings.admin_listen, "admin_listen")?;
     let Opened { registry, backend, .. } = open_registry(settings, OpenMode::Create).await?;
@@ -288,8 +288,17 @@ impl Gateway {
     }
 }
 
-async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::ListenFailed { address, setting, source })
+/// How many connections may wait to be accepted. When more come at once, the system resets some of them.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
+    let listening = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listening().map_err(|source| StartError::ListenFailed { address, setting, source })
 }
 
 fn local_address(listener: &TcpListener, address: SocketAddr, setting: &'static str) -> Result<SocketAddr, StartError> {

@@ -1,5 +1,5 @@
 //! The crash sweep: the gateway is killed at every named step between the first byte of a request and its answer, again
-//! and again on the same folder. Every acknowledged write is whole, what was not acknowledged is whole or absent, the log
+//! and again on the same folder; and, where `strace` is installed, before any system call that writes. Every acknowledged write is whole, what was not acknowledged is whole or absent, the log
 //! tells exactly what happened, and what nobody names is found and swept.
 //!
 //! `make test` sweeps for a while, and reaches every step at least once; `make crash` goes on for thousands of rounds.
@@ -10,46 +10,83 @@ mod clients;
 mod model;
 mod sweep;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use artifactstore_registry::backends::failpoint::Point;
+use artifactstore_tests::command;
+use artifactstore_tests::trace::strace;
 
 use crate::chance::Chance;
-use crate::sweep::{Aim, Sweep, Tally};
+use crate::sweep::{Aim, Place, Sweep, Tally, killable};
 
 /// Rounds on one folder: enough for it to have a history, few enough that looking at all of it stays cheap.
 const FOLDER_ROUNDS: u64 = 100;
 /// Rounds between two replays of a log that was just cut off.
 const REPLAY_EVERY: u64 = 20;
+/// How often a place is aimed at in the end that was not come to.
+const AIMS_AT_THE_LAST: usize = 10;
 
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var_os(name)?.into_string().unwrap();
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, and not {text:?}")))
 }
 
+/// System calls that write, and those that send the answer.
+const CALLS: [&str; 10] =
+    ["rename", "fsync", "pwrite64", "write", "openat", "mkdir", "unlink", "ftruncate", "writev", "sendto"];
+/// Those without which nothing is stored.
+const CALLS_NEEDED: [&str; 3] = ["rename", "fsync", "pwrite64"];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_was_acknowledged_before_a_kill_at_any_step_is_whole_after_it() {
-    let seed = setting("ARTIFACTSTORE_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let seconds = Duration::from_secs(setting("ARTIFACTSTORE_CRASH_SECONDS").unwrap_or(45));
+    let places: Vec<Place> = Point::ALL.iter().copied().map(Place::Step).collect();
+    let seconds = setting("ARTIFACTSTORE_CRASH_SECONDS").unwrap_or(45);
     let rounds = setting("ARTIFACTSTORE_CRASH_ROUNDS");
-    println!("FIGURE crash sweep: seed {seed} (ARTIFACTSTORE_CRASH_SEED)");
+    let tally = sweep("steps", &command::failpoints_binary(), &places, &places, seconds, rounds).await;
+    let unreached: Vec<_> = places.iter().filter(|place| !tally.kills.contains_key(place.name())).collect();
+    assert!(unreached.is_empty(), "steps that no run reached: {unreached:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_was_acknowledged_before_a_kill_at_any_system_call_is_whole_after_it() {
+    let Some(strace) = strace() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let program = killable(folder.path(), &strace, &command::failpoints_binary());
+    let seconds = setting("ARTIFACTSTORE_CRASH_SECONDS").unwrap_or(45) / 3;
+    let rounds = setting("ARTIFACTSTORE_CRASH_ROUNDS").map(|rounds| rounds / 3);
+    let needed = CALLS_NEEDED.map(Place::Call);
+    let tally = sweep("system calls", &program, &CALLS.map(Place::Call), &needed, seconds, rounds).await;
+    let unreached: Vec<_> = needed.iter().filter(|place| !tally.kills.contains_key(place.name())).collect();
+    assert!(unreached.is_empty(), "system calls that no run made: {unreached:?}");
+}
+
+/// Sweeps over these places for so many rounds, or else so many seconds, and over those that are needed until each was
+/// come to.
+async fn sweep(
+    what: &str,
+    program: &Path,
+    places: &[Place],
+    needed: &[Place],
+    seconds: u64,
+    rounds: Option<u64>,
+) -> Tally {
+    let seed = setting("ARTIFACTSTORE_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("FIGURE crash sweep of {what}: seed {seed} (ARTIFACTSTORE_CRASH_SEED)");
     let (begun, mut chance, mut tally) = (Instant::now(), Chance::new(seed), Tally::default());
     let enough = |tally: &Tally| match rounds {
         Some(rounds) => tally.rounds >= rounds,
-        None => begun.elapsed() >= seconds,
+        None => begun.elapsed() >= Duration::from_secs(seconds),
     };
-    let mut aims: Vec<Point> = Vec::new();
-    let unreached = |tally: &Tally| -> Vec<_> {
-        Point::ALL.iter().copied().filter(|point| !tally.kills.contains_key(point.name())).collect()
-    };
+    let mut aims: Vec<Place> = Vec::new();
     while !enough(&tally) {
-        let mut sweep = Sweep::begin(chance.branch()).await;
+        let mut sweep = Sweep::begin(program.to_owned(), chance.branch()).await;
         for round in 1..=FOLDER_ROUNDS {
             if enough(&tally) {
                 break;
             }
             if aims.is_empty() {
-                aims = Point::ALL.to_vec();
+                aims = places.to_vec();
                 chance.shuffle(&mut aims);
             }
             let aim = Aim::take(aims.pop().unwrap(), &mut chance);
@@ -58,36 +95,34 @@ async fn whatever_was_acknowledged_before_a_kill_at_any_step_is_whole_after_it()
                 sweep.replay().await;
             }
             if tally.rounds % 100 == 0 {
-                println!(
-                    "{} rounds in {:.0?}, {} kills",
-                    tally.rounds,
-                    begun.elapsed(),
-                    tally.kills.values().sum::<u64>()
-                );
+                let kills = tally.kills.values().sum::<u64>();
+                println!("{} rounds in {:.0?}, {kills} kills", tally.rounds, begun.elapsed());
             }
         }
         sweep.end(&mut tally).await;
     }
-    // A step that chance left out, or whose aim was too far, is aimed at once more: none may be dead.
-    let mut sweep = Sweep::begin(chance.branch()).await;
-    for _ in 0..10 {
-        for point in unreached(&tally) {
-            sweep.round(Aim { point, count: 1 }, &mut tally).await;
+    // A place that chance left out, or whose aim was too far, is aimed at once more: none may be dead.
+    let mut sweep = Sweep::begin(program.to_owned(), chance.branch()).await;
+    for _ in 0..AIMS_AT_THE_LAST {
+        for place in needed {
+            if !tally.kills.contains_key(place.name()) {
+                sweep.round(Aim { place: *place, count: 1 }, &mut tally).await;
+            }
         }
     }
     sweep.end(&mut tally).await;
-    report(&tally, begun.elapsed());
-    assert_eq!(unreached(&tally), [], "steps that no run reached");
+    report(what, &tally, begun.elapsed());
+    tally
 }
 
-fn report(tally: &Tally, time: Duration) {
+fn report(what: &str, tally: &Tally, time: Duration) {
     let kills: u64 = tally.kills.values().sum();
     let [happened, not] = tally.unacknowledged;
     println!(
-        "FIGURE crash sweep: {} rounds in {time:.0?}, {kills} ended at a step and {} by the harness; {} acknowledged \
+        "FIGURE crash sweep of {what}: {} rounds in {time:.0?}, {kills} ended there and {} by the harness; {} acknowledged \
          changes whole, {happened} others whole and {not} absent; {} events, {} orphans and {} temporary files swept",
         tally.rounds, tally.by_harness, tally.acknowledged, tally.events, tally.orphans, tally.temporaries
     );
     let each: Vec<String> = tally.kills.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    println!("FIGURE crash sweep: kills at {}", each.join(", "));
+    println!("FIGURE crash sweep of {what}: kills at {}", each.join(", "));
 }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use artifactstore_registry::backends::failpoint::Point;
-use artifactstore_tests::{Harness, command};
+use artifactstore_tests::Harness;
+use artifactstore_tests::trace::traced;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -49,33 +50,71 @@ pub(crate) struct Sweep {
     round: u64,
 }
 
-/// Where a process is to end: at the n-th time that a step is reached.
+/// What a process is to end at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A named step of the program.
+    Step(Point),
+    /// A system call, before it is made: also those that libraries make.
+    Call(&'static str),
+}
+
+impl Place {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Step(point) => point.name(),
+            Self::Call(name) => name,
+        }
+    }
+}
+
+/// Where a process is to end: at the n-th time that it comes to a place; of system calls, that any thread does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Aim {
-    pub(crate) point: Point,
+    pub(crate) place: Place,
     pub(crate) count: u64,
 }
 
 impl Aim {
     /// Steps that are passed all the time are aimed at early and late.
-    pub(crate) fn take(point: Point, chance: &mut Chance) -> Self {
-        let most = match point {
-            Point::FinalizeAsked | Point::ManifestStored | Point::TemporarySwept => 1,
-            Point::UploadJoined | Point::UploadStored | Point::PartStored => 2,
-            Point::OrphanFound | Point::OrphanDeleted => 2,
-            _ => *chance.pick(&[1, 4, 12, 30]),
+    pub(crate) fn take(place: Place, chance: &mut Chance) -> Self {
+        let most = match place {
+            Place::Step(Point::FinalizeAsked | Point::ManifestStored | Point::TemporarySwept) => 1,
+            Place::Step(Point::UploadJoined | Point::UploadStored | Point::PartStored) => 2,
+            Place::Step(Point::OrphanFound | Point::OrphanDeleted) => 2,
+            Place::Step(_) => *chance.pick(&[1, 4, 12, 30]),
+            // Counted for each thread by itself, of which there are many that write a little.
+            Place::Call(_) => *chance.pick(&[1, 2, 3]),
         };
-        Self { point, count: 1 + chance.below(most) }
+        Self { place, count: 1 + chance.below(most) }
     }
 
-    fn text(self, chance: &mut Chance) -> String {
-        let mut text = format!("{}=kill@{}", self.point.name(), self.count);
+    /// The environment that makes it so.
+    fn environment(self, chance: &mut Chance) -> Vec<(&'static str, String)> {
+        let mut plans = Vec::new();
+        let mut environment = Vec::new();
+        match self.place {
+            Place::Step(point) => plans.push(format!("{}=kill@{}", point.name(), self.count)),
+            Place::Call(name) => environment.extend([(CALL, name.to_owned()), (WHEN, self.count.to_string())]),
+        }
         // Somebody else is slow: windows open that are closed as a rule.
         if chance.one_in(3) {
-            text.push_str(&format!(";{}=wait@{}", chance.pick(Point::ALL).name(), 1 + chance.below(8)));
+            plans.push(format!("{}=wait@{}", chance.pick(Point::ALL).name(), 1 + chance.below(8)));
         }
-        text
+        environment.push(("ARTIFACTSTORE_FAILPOINTS", plans.join(";")));
+        environment
     }
+}
+
+/// Which system call ends a [`killable`] program, and at which time.
+const CALL: &str = "CRASH_CALL";
+const WHEN: &str = "CRASH_WHEN";
+
+/// A script in this folder that runs the program, and ends it at a system call when its environment says so.
+pub(crate) fn killable(folder: &Path, strace: &Path, program: &Path) -> PathBuf {
+    let options =
+        format!("-o /dev/null --seccomp-bpf -e trace=\"${CALL}\" -e inject=\"${CALL}:signal=KILL:when=${WHEN}\"");
+    traced(folder, strace, &options, Some(CALL), program)
 }
 
 /// Where the data folders lie: in memory, where there is room. What a process wrote outlives its own end there as well,
@@ -87,9 +126,10 @@ fn folder() -> PathBuf {
 }
 
 impl Sweep {
-    pub(crate) async fn begin(mut chance: Chance) -> Self {
+    /// A new folder for this program; for a traced one see [`killable`].
+    pub(crate) async fn begin(program: PathBuf, mut chance: Chance) -> Self {
         let settings = [("ARTIFACTSTORE_LOG_LEVEL", "warn")];
-        let mut gateway = Harness::prepare_in(&folder(), command::failpoints_binary(), &settings);
+        let mut gateway = Harness::prepare_in(&folder(), program, &settings);
         gateway.resume().await;
         gateway.producer(PRODUCER).await;
         gateway.kill().await;
@@ -100,14 +140,19 @@ impl Sweep {
     pub(crate) async fn round(&mut self, aim: Aim, tally: &mut Tally) -> bool {
         self.round += 1;
         tally.rounds += 1;
+        if aim.place == Place::Step(Point::TemporarySwept) && self.temporaries().is_empty() {
+            // As a process leaves it that ends before the rename; not every one does.
+            std::fs::write(self.gateway.data().join("objects/tmp/left-behind"), b"half an object").unwrap();
+        }
         tally.temporaries += self.temporaries().len() as u64;
-        let ended = if matches!(aim.point, Point::OrphanFound | Point::OrphanDeleted) {
+        let collects = matches!(aim.place, Place::Step(Point::OrphanFound | Point::OrphanDeleted));
+        let ended = if collects || (aim.place == Place::Call("unlink") && self.chance.one_in(2)) {
             self.collect(aim, tally).await
         } else {
             self.live(aim, tally).await
         };
         if ended {
-            *tally.kills.entry(aim.point.name()).or_default() += 1;
+            *tally.kills.entry(aim.place.name()).or_default() += 1;
         } else {
             tally.by_harness += 1;
         }
@@ -116,18 +161,19 @@ impl Sweep {
 
     async fn collect(&mut self, aim: Aim, tally: &mut Tally) -> bool {
         let mut command = self.gateway.command(&["gc", "--older-than", "0"]);
-        command.env("ARTIFACTSTORE_FAILPOINTS", aim.text(&mut self.chance));
-        let before = self.gateway.object_files().len();
+        command.envs(aim.environment(&mut self.chance));
+        let before = self.objects();
         let status = command.output().await.expect("the command runs").status;
         assert!(status.success() || status.signal() == Some(KILL), "{status}");
-        tally.orphans += (before - self.gateway.object_files().len()) as u64;
+        tally.orphans += (before - self.objects()) as u64;
         !status.success()
     }
 
     async fn live(&mut self, aim: Aim, tally: &mut Tally) -> bool {
-        let plan = aim.text(&mut self.chance);
-        if let Err(status) = self.gateway.resume_with(&[("ARTIFACTSTORE_FAILPOINTS", &plan)]).await {
-            assert_eq!(status.signal(), Some(KILL), "{plan}: {}", self.gateway.log_tail());
+        let plan = aim.environment(&mut self.chance);
+        let environment: Vec<_> = plan.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if let Err(status) = self.gateway.resume_with(&environment).await {
+            assert_eq!(status.signal(), Some(KILL), "{plan:?}: {}", self.gateway.log_tail());
             return true;
         }
         assert_eq!(self.temporaries(), Vec::<PathBuf>::new(), "a start removes what a dead process left");
@@ -141,7 +187,7 @@ impl Sweep {
         while let Some(done) = clients.join_next().await {
             self.model.take(done.expect("a client"));
         }
-        assert!(status.is_none_or(|status| status.signal() == Some(KILL)), "{plan}: {}", self.gateway.log_tail());
+        assert!(status.is_none_or(|status| status.signal() == Some(KILL)), "{plan:?}: {}", self.gateway.log_tail());
         status.is_some()
     }
 
@@ -246,6 +292,11 @@ impl Sweep {
             assert!(is_told_by(steps, &events), "{name}: {steps:#?} and not {events:#?}");
         }
         assert!(told.is_empty(), "events that nobody asked for: {told:#?}");
+    }
+
+    fn objects(&self) -> usize {
+        let temporaries = self.gateway.data().join("objects/tmp");
+        self.gateway.object_files().iter().filter(|path| !path.starts_with(&temporaries)).count()
     }
 
     fn temporaries(&self) -> Vec<PathBuf> {

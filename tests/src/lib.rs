@@ -15,6 +15,7 @@ pub mod golden;
 pub mod harness;
 pub mod request;
 pub mod sign;
+pub mod trace;
 pub mod wire;
 
 pub use admin::Admin;

@@ -111,14 +111,43 @@ impl Harness {
     }
 
     pub(crate) async fn start_limited(settings: ProducerSettings, manifest_inline_limit_bytes: usize) -> Self {
+        let disk = Arc::new(MemoryBackend::new());
+        let backend = Arc::clone(&disk) as Arc<dyn Backend>;
+        Self::start_over(disk, backend, settings, manifest_inline_limit_bytes).await
+    }
+
+    /// A registry over a backend that stands before this one in memory.
+    pub(crate) async fn start_over(
+        disk: Arc<MemoryBackend>,
+        backend: Arc<dyn Backend>,
+        settings: ProducerSettings,
+        manifest_inline_limit_bytes: usize,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let harness = Self::open(folder, disk, backend, manifest_inline_limit_bytes).await;
+        harness.registry.producer_create(&harness.actor, &producer("board"), settings).await.unwrap();
+        harness
+    }
+
+    /// The same store and what is durable of the bytes, in a new process, so to speak.
+    pub(crate) async fn restart_without(self, before: Arc<impl Backend>) -> Self {
+        self.registry.stop().await;
+        let Self { registry, store, backend: disk, _folder: folder, .. } = self;
+        drop((registry, store, before));
+        Self::open(folder, Arc::clone(&disk), disk, MANIFEST_INLINE_LIMIT_BYTES).await
+    }
+
+    async fn open(
+        folder: tempfile::TempDir,
+        disk: Arc<MemoryBackend>,
+        backend: Arc<dyn Backend>,
+        manifest_inline_limit_bytes: usize,
+    ) -> Self {
         let database = folder.path().join("registry.db");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&database, OpenMode::Create).await.unwrap());
-        let backend = Arc::new(MemoryBackend::new());
         let catalog = Arc::new(StoreCatalog::new(Arc::clone(&store)));
         let options = PlaneOptions { chunk_size_bytes: CHUNK_SIZE_BYTES, ..PlaneOptions::default() };
-        let plane: Arc<dyn DataPlane> =
-            Arc::new(InProcessDataPlane::new(Arc::clone(&backend) as Arc<dyn Backend>, catalog, &options));
+        let plane: Arc<dyn DataPlane> = Arc::new(InProcessDataPlane::new(backend, catalog, &options));
         let clock = Arc::new(TestClock(AtomicI64::new(1_000_000_000_000)));
         let registry = Registry::open(RegistryParts {
             store: Arc::clone(&store),
@@ -128,9 +157,7 @@ impl Harness {
             facts: FinalizeFacts { gateway_version: "test".to_owned(), backend: "memory".to_owned() },
             manifest_inline_limit_bytes,
         });
-        let actor = actor("default");
-        registry.producer_create(&actor, &producer("board"), settings).await.unwrap();
-        Self { registry, store, backend, clock, actor, database, _folder: folder }
+        Self { registry, store, backend: disk, clock, actor: actor("default"), database, _folder: folder }
     }
 
     pub(crate) async fn put(&self, path: &str, bytes: impl Into<Bytes>) -> Result<FileReceipt> {

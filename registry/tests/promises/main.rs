@@ -8,5 +8,6 @@ mod interleaving;
 mod listing;
 mod multipart;
 mod packages;
+mod powercut;
 mod retelling;
 mod stores;

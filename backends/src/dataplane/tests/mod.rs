@@ -5,6 +5,7 @@ mod ingest;
 mod join;
 mod packs;
 mod patience;
+mod powercut;
 mod reading;
 mod spi;
 mod sweep;

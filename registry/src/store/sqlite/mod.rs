@@ -21,7 +21,7 @@ use artifactstore_backends::recipe::{Chunk, Location};
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
 use self::lookups::{Lookups, Question};
 use self::reads::limited;
@@ -165,10 +165,24 @@ impl Drop for SqliteStore {
     }
 }
 
+impl SqliteStore {
+    async fn begin_writing(&self) -> Result<Transaction<'static, Sqlite>> {
+        match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            // On a full disk SQLite ends a transaction by itself. The library, whose own rollback then fails, takes it
+            // for open ever after: such a connection can begin nothing more.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.writer.acquire().await?.close().await?;
+                Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn begin(&self) -> Result<Box<dyn Batch>> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.begin_writing().await?;
         let row = sqlx::query("SELECT sequence, occurred_at, hash FROM log_head").fetch_one(&mut *transaction).await?;
         Ok(Box::new(batch::SqliteBatch { head: rows::head(&row)?, transaction }))
     }

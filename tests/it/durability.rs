@@ -1,0 +1,102 @@
+//! The order of things on a real disk, taken from the calls that the program makes: bytes are synced before their file
+//! gets its name, its folder before the event is written, the event before the answer.
+
+use std::path::Path;
+
+use artifactstore_tests::trace::{Call, calls, strace, traced};
+use artifactstore_tests::{Harness, command};
+use tempfile::TempDir;
+
+use crate::body;
+
+/// Calls that the order is read from.
+const CALLS: &str =
+    "trace=openat,mkdir,mkdirat,write,writev,pwrite64,sendto,sendmsg,fsync,fdatasync,rename,renameat,renameat2,linkat";
+
+fn is_sync(call: &Call) -> bool {
+    matches!(call.name.as_str(), "fsync" | "fdatasync") && call.succeeded()
+}
+
+fn names(call: &Call) -> bool {
+    (call.name.starts_with("rename") || call.name == "linkat") && call.succeeded()
+}
+
+fn is_answer(call: &Call) -> bool {
+    matches!(call.name.as_str(), "write" | "writev" | "sendto" | "sendmsg") && call.arguments.contains("HTTP/1.1 200")
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Checks the calls that one acknowledged upload made, and says how many objects it named.
+fn check(calls: &[Call], data: &Path) -> usize {
+    let objects = data.join("objects").display().to_string();
+    let wal = data.join("registry.db-wal").display().to_string();
+    let answer = calls.iter().find(|call| is_answer(call)).expect("an answer");
+    let is_event = |call: &Call| call.name == "pwrite64" && call.file() == Some(&wal);
+    let first_event = calls.iter().find(|call| is_event(call)).expect("the event goes to the log");
+    let last_event =
+        calls.iter().filter(|call| is_event(call) && call.begun < answer.begun).map(|call| call.ended).max();
+    let last_event = last_event.expect("the event goes to the log before the answer");
+    let synced = |path: &str, after: usize, before: usize| {
+        calls.iter().any(|call| is_sync(call) && call.file() == Some(path) && call.begun > after && call.ended < before)
+    };
+    assert!(synced(&wal, last_event, answer.begun), "all of the event is synced before the answer");
+    for folder in calls.iter().filter(|call| call.name.starts_with("mkdir") && call.succeeded()) {
+        let path = folder.texts()[0];
+        assert!(synced(parent(path), folder.ended, first_event.begun), "the entry of {path} is synced: {folder:?}");
+    }
+    let named: Vec<&Call> = calls.iter().filter(|call| names(call) && call.arguments.contains(&objects)).collect();
+    for rename in &named {
+        let (from, to) = (rename.texts()[0], rename.texts()[1]);
+        let writes = calls.iter().filter(|call| call.name.contains("write") && call.file() == Some(from));
+        let written = writes.map(|call| call.ended).max().expect("an object has bytes");
+        assert!(synced(from, written, rename.begun), "the bytes of {to} are synced before it has its name");
+        assert!(synced(parent(to), rename.ended, first_event.begun), "its name is synced before the event: {rename:?}");
+    }
+    named.len()
+}
+
+#[tokio::test]
+async fn bytes_are_synced_before_they_are_named_and_the_event_before_the_answer() {
+    let Some(strace) = strace() else { return };
+    let folder = TempDir::new().unwrap();
+    let trace = folder.path().join("trace");
+    let options = format!("-y -s 64 -o '{}' -e {CALLS}", trace.display());
+    let program = traced(folder.path(), &strace, &options, None, &command::binary());
+    let mut gateway = Harness::prepare_in(&std::env::temp_dir(), program, &[]);
+    gateway.resume().await;
+    gateway.producer("order").await;
+    let mut begun = 0;
+    let mut objects = 0;
+    // One chunk, several, and the same bytes again, which lie there already.
+    for (number, (seed, size)) in [(1, 1000), (2, 20 << 20), (3, 70_000), (1, 1000)].into_iter().enumerate() {
+        // What came before is in the trace when it has been written out: `strace` writes in its own time.
+        let mark = gateway.event_count().await;
+        let text = settled(&trace).await;
+        begun = begun.max(text.len());
+        gateway.put(&format!("order/run/{number}"), &body::bytes(seed, size)).await.unwrap();
+        let text = settled(&trace).await;
+        let named = check(&calls(&text[begun..]), &gateway.data());
+        assert_eq!(named > 0, number < 3, "{number}: only bytes that are new are written");
+        objects += named;
+        begun = text.len();
+        assert_eq!(gateway.event_count().await, mark + 1 + usize::from(number == 0));
+    }
+    println!("FIGURE durability: 4 uploads of {objects} objects kept the order of syncs, names, events and answers");
+    gateway.stop().await;
+}
+
+/// The trace, once nothing is added to it any more.
+async fn settled(trace: &Path) -> String {
+    let mut length = 0;
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        let text = std::fs::read_to_string(trace).unwrap();
+        if text.len() == length {
+            return text;
+        }
+        length = text.len();
+    }
+}
