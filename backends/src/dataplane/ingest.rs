@@ -111,7 +111,9 @@ struct Digestion<'a> {
     large: Option<LargeBody>,
     /// Whether the open chunk leaves the MD5 for when it is whole, because many bodies come in.
     defers_md5: bool,
-    /// The MD5 of the chunks before, while it is being made in the lanes.
+    /// The MD5 of the chunks before, while the open one leaves its own for later.
+    md5_held: Option<Md5>,
+    /// The same while it is still being made in the lanes.
     md5_away: Option<oneshot::Receiver<Md5>>,
 }
 
@@ -180,6 +182,7 @@ impl<'a> Digestion<'a> {
             keep: hints.part_of.is_some(),
             large: None,
             defers_md5: false,
+            md5_held: None,
             md5_away: None,
         }
     }
@@ -206,6 +209,8 @@ impl<'a> Digestion<'a> {
             self.defers_md5 = self.large.is_some() && self.shelf.md5.many();
             if !self.defers_md5 {
                 self.hashers.md5 = Some(self.md5().await?);
+            } else if let Some(md5) = self.hashers.md5.take() {
+                self.md5_held = Some(md5);
             }
         }
         let mut hashers = std::mem::take(&mut self.hashers);
@@ -241,7 +246,7 @@ impl<'a> Digestion<'a> {
     async fn md5(&mut self) -> Result<Md5> {
         match self.md5_away.take() {
             Some(away) => away.await.map_err(|error| Error::Backend(error.into())),
-            None => Ok(self.hashers.md5.take().unwrap_or_else(Md5::new)),
+            None => Ok(self.md5_held.take().or_else(|| self.hashers.md5.take()).unwrap_or_else(Md5::new)),
         }
     }
 

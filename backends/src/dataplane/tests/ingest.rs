@@ -237,3 +237,23 @@ async fn a_dropped_ingest_names_nothing() {
     // Whole chunks may be left for the sweep; nothing else is.
     assert!(left.iter().all(|stat| stat.as_ref().unwrap().size_bytes == 4));
 }
+
+#[tokio::test]
+async fn the_md5_is_right_whoever_makes_it() {
+    let bench = Bench::new(2 << 20);
+    let bytes = noise((5 << 20) + 77, 9);
+    let pieces = [700_001; 20];
+    let ingest = async || bench.ingest(framed(&bytes, &pieces), IngestHints::default()).await.unwrap();
+    let expected = Some(Md5Digest(Md5::digest(&bytes).into()));
+    assert_eq!(ingest().await.md5, expected, "alone");
+    let mut others: Vec<_> = (0..3).map(|_| bench.plane.shelf.md5.enter()).collect();
+    assert_eq!(ingest().await.md5, expected, "among many");
+    others.clear();
+    for n in 0..4_u64 {
+        let bodies: Vec<_> = (0..7).map(|m| noise((1 << 20) * (m + 1) + n as usize, m as u64 + 100 * n)).collect();
+        let many = bodies.iter().map(|bytes| bench.ingest(framed(bytes, &pieces), IngestHints::default()));
+        for (bytes, result) in bodies.iter().zip(futures::future::join_all(many).await) {
+            assert_eq!(result.unwrap().md5, Some(Md5Digest(Md5::digest(bytes).into())));
+        }
+    }
+}
