@@ -1,6 +1,7 @@
 //! The crash sweep: the gateway is killed at every named step between the first byte of a request and its answer, again
-//! and again on the same folder; and, where `strace` is installed, before any system call that writes. Every acknowledged write is whole, what was not acknowledged is whole or absent, the log
-//! tells exactly what happened, and what nobody names is found and swept.
+//! and again on the same folder; and, where `strace` is installed, before any system call that writes. Every
+//! acknowledged write is whole, what was not acknowledged is whole or absent, the log tells exactly what happened, and
+//! what nobody names is found and swept.
 //!
 //! `make test` sweeps for a while, and reaches every step at least once; `make crash` goes on for thousands of rounds.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps says where it failed")]

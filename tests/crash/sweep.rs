@@ -170,6 +170,12 @@ impl Sweep {
     }
 
     async fn live(&mut self, aim: Aim, tally: &mut Tally) -> bool {
+        if matches!(aim.place, Place::Call(_)) {
+            // Answering a look makes system calls as well: this life would end before there is anything to look at.
+            self.gateway.resume().await;
+            self.look(tally).await;
+            self.gateway.kill().await;
+        }
         let plan = aim.environment(&mut self.chance);
         let environment: Vec<_> = plan.iter().map(|(name, value)| (*name, value.as_str())).collect();
         if let Err(status) = self.gateway.resume_with(&environment).await {
