@@ -55,6 +55,10 @@ enum What {
     },
 }
 
+/// As the gateway has it, whose log is measured in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let results = Results::new(arguments.results);

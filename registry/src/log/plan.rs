@@ -146,3 +146,28 @@ pub fn event(event: &Event, touched: &mut Touched) {
         }
     }
 }
+
+/// What replaying an event touches: as [`event`] says, less what the event itself tells to be absent. A fact that takes
+/// its name from nobody, or names a blob or a chunk for the first time, was decided on a state that did not have them.
+pub fn replayed(event: &Event, state: &mut State, touched: &mut Touched) {
+    match event {
+        Event::FileIngested(fact) => {
+            touched.producers.insert(fact.producer.clone());
+            touched.packages.insert(fact.package_id.clone());
+            touched.uploads.extend(fact.upload.clone());
+            if fact.supersedes.is_some() {
+                touched.names.insert(fact.name());
+            } else {
+                state.names.load(fact.name(), None);
+            }
+            state.blobs.load(fact.content_address, None);
+            fact.written.iter().for_each(|located| state.chunks.load(located.chunk.address, None));
+        }
+        Event::PartIngested(fact) => {
+            touched.producers.insert(fact.producer.clone());
+            touched.uploads.insert(fact.upload.clone());
+            fact.written.iter().for_each(|located| state.chunks.load(located.chunk.address, None));
+        }
+        other => self::event(other, touched),
+    }
+}

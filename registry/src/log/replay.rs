@@ -11,8 +11,9 @@ use crate::model::event::{Event, GENESIS_HASH, Record};
 use crate::model::state::{Head, State, Touched};
 use crate::store::{Snapshot, Store, View, ViewRow};
 
-/// How many events are folded into one batch.
-const BATCH: usize = 512;
+/// How many events are folded into one batch: rows whose keys are digests lie anywhere, and a page of the scratch store
+/// is written once for all that a batch puts on it. Some tens of MiB are in hand.
+const BATCH: usize = 4096;
 
 /// Reads an event back; refuses kinds that a newer version wrote.
 ///
@@ -62,9 +63,8 @@ pub async fn rebuild(
         }
         let events = records.iter().map(decode).collect::<Result<Vec<_>>>()?;
         let mut batch = scratch.begin().await?;
-        let mut touched = Touched::default();
-        events.iter().for_each(|event| plan::event(event, &mut touched));
-        let mut state = State::default();
+        let (mut touched, mut state) = (Touched::default(), State::default());
+        events.iter().for_each(|event| plan::replayed(event, &mut state, &mut touched));
         batch.load(touched, &mut state).await?;
         for (record, event) in records.iter().zip(&events) {
             follows(&head, record).map_err(|reason| Error::EventUnreadable { sequence: record.sequence, reason })?;

@@ -62,6 +62,34 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
     ciborium::from_reader(bytes).map_err(|error| CborError::Shape(error.to_string()))
 }
 
+/// Decodes a value whose fields are declared in canonical order, refusing also what it would lose without a word: bytes
+/// that it does not re-encode to.
+///
+/// # Errors
+/// When the bytes are not canonical, not of the wanted shape, or hold more than it.
+pub fn decode_whole<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
+    let value: T = decode(bytes)?;
+    let mut expected = Expected(bytes);
+    if ciborium::into_writer(&value, &mut expected).is_ok() && expected.0.is_empty() {
+        return Ok(value);
+    }
+    Err(CborError::Shape("it does not re-encode to the same bytes".to_owned()))
+}
+
+/// A sink that takes only these bytes.
+struct Expected<'a>(&'a [u8]);
+
+impl std::io::Write for Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(std::io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Checks that the bytes are exactly one canonical item.
 ///
 /// # Errors

@@ -17,13 +17,19 @@ pub type PackageKey = (ProducerName, PackageName);
 /// The loaded rows of one view.
 #[derive(Debug, Clone)]
 pub struct Table<K, R> {
-    rows: BTreeMap<K, Option<R>>,
-    changed: BTreeSet<K>,
+    rows: BTreeMap<K, Loaded<R>>,
+}
+
+/// A row, or that there is none, and whether this is news to the store.
+#[derive(Debug, Clone)]
+struct Loaded<R> {
+    row: Option<R>,
+    changed: bool,
 }
 
 impl<K, R> Default for Table<K, R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), changed: BTreeSet::new() }
+        Self { rows: BTreeMap::new() }
     }
 }
 
@@ -34,34 +40,34 @@ impl<K: Ord + Clone + Debug, R> Table<K, R> {
     /// When it was not loaded: a command or event that does not say what it touches is a mistake in this crate.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&R> {
-        let row = self.rows.get(key);
-        assert!(row.is_some(), "{key:?} is asked for and was not loaded");
-        row.and_then(Option::as_ref)
+        let loaded = self.rows.get(key);
+        assert!(loaded.is_some(), "{key:?} is asked for and was not loaded");
+        loaded.and_then(|loaded| loaded.row.as_ref())
     }
 
     /// Changes the row, if there is one.
     pub fn change(&mut self, key: &K, change: impl FnOnce(&mut R)) {
-        if let Some(row) = self.rows.get_mut(key).and_then(Option::as_mut) {
+        if let Some(loaded) = self.rows.get_mut(key)
+            && let Some(row) = &mut loaded.row
+        {
             change(row);
-            self.changed.insert(key.clone());
+            loaded.changed = true;
         }
     }
 
     /// Sets the row.
     pub fn put(&mut self, key: K, row: R) {
-        self.changed.insert(key.clone());
-        self.rows.insert(key, Some(row));
+        self.rows.insert(key, Loaded { row: Some(row), changed: true });
     }
 
     /// Removes the row.
     pub fn remove(&mut self, key: K) {
-        self.changed.insert(key.clone());
-        self.rows.insert(key, None);
+        self.rows.insert(key, Loaded { row: None, changed: true });
     }
 
     /// Takes in what the store holds; a row that is loaded already is left as it is.
     pub fn load(&mut self, key: K, row: Option<R>) {
-        self.rows.entry(key).or_insert(row);
+        self.rows.entry(key).or_insert(Loaded { row, changed: false });
     }
 
     /// Whether the row, or its absence, is known.
@@ -70,17 +76,14 @@ impl<K: Ord + Clone + Debug, R> Table<K, R> {
         self.rows.contains_key(key)
     }
 
-    /// Forgets that rows were changed, for keys that fit.
+    /// Forgets keys that fit: what is known of them, and that they were changed.
     pub fn forget(&mut self, fits: impl Fn(&K) -> bool) {
-        self.changed.retain(|key| !fits(key));
         self.rows.retain(|key, _| !fits(key));
     }
 
     /// Forgets rows that fit, as if they had never been loaded.
     pub fn forget_rows(&mut self, fits: impl Fn(&R) -> bool) {
-        let fitting: BTreeSet<K> =
-            self.rows.iter().filter(|(_, row)| row.as_ref().is_some_and(&fits)).map(|(key, _)| key.clone()).collect();
-        self.forget(|key| fitting.contains(key));
+        self.rows.retain(|_, loaded| !loaded.row.as_ref().is_some_and(&fits));
     }
 
     /// What was changed: rows to write, and keys to delete.
@@ -88,10 +91,10 @@ impl<K: Ord + Clone + Debug, R> Table<K, R> {
     pub fn changes(&self) -> (Vec<&R>, Vec<&K>) {
         let mut written = Vec::new();
         let mut deleted = Vec::new();
-        for key in &self.changed {
-            match self.rows.get(key) {
-                Some(Some(row)) => written.push(row),
-                _ => deleted.push(key),
+        for (key, loaded) in self.rows.iter().filter(|(_, loaded)| loaded.changed) {
+            match &loaded.row {
+                Some(row) => written.push(row),
+                None => deleted.push(key),
             }
         }
         (written, deleted)

@@ -77,6 +77,8 @@ const STATEMENTS_KEPT: usize = 256;
 const ROWS_AHEAD: usize = 1024;
 /// The pages that a connection keeps, in KiB, written as SQLite wants it.
 const CACHE: &str = "-8000";
+/// The same for a scratch store, which is written as a whole.
+const SCRATCH_CACHE: &str = "-48000";
 /// From how many pages on the write-ahead log is copied back: rarely enough that pages which are written by many batches
 /// are copied once, and two syncs are shared by many commits; the log stays at about 16 MiB.
 const CHECKPOINT_PAGES: &str = "4000";
@@ -196,8 +198,12 @@ impl Store for SqliteStore {
         let mut path = self.path.clone().into_os_string();
         path.push(format!(".scratch-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed)));
         let path = PathBuf::from(path);
-        // What is lost of it in a crash is made again.
-        let options = options(&path).create_if_missing(true).synchronous(SqliteSynchronous::Off);
+        // What is lost of it in a crash, or undone by halves, is made again: nothing is written twice.
+        let options = options(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Off)
+            .synchronous(SqliteSynchronous::Off)
+            .pragma("cache_size", SCRATCH_CACHE);
         Ok(Box::new(Self::connect(&path, options, true, true).await?))
     }
 
