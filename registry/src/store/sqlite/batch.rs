@@ -1,6 +1,5 @@
 //! A batch on SQLite: one transaction of the one writing connection.
 
-use artifactstore_backends::failpoint::{Point, reach};
 use async_trait::async_trait;
 use sqlx::{Sqlite, Transaction};
 
@@ -27,10 +26,7 @@ impl Batch for SqliteBatch {
     }
 
     async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()> {
-        write::records(&mut self.transaction, records).await?;
-        reach(Point::EventsWritten);
-        write::head(&mut self.transaction, head).await?;
-        write::views(&mut self.transaction, state).await
+        write::batch(&mut self.transaction, records, head, state).await
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {

@@ -1,76 +1,108 @@
-//! Loading rows by their keys, many by one statement: for batches of the log writer, and for readers' look-ups.
+//! Loading rows by their keys, many by one script: for batches of the log writer, and for readers' look-ups.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
 use artifactstore_backends::digest::ContentAddress;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::statement::{padded, values};
+use super::statement::Script;
 use super::{rows, write};
 use crate::error::Result;
 use crate::model::name::{FileName, PackageId, PartNumber, ProducerName, UploadId};
 use crate::model::row::Sequence;
 use crate::model::state::{PackageKey, State, Touched};
 
-/// A query whose values are bound one after another.
-pub(super) type Bound = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
-
 /// Loads what the state does not have yet.
 pub(super) async fn load(connection: &mut SqliteConnection, mut touched: Touched, state: &mut State) -> Result<()> {
     state.retain_unloaded(&mut touched);
-    let mut load = Load(connection);
-    load.producers(&touched.producers, state).await?;
-    load.names(&touched.names, state).await?;
-    for member in &touched.members {
-        load.members(member, state).await?;
+    for key in &touched.members {
+        members(connection, key, state).await?;
     }
-    load.packages(&touched.packages, state).await?;
-    load.latest(&touched.latest, state).await?;
-    load.files(&touched.files, state).await?;
-    load.blobs(&touched.blobs, state).await?;
-    load.chunks(&touched.chunks, state).await?;
-    load.uploads(&touched.uploads, state).await?;
-    load.parts(&touched.parts, state).await
+    let mut asked = Asked::default();
+    asked.producers(&touched);
+    asked.names(&touched);
+    asked.packages(&touched);
+    asked.latest(&touched);
+    asked.files(&touched);
+    asked.blobs(&touched);
+    asked.chunks(&touched);
+    asked.uploads(&touched);
+    asked.parts(&touched);
+    for (take, found) in asked.takers.iter().zip(asked.script.fetch(connection).await?) {
+        found.iter().try_for_each(|row| take(row, state))?;
+    }
+    absent(touched, state);
+    Ok(())
 }
 
-struct Load<'a>(&'a mut SqliteConnection);
+/// What was asked for and not found is known to be absent.
+fn absent(touched: Touched, state: &mut State) {
+    touched.producers.into_iter().for_each(|key| state.producers.load(key, None));
+    touched.names.into_iter().for_each(|key| state.names.load(key, None));
+    touched.packages.into_iter().for_each(|key| state.packages.load(key, None));
+    touched.files.into_iter().for_each(|key| state.files.load(key, None));
+    touched.blobs.into_iter().for_each(|key| state.blobs.load(key, None));
+    touched.chunks.into_iter().for_each(|key| state.chunks.load(key, None));
+    touched.uploads.into_iter().for_each(|key| state.uploads.load(key, None));
+    touched.parts.into_iter().for_each(|key| state.parts.load(key, None));
+    for key in touched.latest {
+        state.latest.entry(key).or_insert(None);
+    }
+}
 
-impl Load<'_> {
-    /// Asks one statement for many keys; `text` gets the placeholders, one group for each key.
-    async fn select<K: Clone + Sync>(
+async fn members(connection: &mut SqliteConnection, key: &PackageKey, state: &mut State) -> Result<()> {
+    let mut members = BTreeMap::new();
+    let (text, bounds) = super::reads::members_query(&key.0, &key.1, None);
+    let mut query = sqlx::query(AssertSqlSafe(text));
+    for bound in bounds {
+        query = query.bind(bound);
+    }
+    for row in query.bind(i64::MAX).fetch_all(connection).await? {
+        let (name, sequence) = load_named(&row, state)?;
+        members.insert(name.key, sequence);
+    }
+    state.members.insert(key.clone(), members);
+    Ok(())
+}
+
+/// Takes a row into the state.
+type Taker = fn(&SqliteRow, &mut State) -> Result<()>;
+
+/// What is asked in one script, and what is done with the rows that each of its statements finds.
+#[derive(Default)]
+struct Asked {
+    script: Script,
+    takers: Vec<Taker>,
+}
+
+impl Asked {
+    fn ask<K: Clone>(
         &mut self,
-        keys: &[K],
+        keys: impl IntoIterator<Item = K>,
         columns: usize,
-        text: impl Fn(&str) -> String + Send,
-        bind: impl Fn(Bound, &K) -> Bound + Send,
-    ) -> Result<Vec<SqliteRow>> {
-        let mut found = Vec::new();
-        for group in padded(keys) {
-            let mut query = sqlx::query(AssertSqlSafe(text(&values(group.len(), columns))));
-            for key in &group {
-                query = bind(query, key);
-            }
-            found.extend(query.fetch_all(&mut *self.0).await?);
-        }
-        Ok(found)
+        text: impl Fn(&str) -> String,
+        bind: impl Fn(&mut Script, &K),
+        take: Taker,
+    ) {
+        let keys: Vec<K> = keys.into_iter().collect();
+        let statements = self.script.keys(&keys, columns, text, bind);
+        self.takers.extend(std::iter::repeat_n(take, statements));
     }
 
-    async fn producers(&mut self, keys: &BTreeSet<ProducerName>, state: &mut State) -> Result<()> {
-        let wanted: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    fn producers(&mut self, touched: &Touched) {
         let text = |keys: &str| format!("SELECT {} FROM producers WHERE name IN (VALUES {keys})", rows::PRODUCER);
-        for row in self.select(&wanted, 1, text, |query, key| query.bind(key.clone())).await? {
-            let row = rows::producer(&row)?;
+        let bind = |script: &mut Script, key: &&ProducerName| {
+            script.bind(key.to_string());
+        };
+        self.ask(&touched.producers, 1, text, bind, |row, state| {
+            let row = rows::producer(row)?;
             state.producers.load(row.name.clone(), Some(row));
-        }
-        keys.iter().for_each(|key| state.producers.load(key.clone(), None));
-        Ok(())
+            Ok(())
+        });
     }
 
-    async fn names(&mut self, keys: &BTreeSet<FileName>, state: &mut State) -> Result<()> {
-        let wanted: Vec<(String, String)> =
-            keys.iter().map(|name| (name.producer.to_string(), name.key.to_string())).collect();
+    fn names(&mut self, touched: &Touched) {
         // CROSS JOIN keeps the order: each wanted key is one step down the names, then one down the files.
         let text = |keys: &str| {
             format!(
@@ -80,42 +112,25 @@ impl Load<'_> {
                 rows::FILE
             )
         };
-        let bind = |query: Bound, key: &(String, String)| query.bind(key.0.clone()).bind(key.1.clone());
-        for row in self.select(&wanted, 2, text, bind).await? {
-            load_named(&row, state)?;
-        }
-        keys.iter().for_each(|key| state.names.load(key.clone(), None));
-        Ok(())
+        let bind = |script: &mut Script, key: &&FileName| {
+            script.bind(key.producer.to_string()).bind(key.key.to_string());
+        };
+        self.ask(&touched.names, 2, text, bind, |row, state| load_named(row, state).map(|_| ()));
     }
 
-    async fn members(&mut self, key: &PackageKey, state: &mut State) -> Result<()> {
-        let mut members = BTreeMap::new();
-        let (text, bounds) = super::reads::members_query(&key.0, &key.1, None);
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for bound in bounds {
-            query = query.bind(bound);
-        }
-        for row in query.bind(i64::MAX).fetch_all(&mut *self.0).await? {
-            let (name, sequence) = load_named(&row, state)?;
-            members.insert(name.key, sequence);
-        }
-        state.members.insert(key.clone(), members);
-        Ok(())
-    }
-
-    async fn packages(&mut self, keys: &BTreeSet<PackageId>, state: &mut State) -> Result<()> {
-        let wanted: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    fn packages(&mut self, touched: &Touched) {
         let text = |keys: &str| format!("SELECT {} FROM packages WHERE id IN (VALUES {keys})", rows::PACKAGE);
-        for row in self.select(&wanted, 1, text, |query, key| query.bind(key.clone())).await? {
-            let row = rows::package(&row)?;
+        let bind = |script: &mut Script, key: &&PackageId| {
+            script.bind(key.to_string());
+        };
+        self.ask(&touched.packages, 1, text, bind, |row, state| {
+            let row = rows::package(row)?;
             state.packages.load(row.id.clone(), Some(row));
-        }
-        keys.iter().for_each(|key| state.packages.load(key.clone(), None));
-        Ok(())
+            Ok(())
+        });
     }
 
-    async fn latest(&mut self, keys: &BTreeSet<PackageKey>, state: &mut State) -> Result<()> {
-        let wanted: Vec<(String, String)> = keys.iter().map(|key| (key.0.to_string(), key.1.to_string())).collect();
+    fn latest(&mut self, touched: &Touched) {
         let text = |keys: &str| {
             format!(
                 "WITH wanted (producer, name) AS (VALUES {keys}) SELECT {} FROM packages WHERE id IN (\
@@ -124,64 +139,66 @@ impl Load<'_> {
                 rows::PACKAGE
             )
         };
-        let bind = |query: Bound, key: &(String, String)| query.bind(key.0.clone()).bind(key.1.clone());
-        for row in self.select(&wanted, 2, text, bind).await? {
-            let row = rows::package(&row)?;
+        let bind = |script: &mut Script, key: &&PackageKey| {
+            script.bind(key.0.to_string()).bind(key.1.to_string());
+        };
+        self.ask(&touched.latest, 2, text, bind, |row, state| {
+            let row = rows::package(row)?;
             state.latest.insert((row.producer.clone(), row.name.clone()), Some(row.id.clone()));
             state.packages.load(row.id.clone(), Some(row));
-        }
-        for key in keys {
-            state.latest.entry(key.clone()).or_insert(None);
-        }
-        Ok(())
+            Ok(())
+        });
     }
 
-    async fn files(&mut self, keys: &BTreeSet<Sequence>, state: &mut State) -> Result<()> {
-        let wanted: Vec<i64> = keys.iter().map(|key| write::signed(*key)).collect();
+    fn files(&mut self, touched: &Touched) {
         let text = |keys: &str| format!("SELECT {} FROM files AS f WHERE f.sequence IN (VALUES {keys})", rows::FILE);
-        for row in self.select(&wanted, 1, text, |query, key| query.bind(*key)).await? {
-            let row = rows::file(&row)?;
+        let bind = |script: &mut Script, key: &&Sequence| {
+            script.bind(write::signed(**key));
+        };
+        self.ask(&touched.files, 1, text, bind, |row, state| {
+            let row = rows::file(row)?;
             state.files.load(row.sequence, Some(row));
-        }
-        keys.iter().for_each(|key| state.files.load(*key, None));
-        Ok(())
+            Ok(())
+        });
     }
 
-    async fn blobs(&mut self, keys: &BTreeSet<ContentAddress>, state: &mut State) -> Result<()> {
-        let wanted: Vec<ContentAddress> = keys.iter().copied().collect();
+    fn blobs(&mut self, touched: &Touched) {
         let text = |keys: &str| format!("SELECT {} FROM blobs WHERE content_address IN (VALUES {keys})", rows::BLOB);
-        for row in self.select(&wanted, 1, text, |query, key| query.bind(key.0.to_vec())).await? {
-            let row = rows::blob(&row)?;
+        let bind = |script: &mut Script, key: &&ContentAddress| {
+            script.bind(key.0.to_vec());
+        };
+        self.ask(&touched.blobs, 1, text, bind, |row, state| {
+            let row = rows::blob(row)?;
             state.blobs.load(row.content_address, Some(row));
-        }
-        keys.iter().for_each(|key| state.blobs.load(*key, None));
-        Ok(())
+            Ok(())
+        });
     }
 
-    async fn chunks(&mut self, keys: &BTreeSet<ContentAddress>, state: &mut State) -> Result<()> {
-        let wanted: Vec<ContentAddress> = keys.iter().copied().collect();
+    fn chunks(&mut self, touched: &Touched) {
         let text = |keys: &str| format!("SELECT {} FROM chunks WHERE address IN (VALUES {keys})", rows::CHUNK);
-        for row in self.select(&wanted, 1, text, |query, key| query.bind(key.0.to_vec())).await? {
-            let row = rows::chunk(&row)?;
+        let bind = |script: &mut Script, key: &&ContentAddress| {
+            script.bind(key.0.to_vec());
+        };
+        self.ask(&touched.chunks, 1, text, bind, |row, state| {
+            let row = rows::chunk(row)?;
             state.chunks.load(row.chunk.address, Some(row));
-        }
-        keys.iter().for_each(|key| state.chunks.load(*key, None));
-        Ok(())
+            Ok(())
+        });
     }
 
-    async fn uploads(&mut self, keys: &BTreeSet<UploadId>, state: &mut State) -> Result<()> {
-        let wanted: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    fn uploads(&mut self, touched: &Touched) {
         let text = |keys: &str| format!("SELECT {} FROM uploads WHERE id IN (VALUES {keys})", rows::UPLOAD);
-        for row in self.select(&wanted, 1, text, |query, key| query.bind(key.clone())).await? {
-            let row = rows::upload(&row)?;
+        let bind = |script: &mut Script, key: &&UploadId| {
+            script.bind(key.to_string());
+        };
+        self.ask(&touched.uploads, 1, text, bind, |row, state| {
+            let row = rows::upload(row)?;
             state.uploads.load(row.id.clone(), Some(row));
-        }
-        keys.iter().for_each(|key| state.uploads.load(key.clone(), None));
-        Ok(())
+            Ok(())
+        });
     }
 
-    async fn parts(&mut self, keys: &BTreeSet<(UploadId, PartNumber)>, state: &mut State) -> Result<()> {
-        let wanted: Vec<(String, i64)> = keys.iter().map(|key| (key.0.to_string(), i64::from(key.1.get()))).collect();
+    fn parts(&mut self, touched: &Touched) {
         let text = |keys: &str| {
             format!(
                 "WITH wanted (u, n) AS (VALUES {keys}) SELECT {} FROM wanted AS w \
@@ -189,13 +206,14 @@ impl Load<'_> {
                 rows::PART
             )
         };
-        let bind = |query: Bound, key: &(String, i64)| query.bind(key.0.clone()).bind(key.1);
-        for row in self.select(&wanted, 2, text, bind).await? {
-            let row = rows::part(&row)?;
+        let bind = |script: &mut Script, key: &&(UploadId, PartNumber)| {
+            script.bind(key.0.to_string()).bind(i64::from(key.1.get()));
+        };
+        self.ask(&touched.parts, 2, text, bind, |row, state| {
+            let row = rows::part(row)?;
             state.parts.load((row.upload.clone(), row.number), Some(row));
-        }
-        keys.iter().for_each(|key| state.parts.load(key.clone(), None));
-        Ok(())
+            Ok(())
+        });
     }
 }
 

@@ -2,11 +2,10 @@
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_backends::recipe::Location;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
+use sqlx::{AssertSqlSafe, Row, Sqlite};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::load::Bound;
 use super::rows;
 use super::statement::{padded, values};
 use super::write::signed;
@@ -15,6 +14,9 @@ use crate::error::Result;
 use crate::model::name::{Key, PackageName, ProducerName, TenantName};
 use crate::model::row::{File, Package, Producer, Sequence, Upload};
 use crate::store::KeyRange;
+
+/// A query whose values are bound one after another.
+type Bound = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 
 /// At most so many rows, as SQLite wants it.
 pub(super) fn limited(limit: usize) -> i64 {
