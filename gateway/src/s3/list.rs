@@ -3,7 +3,7 @@
 use artifactstore_registry::actions::request::{ListPage, ListRequest};
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::ProducerName;
-use artifactstore_registry::model::row::File;
+use artifactstore_registry::model::row::Listed;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use s3s::dto::{
@@ -120,7 +120,7 @@ fn token_after(token: &str) -> Result<String, Failure> {
 }
 
 fn names(page: &ListPage) -> impl Iterator<Item = &str> {
-    page.files.iter().map(|file| file.name.key.as_str()).chain(page.prefixes.iter().map(String::as_str))
+    page.files.iter().map(|file| file.key.as_str()).chain(page.prefixes.iter().map(String::as_str))
 }
 
 pub(super) fn prefixes(prefixes: &[String], spelling: Spelling) -> Vec<CommonPrefix> {
@@ -131,7 +131,7 @@ fn objects(page: &ListPage, spelling: Spelling, owner: Option<&Owner>) -> Vec<Ob
     page.files.iter().map(|file| object(file, spelling, owner)).collect()
 }
 
-fn object(file: &File, spelling: Spelling, owner: Option<&Owner>) -> Object {
+fn object(file: &Listed, spelling: Spelling, owner: Option<&Owner>) -> Object {
     let known = file.attributes.checksum.as_ref();
     let class = file.attributes.headers.get(attributes::STORAGE_CLASS).unwrap_or(ObjectStorageClass::STANDARD);
     Object {
@@ -139,7 +139,7 @@ fn object(file: &File, spelling: Spelling, owner: Option<&Owner>) -> Object {
             .map(|known| vec![ChecksumAlgorithm::from_static(checksum::name(known.checksum.algorithm))]),
         checksum_type: known.map(|known| checksum::kind(known.kind)),
         e_tag: Some(faces::etag(&file.etag)),
-        key: Some(spelling.say(file.name.key.as_str())),
+        key: Some(spelling.say(file.key.as_str())),
         last_modified: Some(faces::time(file.ingested_at)),
         owner: owner.cloned(),
         restore_status: None,

@@ -8,7 +8,7 @@ use super::request::{FoundFile, ListPage, ListRequest};
 use crate::error::Result;
 use crate::model::event::Actor;
 use crate::model::name::{Key, KeyMeaning, PackageName};
-use crate::model::row::{File, Producer};
+use crate::model::row::{Listed, Producer};
 use crate::store::{KeyRange, Store};
 use crate::{Inner, Registry};
 
@@ -84,11 +84,11 @@ impl Page<'_> {
     }
 
     /// Takes a file, or the common prefix it stands for.
-    fn take(&mut self, file: File) -> Taken {
+    fn take(&mut self, file: Listed) -> Taken {
         if self.is_full() {
             return Taken::NoRoom;
         }
-        let key = file.name.key.as_str();
+        let key = file.key.as_str();
         if let Some(prefix) = rolled(key, &self.request.prefix, self.request.delimiter.as_deref()) {
             let prefix = prefix.to_owned();
             self.last = Some(prefix.clone());
@@ -111,7 +111,7 @@ async fn page(store: &dyn Store, request: &ListRequest) -> Result<ListPage> {
         let (read, entries) = (files.len(), page.page.files.len() + page.page.prefixes.len());
         let mut behind: Option<String> = None;
         for file in files {
-            let key = file.name.key.as_str();
+            let key = file.key.as_str();
             if behind.as_ref().is_some_and(|prefix| key.starts_with(prefix.as_str())) {
                 continue;
             }
@@ -143,16 +143,16 @@ impl Inner {
         if let Some(package) = self.package_sealed(&producer.name, &package).await? {
             for document in Document::ALL {
                 let FoundFile { file, .. } = self.document(&package, document).await?;
-                files.push(file);
+                files.push(Listed::from(file));
             }
         }
         let after = request.after.as_deref().unwrap_or_default();
         files.retain(|file| {
-            let key = file.name.key.as_str();
+            let key = file.key.as_str();
             key.starts_with(&request.prefix) && (after.is_empty() || key > after)
         });
         let next =
-            (files.len() > request.limit && request.limit > 0).then(|| files[request.limit - 1].name.key.to_string());
+            (files.len() > request.limit && request.limit > 0).then(|| files[request.limit - 1].key.to_string());
         files.truncate(request.limit);
         Ok(Some(ListPage { files, prefixes: Vec::new(), next }))
     }

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::model::attributes::{Attributes, ChecksumKind};
 use crate::model::command::WriteCondition;
 use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, UploadId};
-use crate::model::row::{File, Package, Part, Sequence, Upload};
+use crate::model::row::{File, Listed, Package, Part, Sequence, Upload};
 
 /// A body and the name it is to have.
 pub struct FileUpload {
@@ -62,7 +62,7 @@ pub struct ListRequest {
 #[derive(Debug, Clone, Default)]
 pub struct ListPage {
     /// The files, in key order.
-    pub files: Vec<File>,
+    pub files: Vec<Listed>,
     /// The common prefixes, in order.
     pub prefixes: Vec<String>,
     /// Where the next page begins, given as [`ListRequest::after`]; `None` at the end.

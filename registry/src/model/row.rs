@@ -5,7 +5,7 @@ use artifactstore_backends::recipe::{Chunk, Location, Recipe};
 use serde::{Deserialize, Serialize};
 
 use super::attributes::{Attributes, UploadAttributes};
-use super::name::{FileName, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use super::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 
@@ -163,6 +163,28 @@ pub struct File {
     pub client: Option<String>,
     /// The event that superseded or removed it, if one did.
     pub ended_sequence: Option<Sequence>,
+}
+
+/// What a listing tells of the version that has a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: Key,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The ETag, without quotes.
+    pub etag: String,
+    /// What it carries besides its bytes.
+    pub attributes: Attributes,
+    /// When it was ingested.
+    pub ingested_at: Timestamp,
+}
+
+impl From<File> for Listed {
+    fn from(file: File) -> Self {
+        let File { name, size_bytes, etag, attributes, ingested_at, .. } = file;
+        Self { key: name.key, size_bytes, etag, attributes, ingested_at }
+    }
 }
 
 /// The bytes of a file, known by content address.

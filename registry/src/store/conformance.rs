@@ -165,7 +165,7 @@ pub async fn names_are_listed_bytewise_and_by_range(store: &dyn Store) {
         let board = board.clone();
         async move {
             let files = store.names(&board, &range, limit).await.unwrap();
-            files.into_iter().map(|file| file.name.key.to_string()).collect::<Vec<_>>()
+            files.into_iter().map(|file| file.key.to_string()).collect::<Vec<_>>()
         }
     };
     let text = |text: &str| Some(text.to_owned());

@@ -20,7 +20,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, File, Package, Part, Producer, Sequence, Upload};
+use crate::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
 use crate::model::state::{Head, State, Touched};
 
 /// The views, in the order in which they are compared.
@@ -133,8 +133,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn file(&self, name: &FileName) -> Result<Option<File>>;
     /// Versions by number; those that do not exist are left out.
     async fn versions(&self, sequences: &[Sequence]) -> Result<Vec<File>>;
-    /// The versions that have names now, by key.
-    async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<File>>;
+    /// The names that there are now, by key, with what a listing tells of their versions.
+    async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<Listed>>;
     /// The versions that have names in a package now, by key.
     async fn members(
         &self,

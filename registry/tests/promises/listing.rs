@@ -32,8 +32,8 @@ fn model(keys: &BTreeSet<String>, prefix: &str, delimiter: Option<&str>, after: 
 
 async fn page(harness: &Harness, request: &ListRequest) -> (Vec<String>, Option<String>) {
     let page = harness.registry.file_list(&harness.actor, request).await.unwrap();
-    let keys = page.files.iter().map(|file| file.name.key.to_string());
-    assert!(page.files.windows(2).all(|pair| pair[0].name.key < pair[1].name.key));
+    let keys = page.files.iter().map(|file| file.key.to_string());
+    assert!(page.files.windows(2).all(|pair| pair[0].key < pair[1].key));
     let mut entries: Vec<String> = keys.chain(page.prefixes.iter().cloned()).collect();
     entries.sort_unstable();
     (entries, page.next)

@@ -12,7 +12,7 @@ use artifactstore_registry::clock::{Clock, Entropy, Timestamp};
 use artifactstore_registry::model::command::FinalizeFacts;
 use artifactstore_registry::model::event::Record;
 use artifactstore_registry::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use artifactstore_registry::model::row::{Blob, File, Package, Part, Producer, Sequence, Upload};
+use artifactstore_registry::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
 use artifactstore_registry::model::state::Head;
 use artifactstore_registry::store::sqlite::{OpenMode, SqliteStore};
 use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog, conformance};
@@ -99,7 +99,7 @@ impl Entropy for Zero {
 
 #[async_trait]
 impl Store for Counting {
-    async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<File>> {
+    async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<Listed>> {
         let found = self.behind.names(producer, range, limit).await?;
         self.queries.fetch_add(1, Ordering::Relaxed);
         self.rows.fetch_add(found.len(), Ordering::Relaxed);

@@ -32,7 +32,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, File, Package, Part, Producer, Sequence, Upload};
+use crate::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
 use crate::model::state::Head;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
@@ -289,7 +289,7 @@ impl Store for SqliteStore {
         reads::versions(&self.readers, sequences).await
     }
 
-    async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<File>> {
+    async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<Listed>> {
         reads::names(&self.readers, producer, range, limit).await
     }
 

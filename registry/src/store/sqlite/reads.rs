@@ -12,7 +12,7 @@ use super::write::signed;
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::error::Result;
 use crate::model::name::{Key, PackageName, ProducerName, TenantName};
-use crate::model::row::{File, Package, Producer, Sequence, Upload};
+use crate::model::row::{File, Listed, Package, Producer, Sequence, Upload};
 use crate::store::KeyRange;
 
 /// A query whose values are bound one after another.
@@ -100,17 +100,17 @@ pub(super) async fn names(
     producer: &ProducerName,
     range: &KeyRange,
     limit: usize,
-) -> Result<Vec<File>> {
+) -> Result<Vec<Listed>> {
     let mut conditions = Where::default();
     conditions.and("n.producer = ?", producer.as_str());
     conditions.key_range("n.key", range);
     let text = format!(
         "SELECT {} FROM names AS n CROSS JOIN files AS f ON f.sequence = n.sequence{} ORDER BY n.key LIMIT ?",
-        rows::FILE,
+        rows::LISTED,
         conditions.text
     );
     let query = conditions.bind(sqlx::query(AssertSqlSafe(text))).bind(limited(limit));
-    query.fetch_all(pool).await?.iter().map(rows::file).collect()
+    rows::listed(&query.fetch_all(pool).await?)
 }
 
 pub(super) async fn producers(

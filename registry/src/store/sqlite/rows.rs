@@ -8,10 +8,11 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::model::attributes::Attributes;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Seal, Upload, UploadState};
+use crate::model::row::{Blob, ChunkPlace, File, Listed, Package, Part, Producer, Seal, Upload, UploadState};
 use crate::model::state::{Head, NameRow};
 
 pub(super) const PRODUCER: &str = "name, tenant, settings, created_at, created_sequence, file_count, size_bytes, \
@@ -21,6 +22,7 @@ pub(super) const PACKAGE: &str = "id, producer, name, revision, opened_at, opene
 pub(super) const NAME: &str = "producer, key, package, sequence";
 pub(super) const FILE: &str = "f.sequence, f.producer, f.key, f.package_id, f.package, f.relative_path, \
      f.size_bytes, f.content_address, f.sha256, f.etag, f.attributes, f.ingested_at, f.client, f.ended_sequence";
+pub(super) const LISTED: &str = "n.key, f.size_bytes, f.etag, f.attributes, f.ingested_at";
 pub(super) const BLOB: &str = "content_address, sha256, size_bytes, recipe, sequence";
 pub(super) const CHUNK: &str =
     "address, size_bytes, backend, object, offset_bytes, stored_length, codec, tier, sequence";
@@ -129,6 +131,29 @@ pub(super) fn file(row: &SqliteRow) -> Result<File> {
         client: row.try_get(12)?,
         ended_sequence: count_maybe(VIEW, row, 13)?,
     })
+}
+
+/// A page of a listing. Files that were uploaded alike carry the same, which is then decoded once.
+pub(super) fn listed(found: &[SqliteRow]) -> Result<Vec<Listed>> {
+    const VIEW: &str = "files";
+    let mut former: Option<(&[u8], Attributes)> = None;
+    let mut files = Vec::with_capacity(found.len());
+    for row in found {
+        let carried: &[u8] = row.try_get(3)?;
+        let attributes = match former.take() {
+            Some((bytes, attributes)) if bytes == carried => attributes,
+            _ => packed(VIEW, row, 3)?,
+        };
+        former = Some((carried, attributes.clone()));
+        files.push(Listed {
+            key: Key::trusted(text(row, 0)?),
+            size_bytes: count(VIEW, row, 1)?,
+            etag: text(row, 2)?,
+            attributes,
+            ingested_at: Timestamp(row.try_get(4)?),
+        });
+    }
+    Ok(files)
 }
 
 pub(super) fn blob(row: &SqliteRow) -> Result<Blob> {
