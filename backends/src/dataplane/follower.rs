@@ -9,10 +9,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::time::timeout;
 
 use crate::dataplane::budget::Room;
 use crate::dataplane::join::feed;
@@ -28,6 +30,8 @@ const UPLOADS_FOLLOWED: usize = 256;
 const CHUNKS_WAITING: usize = 16 * 1024;
 /// Parts that are followed at once, over all uploads, so that uploads themselves keep their share of the machine.
 const READERS: usize = 2;
+/// How long a sender waits for the parts before its own to be followed: what came out of order may take long to read.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The uploads that are followed.
 #[derive(Debug)]
@@ -150,12 +154,19 @@ impl Follower {
     }
 
     /// A part is stored: follows it in the background, now or when those before it are there. The catalog may not know
-    /// its chunks yet, so their locations come with it.
-    pub(super) fn follow(&self, shelf: &Arc<Shelf>, part: &PartOf, recipe: &Recipe, chunks: Vec<Followed>) {
+    /// its chunks yet, so their locations come with it. Ends when those before it that can be followed were, or after
+    /// [`PATIENCE`]: senders do not run ahead of the digests, and a completion has one part to wait for as a rule.
+    /// Dropping the future changes nothing but that wait.
+    pub(super) async fn follow(&self, shelf: &Arc<Shelf>, part: &PartOf, recipe: &Recipe, chunks: Vec<Followed>) {
         let upload = self.uploads().find_or_begin(&part.upload);
         upload.waiting().add(part.number, Part { mark: mark(recipe), chunks });
-        let shelf = Arc::clone(shelf);
-        tokio::spawn(async move { shelf.follower.advance(&shelf, &upload).await });
+        let advance = |last| {
+            let (shelf, upload) = (Arc::clone(shelf), Arc::clone(&upload));
+            tokio::spawn(async move { shelf.follower.advance(&shelf, &upload, last).await })
+        };
+        // A task that fails has followed nothing, and one that is late goes on: whoever completes reads back, or waits.
+        let _ = timeout(PATIENCE, advance(part.number.saturating_sub(1))).await;
+        drop(advance(u32::MAX));
     }
 
     /// The running digests and how many of these parts they cover: none, when what was followed is no prefix of them.
@@ -169,12 +180,12 @@ impl Follower {
         if same && run.parts.len() <= parts.len() { (run.hasher.clone(), run.parts.len()) } else { (whole(), 0) }
     }
 
-    /// Follows every waiting part whose turn has come.
-    async fn advance(&self, shelf: &Shelf, upload: &Upload) {
+    /// Follows every waiting part whose turn has come, up to the last that is meant.
+    async fn advance(&self, shelf: &Shelf, upload: &Upload, last: u32) {
         let mut run = upload.run.lock().await;
         loop {
             let turn = u32::try_from(run.parts.len() + 1).unwrap_or(u32::MAX);
-            let Some((number, part)) = upload.waiting().take_up_to(turn) else { return };
+            let Some((number, part)) = upload.waiting().take_up_to(turn.min(last)) else { return };
             let followed = (number as usize).checked_sub(1).and_then(|index| run.parts.get(index));
             if followed == Some(&part.mark) {
                 continue;

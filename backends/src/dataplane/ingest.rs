@@ -50,7 +50,7 @@ pub(super) async fn ingest(shelf: &Arc<Shelf>, stream: IngestStream, hints: &Ing
             let location = locations.get(&chunk.address)?.clone()?;
             Some(Followed { located: LocatedChunk { chunk: *chunk, location }, kept })
         });
-        shelf.follower.follow(shelf, part, &recipe, followed.collect());
+        shelf.follower.follow(shelf, part, &recipe, followed.collect()).await;
     }
     Ok(IngestResult {
         content_address: digests.content_address,
