@@ -59,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) facts: FinalizeFacts,
+    pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) manifest_inline_limit_bytes: usize,
 }
 
 impl Registry {
@@ -69,11 +71,12 @@ impl Registry {
         let log = LogWriter::start(WriterParts {
             store: Arc::clone(&parts.store),
             clock: Arc::clone(&parts.clock),
-            vault,
+            vault: Arc::clone(&vault),
             inline_limit_bytes: parts.manifest_inline_limit_bytes,
         });
-        let RegistryParts { store, plane, clock, entropy, facts, .. } = parts;
-        Self { inner: Arc::new(Inner { store, plane, log, clock, entropy, facts }) }
+        let RegistryParts { store, plane, clock, entropy, facts, manifest_inline_limit_bytes } = parts;
+        let inner = Inner { store, plane, log, clock, entropy, facts, vault, manifest_inline_limit_bytes };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Takes no more commands, waits for those on their way, and closes the store.

@@ -3,14 +3,85 @@
 use artifactstore_backends::failpoint::{Point, reach};
 
 use super::producer::unexpected;
-use crate::Registry;
-use crate::error::Result;
-use crate::model::command::{Command, PackageChoice, Reply};
-use crate::model::event::Actor;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::log::decide::FILES_IN_BATCH;
+use crate::log::seal::{Contents, store_manifest};
+use crate::model::command::{Command, PackageChoice, PreparedSeal, Reply};
+use crate::model::event::{Actor, PackageFinalized};
 use crate::model::row::Package;
+use crate::{Inner, Registry};
 
 /// How many rows are looked at in one go.
 const PAGE: usize = 256;
+/// How often a seal is made before its batch, when others write to the package meanwhile.
+const PREPARED_ATTEMPTS: u32 = 3;
+
+impl Inner {
+    /// Finalizes a package, if nobody wrote to it since then, where that is asked. The seal of a large one is made before
+    /// the batch that records it, so that nobody waits for it; a write in between makes it worthless, and it is made
+    /// anew.
+    pub(crate) async fn package_seal(
+        &self,
+        actor: &Actor,
+        package: &PackageChoice,
+        idle_since: Option<Timestamp>,
+    ) -> Result<Package> {
+        let mut prepared = None;
+        for attempt in 0..=PREPARED_ATTEMPTS {
+            // Somebody writes to it all the time: what is left is to hold everybody up.
+            if attempt < PREPARED_ATTEMPTS {
+                prepared = self.prepare(actor, package).await?.map(Box::new);
+            }
+            let whole = prepared.is_none();
+            let (package, facts) = (package.clone(), self.facts.clone());
+            let command = Command::PackageFinalize { package, idle_since, facts, prepared: prepared.take() };
+            reach(Point::FinalizeAsked);
+            match self.log.record(actor, command).await? {
+                Reply::Package(package) if whole || idle_since.is_some() || package.seal.is_some() => {
+                    return Ok(*package);
+                }
+                Reply::Package(_) => {}
+                reply => return Err(unexpected(&reply)),
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// The seal of an open package that is too large for one batch; `None` for any other.
+    async fn prepare(&self, actor: &Actor, choice: &PackageChoice) -> Result<Option<PreparedSeal>> {
+        let package = match choice {
+            PackageChoice::Name(producer, name) => self.store.package_latest(producer, name).await?,
+            PackageChoice::Id(id) => self.store.package(id).await?,
+        };
+        let Some(package) = package.filter(|it| it.seal.is_none() && it.file_count > FILES_IN_BATCH) else {
+            return Ok(None);
+        };
+        if self.producer_owned(actor, &package.producer).await.is_err() {
+            // The command is refused for it, in the words that are due.
+            return Ok(None);
+        }
+        let mut contents = Contents::default();
+        let mut after = None;
+        loop {
+            let files = self.store.members(&package.producer, &package.name, after.as_ref(), PAGE).await?;
+            files.iter().for_each(|file| contents.add(file));
+            match files.last() {
+                Some(last) if files.len() == PAGE => after = Some(last.name.key.clone()),
+                _ => break,
+            }
+        }
+        let finalized_at = self.clock.now().max(package.changed_at);
+        let manifest = contents.manifest(actor, &package, finalized_at, &self.facts);
+        let bytes = manifest.encode();
+        let fact = if bytes.len() > self.manifest_inline_limit_bytes {
+            PackageFinalized::Stored(store_manifest(&*self.vault, &manifest, bytes).await?)
+        } else {
+            PackageFinalized::Inline(Box::new(manifest))
+        };
+        Ok(Some(PreparedSeal { package_id: package.id, last_sequence: package.last_sequence, fact }))
+    }
+}
 
 impl Registry {
     /// Finalizes a package. Finalizing it again answers the same and records nothing.
@@ -18,13 +89,7 @@ impl Registry {
     /// # Errors
     /// When there is no such package.
     pub async fn package_finalize(&self, actor: &Actor, package: PackageChoice) -> Result<Package> {
-        let facts = self.inner.facts.clone();
-        let command = Command::PackageFinalize { package, idle_since: None, facts };
-        reach(Point::FinalizeAsked);
-        match self.inner.log.record(actor, command).await? {
-            Reply::Package(package) => Ok(*package),
-            reply => Err(unexpected(&reply)),
-        }
+        self.inner.package_seal(actor, &package, None).await
     }
 
     /// Finalizes every package that has files and whose producer's quiet period has passed; says how many. Meant to be
@@ -50,13 +115,8 @@ impl Registry {
                         request_id: hex::encode(self.inner.entropy.fresh()),
                         client: None,
                     };
-                    let command = Command::PackageFinalize {
-                        package: PackageChoice::Id(package.id),
-                        idle_since: Some(since),
-                        facts: self.inner.facts.clone(),
-                    };
-                    let reply = self.inner.log.record(&actor, command).await?;
-                    finalized += u64::from(matches!(reply, Reply::Package(package) if package.seal.is_some()));
+                    let sealed = self.inner.package_seal(&actor, &PackageChoice::Id(package.id), Some(since)).await?;
+                    finalized += u64::from(sealed.seal.is_some());
                 }
             }
             match producers.last() {

@@ -82,8 +82,14 @@ impl Inner {
 
     pub(crate) async fn file_record(&self, actor: &Actor, command: Command) -> Result<FileReceipt> {
         match self.log.record(actor, command).await? {
-            Reply::File { file, deduplicated, finalized } => {
-                Ok(FileReceipt { file: *file, deduplicated, finalized: finalized.map(|package| *package) })
+            Reply::File { file, deduplicated, finalized, to_finalize } => {
+                let mut finalized = finalized.map(|package| *package);
+                if let Some(package) = to_finalize {
+                    // Should this be refused, because somebody else was quicker, the marker is a file like any other.
+                    let sealed = self.package_seal(actor, &PackageChoice::Id(package), None).await?;
+                    finalized = Some(sealed).filter(|package| package.seal.is_some());
+                }
+                Ok(FileReceipt { file: *file, deduplicated, finalized })
             }
             reply => Err(unexpected(&reply)),
         }

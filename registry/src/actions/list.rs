@@ -151,8 +151,7 @@ impl Inner {
             let key = file.key.as_str();
             key.starts_with(&request.prefix) && (after.is_empty() || key > after)
         });
-        let next =
-            (files.len() > request.limit && request.limit > 0).then(|| files[request.limit - 1].key.to_string());
+        let next = (files.len() > request.limit && request.limit > 0).then(|| files[request.limit - 1].key.to_string());
         files.truncate(request.limit);
         Ok(Some(ListPage { files, prefixes: Vec::new(), next }))
     }

@@ -104,9 +104,10 @@ fn package_opened(state: &mut State, fact: Fact<'_>, opened: &PackageOpened) {
 }
 
 fn package_finalized(state: &mut State, fact: Fact<'_>, finalized: &PackageFinalized) {
-    let (id, manifest_digest, manifest_size_bytes) = match finalized {
+    let (id, finalized_at, manifest_digest, manifest_size_bytes) = match finalized {
         PackageFinalized::Inline(manifest) => (
             PackageId::trusted(&manifest.package.id),
+            Timestamp(manifest.package.finalized_at),
             ContentAddress::of(fact.payload),
             u64::try_from(fact.payload.len()).unwrap_or(u64::MAX),
         ),
@@ -124,17 +125,12 @@ fn package_finalized(state: &mut State, fact: Fact<'_>, finalized: &PackageFinal
                     },
                 );
             }
-            (stored.package_id.clone(), stored.manifest_address, stored.manifest_size)
+            (stored.package_id.clone(), stored.finalized_at, stored.manifest_address, stored.manifest_size)
         }
     };
     state.producers.change(&fact.event.producer(), |row| row.finalized_count += 1);
     state.packages.change(&id, |row| {
-        row.seal = Some(Seal {
-            finalized_at: fact.occurred_at,
-            sequence: fact.sequence,
-            manifest_digest,
-            manifest_size_bytes,
-        });
+        row.seal = Some(Seal { finalized_at, sequence: fact.sequence, manifest_digest, manifest_size_bytes });
     });
 }
 

@@ -1,7 +1,8 @@
 //! Whether a command may be, and which facts it makes. Reads the state, changes nothing; no IO, no clock.
 
+use crate::clock::Timestamp;
 use crate::error::Refusal;
-use crate::model::command::{Command, Content, FileIngest, PackageChoice, WriteCondition};
+use crate::model::command::{Command, Content, FileIngest, FinalizeFacts, PackageChoice, PreparedSeal, WriteCondition};
 use crate::model::event::{
     Actor, Event, FileDescribed, FileIngested, FileRemoved, PackageFinalized, PackageOpened, PartIngested,
     ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated,
@@ -18,13 +19,19 @@ pub struct Decision {
     pub events: Vec<Event>,
     /// Another command that follows from this one.
     pub then: Option<Box<Command>>,
+    /// A package that is to be finalized because of this command, and is too large for this batch.
+    pub to_finalize: Option<PackageId>,
 }
 
 impl From<Event> for Decision {
     fn from(event: Event) -> Self {
-        Self { events: vec![event], then: None }
+        Self { events: vec![event], ..Self::default() }
     }
 }
+
+/// How many files a package may have to be finalized within one batch, which others wait for; the seal of a larger one is
+/// made before its batch. A program that is ended at every step is to be ended at those of both.
+pub const FILES_IN_BATCH: u64 = if cfg!(feature = "failpoints") { 2 } else { 1000 };
 
 /// The deepest package name, in segments.
 pub const PACKAGE_DEPTH_LIMIT: u32 = 16;
@@ -56,7 +63,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
                 supersedes: former.sequence,
                 attributes,
             })));
-            Ok(Decision { events, then: None })
+            Ok(Decision { events, ..Decision::default() })
         }
         Command::FileRemove { name, condition, fresh_package } => {
             file_remove(state, actor, name, condition, fresh_package)
@@ -102,16 +109,31 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             let aborted = UploadAborted { upload: upload.clone(), producer: name.producer.clone() };
             Ok(Event::UploadAborted(Box::new(aborted)).into())
         }
-        Command::PackageFinalize { package, idle_since, facts } => {
-            let Some(package) = package_chosen(state, actor, package)? else { return Err(Refusal::PackageMissing) };
-            let busy = idle_since.is_some_and(|since| package.changed_at > since);
-            if package.seal.is_some() || busy {
-                return Ok(Decision::default());
-            }
-            let manifest = super::seal::manifest(state, actor, package, facts);
-            Ok(Event::PackageFinalized(Box::new(PackageFinalized::Inline(Box::new(manifest)))).into())
+        Command::PackageFinalize { package, idle_since, facts, prepared } => {
+            package_finalize(state, actor, package, *idle_since, (facts, prepared.as_deref()))
         }
     }
+}
+
+fn package_finalize(
+    state: &State,
+    actor: &Actor,
+    choice: &PackageChoice,
+    idle_since: Option<Timestamp>,
+    (facts, prepared): (&FinalizeFacts, Option<&PreparedSeal>),
+) -> Result<Decision, Refusal> {
+    let Some(package) = package_chosen(state, actor, choice)? else { return Err(Refusal::PackageMissing) };
+    let busy = idle_since.is_some_and(|since| package.changed_at > since);
+    if package.seal.is_some() || busy {
+        return Ok(Decision::default());
+    }
+    let fact = match prepared {
+        Some(seal) if seal.package_id == package.id && seal.last_sequence == package.last_sequence => seal.fact.clone(),
+        // Somebody wrote to it meanwhile: whoever asked looks at it again.
+        Some(_) => return Ok(Decision::default()),
+        None => PackageFinalized::Inline(Box::new(super::seal::manifest(state, actor, package, facts))),
+    };
+    Ok(Event::PackageFinalized(Box::new(fact)).into())
 }
 
 fn check_settings(settings: &ProducerSettings) -> Result<(), Refusal> {
@@ -286,17 +308,21 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
         written,
         producer: ingest.name.producer.clone(),
         copied_from: ingest.copied_from.clone(),
-        package_id,
+        package_id: package_id.clone(),
         supersedes: former.map(|file| file.sequence),
         attributes: ingest.attributes.clone(),
         relative_path,
         content_address: content.content_address,
     })));
+    let files = state.package_latest(&(owner.name.clone(), package)).map_or(0, |latest| latest.file_count);
+    if finalizes && files > FILES_IN_BATCH {
+        return Ok(Decision { events, to_finalize: Some(package_id), ..Decision::default() });
+    }
     let then = finalizes.then(|| {
-        let package = PackageChoice::Name(ingest.name.producer.clone(), package);
-        Box::new(Command::PackageFinalize { package, idle_since: None, facts: ingest.finalize.clone() })
+        let (package, facts) = (PackageChoice::Id(package_id), ingest.finalize.clone());
+        Box::new(Command::PackageFinalize { package, idle_since: None, facts, prepared: None })
     });
-    Ok(Decision { events, then })
+    Ok(Decision { events, then, ..Decision::default() })
 }
 
 fn file_remove(
@@ -321,7 +347,7 @@ fn file_remove(
         producer: name.producer.clone(),
         package_id,
     })));
-    Ok(Decision { events, then: None })
+    Ok(Decision { events, ..Decision::default() })
 }
 
 fn upload_open<'a>(state: &'a State, name: &FileName, upload: &UploadId) -> Result<&'a Upload, Refusal> {

@@ -4,9 +4,8 @@
 
 use crate::model::command::{Command, FileIngest, PackageChoice};
 use crate::model::event::{Event, PackageFinalized};
-use crate::model::glob;
 use crate::model::name::{FileName, PackageId};
-use crate::model::state::{PackageKey, State, Touched};
+use crate::model::state::{State, Touched};
 
 /// What must be known before anything else: producers, and packages named by identifier.
 pub fn first_round(command: &Command, touched: &mut Touched) {
@@ -55,7 +54,7 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         Command::UploadAbort { upload, .. } => {
             touched.uploads.insert(upload.clone());
         }
-        Command::PackageFinalize { package, .. } => {
+        Command::PackageFinalize { package, prepared, .. } => {
             let key = match package {
                 PackageChoice::Name(producer, name) => Some((producer.clone(), name.clone())),
                 PackageChoice::Id(id) => {
@@ -64,7 +63,10 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
             };
             if let Some(key) = key {
                 touched.producers.insert(key.0.clone());
-                finalize(key, touched);
+                touched.latest.insert(key.clone());
+                if prepared.is_none() {
+                    touched.members.insert(key);
+                }
             }
         }
     }
@@ -86,17 +88,6 @@ fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
     if let Some((upload, _)) = &ingest.upload {
         touched.uploads.insert(upload.clone());
     }
-    if let Some((key, path)) = state.package_of(&ingest.name)
-        && let Some(producer) = state.producers.get(&ingest.name.producer)
-        && producer.settings.finalize_marker.as_ref().is_some_and(|marker| glob::matches(marker, &path))
-    {
-        finalize(key, touched);
-    }
-}
-
-fn finalize(key: PackageKey, touched: &mut Touched) {
-    touched.latest.insert(key.clone());
-    touched.members.insert(key);
 }
 
 /// What applying an event touches.

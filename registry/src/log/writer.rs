@@ -18,12 +18,12 @@ use tokio::task::JoinHandle;
 use super::apply::{Fact, apply};
 use super::decide::{decide, package_chosen};
 use super::plan;
-use crate::clock::{Clock, Timestamp};
+use super::seal::store_manifest;
+use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
 use crate::model::command::{Command, PackageChoice, Reply};
-use crate::model::event::{Actor, Event, PackageFinalized, Record, StoredManifest};
-use crate::model::manifest::Manifest;
-use crate::model::name::{FileName, PackageId, PackageName};
+use crate::model::event::{Actor, Event, PackageFinalized, Record};
+use crate::model::name::FileName;
 use crate::model::row::{Package, Sequence};
 use crate::model::state::{Head, State, Touched};
 use crate::store::{Batch, Store};
@@ -219,6 +219,10 @@ impl Work<'_> {
         }
         let mut finalized = None;
         if let Some(then) = decision.then {
+            let mut touched = Touched::default();
+            plan::second_round(&then, &self.state, &mut touched);
+            self.batch.load(touched, &mut self.state).await?;
+            self.state.refresh_members();
             // What follows from a command is decided on the state that the command made. Should it be refused, the
             // command itself stands: a marker is a file like any other.
             if let Ok(decision) = decide(&self.state, actor, &then) {
@@ -229,7 +233,11 @@ impl Work<'_> {
             }
         }
         let own = self.records.get(before..).and_then(<[Record]>::last).map(|record| record.sequence);
-        Ok(self.reply(actor, command, own, deduplicated, finalized))
+        let mut answer = self.reply(actor, command, own, deduplicated, finalized);
+        if let Ok(Reply::File { to_finalize, .. }) = &mut answer {
+            *to_finalize = decision.to_finalize;
+        }
+        Ok(answer)
     }
 
     fn package(&self, actor: &Actor, command: &Command) -> Option<Box<Package>> {
@@ -245,7 +253,7 @@ impl Work<'_> {
             && let PackageFinalized::Inline(manifest) = &**fact
         {
             event = Event::PackageFinalized(Box::new(PackageFinalized::Stored(
-                store_manifest(self.parts, manifest, &event, payload).await?,
+                store_manifest(&*self.parts.vault, manifest, payload).await?,
             )));
             payload = event.encode();
         }
@@ -289,7 +297,8 @@ impl Work<'_> {
     ) -> Answer {
         let file = |name: &FileName| {
             let file = self.state.file_current(name).cloned().ok_or(Refusal::FileMissing)?;
-            Ok(Reply::File { file: Box::new(file), deduplicated, finalized: finalized.clone() })
+            let (file, finalized) = (Box::new(file), finalized.clone());
+            Ok(Reply::File { file, deduplicated, finalized, to_finalize: None })
         };
         match command {
             Command::ProducerCreate { producer, .. } | Command::ProducerConfigure { producer, .. } => {
@@ -316,28 +325,4 @@ impl Work<'_> {
         let package = package_chosen(&self.state, actor, choice)?.cloned().ok_or(Refusal::PackageMissing)?;
         Ok(Reply::Package(Box::new(package)))
     }
-}
-
-/// The transaction waits for this: a package is sealed by one event, and the manifest must be durable before it.
-async fn store_manifest(
-    parts: &WriterParts,
-    manifest: &Manifest,
-    event: &Event,
-    bytes: Vec<u8>,
-) -> Result<StoredManifest> {
-    let manifest_address = Manifest::digest(&bytes);
-    let manifest_size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let kept = parts.vault.keep(Bytes::from(bytes)).await?;
-    reach(Point::ManifestStored);
-    Ok(StoredManifest {
-        chunks: kept.recipe,
-        sha256: kept.sha256,
-        package: event.package().unwrap_or_else(PackageName::root),
-        written: kept.written,
-        producer: event.producer(),
-        package_id: PackageId::trusted(&manifest.package.id),
-        finalized_at: Timestamp(manifest.package.finalized_at),
-        manifest_size,
-        manifest_address,
-    })
 }

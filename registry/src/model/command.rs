@@ -5,7 +5,7 @@ use artifactstore_backends::digest::{Checksum, ContentAddress, Sha256Digest};
 use artifactstore_backends::recipe::{LocatedChunk, Recipe};
 
 use super::attributes::{Attributes, UploadAttributes};
-use super::event::CopySource;
+use super::event::{CopySource, PackageFinalized};
 use super::name::{FileName, PackageId, PackageName, PartNumber, ProducerName, UploadId};
 use super::row::{File, Package, Part, Producer, ProducerSettings, Sequence, Upload};
 use crate::clock::Timestamp;
@@ -166,7 +166,21 @@ pub enum Command {
         idle_since: Option<Timestamp>,
         /// What the manifest says of the program.
         facts: FinalizeFacts,
+        /// The seal, when it was made before the batch; without, it is made within.
+        prepared: Option<Box<PreparedSeal>>,
     },
+}
+
+/// A seal that was made before the batch that is to record it, because making it takes long. It counts only if nobody
+/// wrote to the package since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedSeal {
+    /// The revision.
+    pub package_id: PackageId,
+    /// The last event that had changed the package before its names were read.
+    pub last_sequence: Sequence,
+    /// The seal.
+    pub fact: PackageFinalized,
 }
 
 impl Command {
@@ -192,6 +206,8 @@ pub enum Reply {
         deduplicated: bool,
         /// The package, when the file was its marker and finalized it.
         finalized: Option<Box<Package>>,
+        /// The package, when the file is its marker and it is too large to be finalized in the same batch.
+        to_finalize: Option<PackageId>,
     },
     /// The version that lost its name, if there was one.
     Removed(Option<Sequence>),

@@ -86,13 +86,17 @@ impl<K: Ord + Clone + Debug, R> Table<K, R> {
         self.rows.retain(|_, loaded| !loaded.row.as_ref().is_some_and(&fits));
     }
 
+    /// Every key that was changed, in order, with its row if it has one now.
+    pub fn changed(&self) -> impl Iterator<Item = (&K, Option<&R>)> {
+        self.rows.iter().filter(|(_, loaded)| loaded.changed).map(|(key, loaded)| (key, loaded.row.as_ref()))
+    }
+
     /// What was changed: rows to write, and keys to delete.
     #[must_use]
     pub fn changes(&self) -> (Vec<&R>, Vec<&K>) {
-        let mut written = Vec::new();
-        let mut deleted = Vec::new();
-        for (key, loaded) in self.rows.iter().filter(|(_, loaded)| loaded.changed) {
-            match &loaded.row {
+        let (mut written, mut deleted) = (Vec::new(), Vec::new());
+        for (key, row) in self.changed() {
+            match row {
                 Some(row) => written.push(row),
                 None => deleted.push(key),
             }
@@ -226,6 +230,18 @@ impl State {
         match name.key.meaning(producer.settings.package_depth) {
             KeyMeaning::File { package, relative_path } => Some(((name.producer.clone(), package), relative_path)),
             KeyMeaning::Reserved { .. } => None,
+        }
+    }
+
+    /// Brings packages' names up to what this batch changed before they were loaded.
+    pub fn refresh_members(&mut self) {
+        for ((producer, package), members) in &mut self.members {
+            for (name, row) in self.names.changed().filter(|(name, _)| name.producer == *producer) {
+                match row.filter(|row| row.package == *package) {
+                    Some(row) => members.insert(name.key.clone(), row.sequence),
+                    None => members.remove(&name.key),
+                };
+            }
         }
     }
 

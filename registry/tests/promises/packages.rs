@@ -125,6 +125,74 @@ async fn a_finalize_that_races_writes_has_a_clean_cut() {
     }
 }
 
+/// A package of more files than are sealed within one batch.
+async fn large(harness: &Harness) {
+    for hundred in 0..11 {
+        let writes = (0..100).map(|n| async move { harness.put(&format!("board/run/{hundred:02}/{n:02}"), "x").await });
+        for outcome in join_all(writes).await {
+            outcome.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_package_is_sealed_as_it_is_at_its_cut_however_busy_it_is() {
+    for writers in [0, 1, 8] {
+        let harness = Harness::start_limited(ProducerSettings::default(), 100_000).await;
+        large(&harness).await;
+        let rewrite = |writer: usize| {
+            let harness = &harness;
+            async move {
+                let (mut last, path) = (None, format!("board/run/00/{writer:02}"));
+                for round in 0.. {
+                    match harness.put(&path, format!("{writer}-{round}")).await {
+                        Ok(receipt) => last = Some(receipt.file),
+                        Err(Error::Refused(Refusal::PackageFinalized { .. })) => break,
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
+                last
+            }
+        };
+        let (kept, package) = futures::join!(join_all((0..writers).map(rewrite)), async {
+            // Others write to other packages all the while, and do not wait for this one.
+            let other = harness.put("board/other/file", "y");
+            let (package, other) = futures::join!(harness.finalize("run"), other);
+            other.unwrap();
+            package.unwrap()
+        });
+        let sealed = manifest(&harness, &package).await;
+        assert_eq!((sealed.files.len(), package.file_count), (1100, 1100));
+        for file in kept.into_iter().flatten() {
+            let listed = sealed.files.iter().find(|listed| listed.relative_path == file.relative_path).unwrap();
+            assert_eq!(listed.sequence, file.sequence, "the last that was acknowledged is in it");
+        }
+        let seal = package.seal.as_ref().unwrap();
+        assert_eq!(seal.finalized_at.0, sealed.package.finalized_at);
+        let records = harness.events().await;
+        let record = records.iter().find(|record| record.sequence == seal.sequence).unwrap();
+        assert!(record.payload.len() < 1000, "the manifest is a blob");
+        assert_eq!(harness.finalize("run").await.unwrap(), package);
+        harness.replay(false).await.unwrap();
+        assert_eq!(manifest(&harness, &package).await, sealed);
+        harness.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_marker_seals_a_large_package_too() {
+    let settings = ProducerSettings { finalize_marker: Some("*.done".to_owned()), ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    large(&harness).await;
+    let package = harness.put("board/run/all.done", "").await.unwrap().finalized.unwrap();
+    let sealed = manifest(&harness, &package).await;
+    assert_eq!(sealed.files.len(), 1101);
+    assert_eq!(sealed.files[1100].relative_path, "all.done");
+    let refused = harness.put("board/run/late", "").await.unwrap_err();
+    assert!(matches!(refused, Error::Refused(Refusal::PackageFinalized { .. })), "{refused:?}");
+    harness.finish().await;
+}
+
 #[tokio::test]
 async fn a_new_revision_begins_with_the_files_before_and_leaves_the_sealed_one_readable() {
     let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
