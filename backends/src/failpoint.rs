@@ -79,8 +79,6 @@ points! {
     BatchLoaded = "batch-loaded";
     /// All its commands are decided.
     BatchDecided = "batch-decided";
-    /// The events are written, and the views are not.
-    EventsWritten = "events-written";
     /// All is written, and the transaction is not committed.
     ViewsWritten = "views-written";
     /// The transaction is committed, and nobody was told.
