@@ -17,6 +17,8 @@ mod store;
 mod sweep;
 mod verify;
 
+pub(crate) use lanes::Md5Lanes;
+
 #[cfg(test)]
 pub(crate) use buffer::aligned_buffer;
 
