@@ -1,5 +1,7 @@
 //! A gateway whose bytes are in a bucket does for its clients what one over a folder does.
 
+use std::time::Duration;
+
 use artifactstore_tests::{Harness, Proxy, S3, command};
 use tokio::task::JoinSet;
 
@@ -97,7 +99,14 @@ async fn what_a_refused_upload_left_in_the_bucket_is_swept_and_nothing_else() {
     let wrong = body::md5_base64(b"other");
     let request = gateway.s3.request("PUT", "sweep/run/bad").body(&bytes).header("content-md5", &wrong);
     assert_eq!(request.send().await.unwrap_err().code(), "BadDigest");
-    assert!(store.objects().await.len() > kept.len(), "some of it was written");
+    // What was on its way when the refusal came still arrives: all chunks but the last, which waits for the verdict.
+    for _ in 0..200 {
+        if store.objects().await.len() == kept.len() + 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(store.objects().await.len(), kept.len() + 2);
     gateway.stop().await;
     let _ = gateway.cli(&["gc", "--older-than", "0"]).await.succeeded();
     assert_eq!(store.objects().await, kept);
@@ -140,6 +149,5 @@ async fn a_start_on_a_bucket_that_cannot_be_used_is_refused_in_one_line() {
         let refused = command::run(serve).await;
         refused.failed_with_one_line(words);
         assert!(!refused.stderr.contains(&store.s3.keys.secret_key) && !refused.stderr.contains("a-secret"));
-        assert!(!gateway.data().join("credentials").exists(), "nothing is begun that cannot be used");
     }
 }
