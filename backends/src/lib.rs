@@ -17,5 +17,6 @@ pub mod memory;
 pub mod operator;
 pub mod recipe;
 pub mod testing;
+pub mod transfer;
 
 pub use error::{Error, Result};

@@ -47,14 +47,14 @@ async fn a_cluster_that_is_full_makes_clients_wait_and_goes_on_when_there_is_roo
     let kept = body::bytes(1, 300_000);
     gateway.put("full/run/kept", &kept).await.unwrap();
     let events = gateway.event_count().await;
-    let _ = cluster("run", &["--", "ceph", "osd", "set", "full", "--yes-i-really-mean-it"]).await;
+    fill(true).await;
     // A full cluster answers no write at all: it holds them until there is room.
     expect_refused(&gateway, "full/run/small", 4096, 503, "SlowDown").await;
     expect_refused(&gateway, "full/run/large", 9 << 20, 503, "SlowDown").await;
     assert!(gateway.get("full/run/kept").await.unwrap().body == kept, "reads go on");
     assert_eq!(gateway.event_count().await, events);
     assert_eq!(gateway.admin.get("/health/ready").await.status, 503);
-    let _ = cluster("run", &["--", "ceph", "osd", "unset", "full"]).await;
+    fill(false).await;
     gateway.put("full/run/small", &body::bytes(4096, 4096)).await.unwrap();
     assert_eq!(gateway.admin.get("/health/ready").await.status, 200);
     gateway.finish().await;
@@ -74,6 +74,24 @@ async fn a_quota_that_is_used_up_is_a_full_storage_and_reads_go_on() {
     quota(&store, "-1").await;
     gateway.put("quota/run/more", &kept[1..]).await.unwrap();
     gateway.finish().await;
+}
+
+/// Makes the cluster take the little that it holds for too much, or no longer, and waits until it does.
+async fn fill(full: bool) {
+    const RATIOS: [&str; 3] = ["set-nearfull-ratio", "set-backfillfull-ratio", "set-full-ratio"];
+    let values = if full { ["0.000001", "0.000002", "0.000003"] } else { ["0.85", "0.9", "0.95"] };
+    for (ratio, value) in RATIOS.iter().zip(values) {
+        let _ = cluster("run", &["--", "ceph", "osd", ratio, value]).await;
+    }
+    for _ in 0..100 {
+        let dump = cluster("run", &["--", "ceph", "osd", "dump"]).await;
+        let pools = dump.lines().filter(|line| line.starts_with("pool "));
+        if pools.clone().count() > 0 && pools.clone().all(|pool| pool.contains("hashpspool,full") == full) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("the cluster does not notice");
 }
 
 /// How many objects the bucket may have.
