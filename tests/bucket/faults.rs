@@ -109,7 +109,10 @@ pub(crate) async fn nothing_acknowledged_is_lost(gateway: Harness, trouble: impl
         let found = gateway.get(&format!("flap/run/{seed}")).await.unwrap();
         assert!(found.body == body::bytes(*seed, size_of_seed(*seed)), "{seed}");
     }
-    println!("FIGURE {} uploads acknowledged, {refusals} refused, 0 lost while the store came and went", acknowledged.len());
+    println!(
+        "FIGURE {} uploads acknowledged, {refusals} refused, 0 lost while the store came and went",
+        acknowledged.len()
+    );
     gateway.finish().await;
 }
 

@@ -3,6 +3,7 @@
 
 mod conformance;
 pub(crate) mod faults;
+mod moving;
 mod serving;
 
 use artifactstore_tests::{Harness, Proxy, Store};

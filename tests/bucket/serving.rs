@@ -139,10 +139,8 @@ async fn a_start_on_a_bucket_that_cannot_be_used_is_refused_in_one_line() {
     for (name, value, words) in cases {
         let name = format!("ARTIFACTSTORE_STORAGE_S3_{name}");
         let settings = store.settings();
-        let all: Vec<(&str, &str)> = settings
-            .iter()
-            .map(|(known, kept)| (&**known, if *known == name { value } else { kept }))
-            .collect();
+        let all: Vec<(&str, &str)> =
+            settings.iter().map(|(known, kept)| (&**known, if *known == name { value } else { kept })).collect();
         let gateway = Harness::prepare_in(&std::env::temp_dir(), command::binary(), &all);
         let mut serve = gateway.command(&["serve"]);
         serve.env("ARTIFACTSTORE_LOG_LEVEL", "error");

@@ -35,14 +35,19 @@ impl Store {
     pub async fn moto() -> Self {
         let mut command = Command::new(program("python"));
         command.arg(workspace().join("tests/clients/moto_store.py"));
-        // It has no keys of its own and needs none of anybody's.
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("AWS_EC2_METADATA_DISABLED", "true");
-        command.env("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "true").env("PYTHONDONTWRITEBYTECODE", "1");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        // It has no keys of its own and needs none of anybody's; it may run in a container.
+        let passed = ["HOME", "PATH", "DOCKER_HOST", "ARTIFACTSTORE_MOTO"].map(|name| (name, std::env::var_os(name)));
+        let passed = passed.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        command.env_clear().envs(passed).env("PYTHONDONTWRITEBYTECODE", "1").env("AWS_EC2_METADATA_DISABLED", "true");
+        // It ends when this end of its standard input does, and takes its container with it.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().expect("moto starts");
         let mut lines = BufReader::new(process.stdout.take().expect("its output is piped")).lines();
         let line = timeout(PATIENCE, lines.next_line()).await.expect("moto listens in time").expect("moto speaks");
-        let address = line.expect("moto says where it listens").parse().expect("an address");
+        let line = line.expect("moto says where it listens");
+        let (address, road) = line.split_once(' ').expect("an address, and what it runs in");
+        println!("FIGURE moto as a {road}");
+        let address = address.parse().expect("an address");
         let keys = Keys {
             access_key: "MOTOACCESSKEY".to_owned(),
             secret_key: "moto-secret-key".to_owned(),
@@ -62,11 +67,8 @@ impl Store {
         };
         let endpoint = setting("ENDPOINT");
         let address = endpoint.strip_prefix("http://").expect("an http URL").parse().expect("an address");
-        let keys = Keys {
-            access_key: setting("ACCESS_KEY"),
-            secret_key: setting("SECRET_KEY"),
-            region: setting("REGION"),
-        };
+        let keys =
+            Keys { access_key: setting("ACCESS_KEY"), secret_key: setting("SECRET_KEY"), region: setting("REGION") };
         Self::with_bucket(S3 { address, keys }, None).await
     }
 
