@@ -24,7 +24,7 @@ BENCH_ARTIFACTSTORE ?= $(TARGET)/release/artifactstore
 export BENCH_SECONDS BENCH_FOLDER BENCH_ARTIFACTSTORE
 BENCH := $(TARGET)/release/artifactstore-bench
 
-.PHONY: help run build failpoints clients test crash bench bench-quick bench-programs lint golden clean
+.PHONY: help run build failpoints clients test test-rgw crash bench bench-quick bench-programs lint golden clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
@@ -46,6 +46,9 @@ test: clients build failpoints ## everything: unit tests, then every promise on 
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	tests/run promises
 	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/*/junit.xml
+
+test-rgw: clients build ## the same promises of a bucket on a real Ceph RGW, killed and filled up; installs Ceph as root
+	tests/rgw/run
 
 bench-programs:
 	cargo build --release $(CARGO_FLAGS) -p artifactstore-gateway --bin artifactstore
@@ -71,7 +74,7 @@ crash: failpoints ## the crash sweep for thousands of rounds (ROUNDS=5000, SEED=
 
 lint: ## format, clippy without warnings, licences and advisories where cargo-deny is there
 	cargo fmt --all --check
-	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets --features artifactstore-tests/rgw -- -D warnings
 	cargo clippy $(CARGO_FLAGS) --workspace --features artifactstore-gateway/failpoints --bins -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \
 		cargo deny --all-features check bans licenses sources advisories; \

@@ -3,6 +3,7 @@
 //! Digests, chunks, objects, and the data plane over a backend. Knows nothing of packages, producers or HTTP.
 
 pub mod backend;
+pub mod bucket;
 pub mod chunk;
 pub mod dataplane;
 pub mod digest;
@@ -16,5 +17,6 @@ pub mod memory;
 pub mod operator;
 pub mod recipe;
 pub mod testing;
+pub mod transfer;
 
 pub use error::{Error, Result};

@@ -1,6 +1,10 @@
-//! Puts the gateway together: the only file that names a concrete backend or database.
+//! Puts the gateway together: with its storage beside it, the only file that names a concrete backend or database.
 //!
 //! Invariant: at most one process serves a data folder.
+
+mod storage;
+
+pub use storage::Storage;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -10,9 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactstore_backends::backend::Backend;
 use artifactstore_backends::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
-use artifactstore_backends::operator::OperatorBackend;
 use artifactstore_registry::clock::{Entropy, SystemClock};
 use artifactstore_registry::model::command::FinalizeFacts;
 use artifactstore_registry::model::event::Actor;
@@ -69,6 +71,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// A bucket is asked for, and the settings describe none.
+    #[error("the settings describe no S3 storage: set storage_s3_endpoint and those that go with it")]
+    StorageUnknown,
     /// The credentials.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -94,8 +99,8 @@ pub enum OpenMode {
 pub struct Opened {
     /// The registry.
     pub registry: Registry,
-    /// The backend under it.
-    pub backend: Arc<OperatorBackend>,
+    /// Where its bytes are.
+    pub storage: Storage,
     /// The newest migration that was found; `None` when there was no database.
     pub schema_found: Option<i64>,
     /// The newest migration now.
@@ -125,12 +130,13 @@ pub async fn open_registry(settings: &Settings, mode: OpenMode) -> Result<Opened
         sync_folder(folder.unwrap_or(Path::new(".")))?;
     }
     let store: Arc<dyn Store> = Arc::new(store);
-    let backend = Arc::new(OperatorBackend::local(&settings.storage_local_root).await.map_err(Error::Bytes)?);
+    let storage = Storage::open(settings, settings.storage).await?;
+    let backend = storage.backend();
     let facts = FinalizeFacts { gateway_version: VERSION.to_owned(), backend: backend.name().to_owned() };
     let budget = usize::try_from(settings.buffer_budget_bytes).unwrap_or(usize::MAX);
     let options = PlaneOptions { buffer_budget_bytes: budget, ..PlaneOptions::default() };
     let catalog = Arc::new(StoreCatalog::new(Arc::clone(&store)));
-    let plane = Arc::new(InProcessDataPlane::new(Arc::clone(&backend) as Arc<dyn Backend>, catalog, &options));
+    let plane = Arc::new(InProcessDataPlane::new(backend, catalog, &options));
     let registry = Registry::open(RegistryParts {
         store,
         plane,
@@ -139,7 +145,7 @@ pub async fn open_registry(settings: &Settings, mode: OpenMode) -> Result<Opened
         facts,
         manifest_inline_limit_bytes: MANIFEST_INLINE_LIMIT_BYTES,
     });
-    Ok(Opened { registry, backend, schema_found: schema.found, schema_now: schema.now })
+    Ok(Opened { registry, storage, schema_found: schema.found, schema_now: schema.now })
 }
 
 /// The operating system's random bytes.
@@ -239,9 +245,9 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
     let admin_listener = listen(settings.admin_listen, "admin_listen")?;
     let s3_address = local_address(&s3_listener, settings.s3_listen, "s3_listen")?;
     let admin_address = local_address(&admin_listener, settings.admin_listen, "admin_listen")?;
-    let Opened { registry, backend, .. } = open_registry(settings, OpenMode::Create).await?;
+    let Opened { registry, storage, .. } = open_registry(settings, OpenMode::Create).await?;
     // This process alone serves the folder: what is temporary is a dead one's.
-    backend.sweep_temporaries(Duration::ZERO).await.map_err(Error::Bytes)?;
+    storage.sweep_temporaries().await?;
     let credentials = Credentials::settle(settings)?;
 
     let stop = CancellationToken::new();

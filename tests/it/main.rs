@@ -4,6 +4,8 @@
 
 mod admin;
 mod body;
+#[path = "../bucket/mod.rs"]
+mod bucket;
 mod clients;
 mod conditions;
 mod copying;
@@ -26,3 +28,8 @@ mod refusals;
 mod sealing;
 mod start;
 mod structure;
+
+/// The store that the promises of [`bucket`] are tried on.
+pub(crate) async fn store() -> artifactstore_tests::Store {
+    artifactstore_tests::Store::moto().await
+}

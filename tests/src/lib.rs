@@ -13,12 +13,16 @@ pub mod clients;
 pub mod command;
 pub mod golden;
 pub mod harness;
+pub mod proxy;
 pub mod request;
 pub mod sign;
+pub mod store;
 pub mod trace;
 pub mod wire;
 
 pub use admin::Admin;
 pub use harness::Harness;
+pub use proxy::{Mode, Proxy};
 pub use request::{Refused, Request, S3};
+pub use store::Store;
 pub use wire::Reply;

@@ -24,7 +24,7 @@ const WAITING_FOR_ANOTHER: usize = LANES;
 
 /// Chunks that wait for their MD5.
 #[derive(Debug, Default)]
-pub(super) struct Md5Lanes {
+pub(crate) struct Md5Lanes {
     bodies: Arc<AtomicUsize>,
     queue: Arc<Mutex<Queue>>,
 }
@@ -67,7 +67,7 @@ impl Md5Lanes {
     }
 
     /// Hashes a chunk; the answer is the MD5 behind it.
-    pub(super) fn update(&self, md5: Md5, bytes: Bytes, room: Option<Arc<Room>>) -> oneshot::Receiver<Md5> {
+    pub(crate) fn update(&self, md5: Md5, bytes: Bytes, room: Option<Arc<Room>>) -> oneshot::Receiver<Md5> {
         let (answer, answered) = oneshot::channel();
         let mut queue = lock(&self.queue);
         queue.chunks.push_back(Job { md5, bytes, _room: room, answer });

@@ -17,6 +17,9 @@ mod store;
 mod sweep;
 mod verify;
 
+pub(crate) use lanes::Md5Lanes;
+pub(crate) use shelf::compute;
+
 #[cfg(test)]
 pub(crate) use buffer::aligned_buffer;
 

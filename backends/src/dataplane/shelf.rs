@@ -83,7 +83,7 @@ impl Shelf {
 
 /// Does work on so many bytes where it holds up nobody: on the spot when they are few, else on one of as many threads
 /// as there are cores.
-pub(super) async fn compute<T: Send + 'static>(
+pub(crate) async fn compute<T: Send + 'static>(
     size_bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {

@@ -14,6 +14,7 @@ mod output;
 mod producer;
 mod replay;
 mod serve;
+mod storage;
 mod verify;
 mod verify_offline;
 mod version;
@@ -59,6 +60,7 @@ enum Command {
     Events(events::Args),
     Producer(producer::Args),
     Gc(gc::Args),
+    Storage(storage::Args),
 }
 
 /// Why a command failed.
@@ -124,6 +126,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Outcome {
         Command::Events(args) => events::run(&args, settings).await,
         Command::Producer(args) => producer::run(args, settings).await,
         Command::Gc(args) => gc::run(&args, settings).await,
+        Command::Storage(args) => storage::run(args, settings).await,
     }
 }
 

@@ -57,20 +57,28 @@ settings! {
     admin_listen: SocketAddr = "IP:PORT", "ARTIFACTSTORE_ADMIN_LISTEN";
     /// The registry's database; this version knows SQLite only [default: sqlite://<data dir>/registry.db]
     database_url: Secret = "URL", "ARTIFACTSTORE_DATABASE_URL";
-    /// Where bytes are kept; this version knows `local` only [default: local]
+    /// Where bytes are kept: `local`, a folder, or `s3`, a bucket of Ceph RGW or another S3 store [default: local]
     storage: String = "KIND", "ARTIFACTSTORE_STORAGE";
     /// The folder of the objects, for local storage [default: <data dir>/objects]
     storage_local_root: PathBuf = "FOLDER", "ARTIFACTSTORE_STORAGE_LOCAL_ROOT";
-    /// The endpoint of S3 storage; read, and not used by this version
+    /// The endpoint of S3 storage, such as http://127.0.0.1:7480; buckets are addressed by path
     storage_s3_endpoint: String = "URL", "ARTIFACTSTORE_STORAGE_S3_ENDPOINT";
-    /// The bucket of S3 storage; read, and not used by this version
+    /// The bucket of S3 storage; it has to be there already
     storage_s3_bucket: String = "NAME", "ARTIFACTSTORE_STORAGE_S3_BUCKET";
-    /// The region of S3 storage; read, and not used by this version
+    /// What stands before the name of every object in the bucket [default: nothing]
+    storage_s3_prefix: String = "PREFIX", "ARTIFACTSTORE_STORAGE_S3_PREFIX";
+    /// The region that requests to S3 storage are signed for [default: us-east-1]
     storage_s3_region: String = "NAME", "ARTIFACTSTORE_STORAGE_S3_REGION";
-    /// The access key of S3 storage; read, and not used by this version
+    /// The access key of S3 storage
     storage_s3_access_key: Secret = "KEY", "ARTIFACTSTORE_STORAGE_S3_ACCESS_KEY";
-    /// The secret key of S3 storage; read, and not used by this version
+    /// The secret key of S3 storage. Other users of this machine can see flags: prefer the environment or a file
     storage_s3_secret_key: Secret = "KEY", "ARTIFACTSTORE_STORAGE_S3_SECRET_KEY";
+    /// A file that holds the secret key of S3 storage and nothing else
+    storage_s3_secret_key_file: PathBuf = "FILE", "ARTIFACTSTORE_STORAGE_S3_SECRET_KEY_FILE";
+    /// How many requests to S3 storage are on their way at once, at most [default: 64]
+    storage_s3_concurrency: usize = "COUNT", "ARTIFACTSTORE_STORAGE_S3_CONCURRENCY";
+    /// How many seconds one attempt of a request to S3 storage may take [default: 30]
+    storage_s3_timeout_seconds: u64 = "SECONDS", "ARTIFACTSTORE_STORAGE_S3_TIMEOUT_SECONDS";
     /// The root's access key; goes with the secret key [default: the one in <data dir>/credentials, made at first start]
     root_access_key: String = "KEY", "ARTIFACTSTORE_ROOT_ACCESS_KEY";
     /// The root's secret key. Other users of this machine can see flags: prefer the environment or the file

@@ -6,8 +6,10 @@
 
 mod args;
 pub mod credentials;
+mod storage;
 
 pub use args::{LogFormat, SettingArgs};
+pub use storage::{S3Storage, StorageKind};
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -93,8 +95,12 @@ pub struct Settings {
     pub admin_listen: SocketAddr,
     /// The file of the SQLite database.
     pub database_path: PathBuf,
-    /// The folder of the objects.
+    /// Where bytes are kept.
+    pub storage: StorageKind,
+    /// The folder of the objects, for local storage.
     pub storage_local_root: PathBuf,
+    /// The bucket of the objects, when the settings describe one; always there for S3 storage.
+    pub storage_s3: Option<S3Storage>,
     /// The root's access key, when it was set; comes with `root_secret_key` or not at all.
     pub root_access_key: Option<String>,
     /// The root's secret key, when it was set.
@@ -133,17 +139,12 @@ impl Settings {
     }
 
     fn settle(given: SettingArgs) -> Result<Self, ConfigError> {
-        let data_dir = given.data_dir.unwrap_or_else(|| PathBuf::from("data"));
+        let data_dir = given.data_dir.clone().unwrap_or_else(|| PathBuf::from("data"));
         if data_dir.as_os_str().is_empty() {
             return Err(invalid("data_dir", "it is empty"));
         }
-        match given.storage.as_deref() {
-            None | Some("local") => {}
-            Some("s3") => {
-                return Err(invalid("storage", "this version stores bytes in a local folder only: say `local`"));
-            }
-            Some(other) => return Err(invalid("storage", format!("{other:?} is no kind of storage: say `local`"))),
-        }
+        let storage = storage::settle_kind(given.storage.as_deref())?;
+        let storage_s3 = storage::settle_s3(&given, storage)?;
         if given.root_access_key.is_some() != given.root_secret_key.is_some() {
             return Err(invalid("root_access_key", "it and root_secret_key belong together: set both, or neither"));
         }
@@ -171,6 +172,8 @@ impl Settings {
             s3_listen: given.s3_listen.unwrap_or_else(|| loopback(9000)),
             admin_listen: given.admin_listen.unwrap_or_else(|| loopback(9001)),
             database_path: database_path(given.database_url.as_ref(), &data_dir)?,
+            storage,
+            storage_s3,
             storage_local_root: given.storage_local_root.unwrap_or_else(|| data_dir.join("objects")),
             data_dir,
             root_access_key: given.root_access_key,

@@ -58,7 +58,7 @@ fn an_unknown_key_is_refused_by_name_and_line() {
 #[test]
 fn what_this_version_cannot_do_is_refused_in_one_line() {
     for (given, words) in [
-        (["--storage", "s3"], "local folder only"),
+        (["--storage", "s3"], "storage_s3_endpoint"),
         (["--storage", "tape"], "no kind of storage"),
         (["--database-url", "postgres://u:hush@h/d"], "SQLite only"),
         (["--database-url", "mysql://u:hush@h/d"], "sqlite://<path>"),
@@ -77,4 +77,60 @@ fn what_this_version_cannot_do_is_refused_in_one_line() {
 fn secrets_are_not_shown() {
     let settings = Settings::resolve(flags(&["--admin-token", "hush-hush-hush"])).unwrap();
     assert!(!format!("{settings:?}").contains("hush"));
+}
+
+fn bucket(more: &[&str]) -> Vec<String> {
+    let given = ["--storage", "s3", "--storage-s3-endpoint", "http://127.0.0.1:7480/", "--storage-s3-bucket", "bytes"];
+    let keys = ["--storage-s3-access-key", "AK", "--storage-s3-secret-key", "hush-hush"];
+    let all = [&given[..], &keys, more].concat();
+    all.into_iter().map(str::to_owned).collect()
+}
+
+fn settle(given: &[String]) -> Result<Settings, ConfigError> {
+    Settings::resolve(flags(&given.iter().map(String::as_str).collect::<Vec<_>>()))
+}
+
+#[test]
+fn s3_storage_has_defaults_and_keeps_its_secret_to_itself() {
+    let settings = settle(&bucket(&["--storage-s3-prefix", "/a/b"])).unwrap();
+    assert!(!format!("{settings:?}").contains("hush"));
+    let s3 = settings.storage_s3.unwrap();
+    assert_eq!((&*s3.endpoint, &*s3.prefix, &*s3.region), ("http://127.0.0.1:7480", "a/b/", "us-east-1"));
+    assert_eq!((s3.concurrency, s3.timeout.as_secs(), s3.secret_key.expose()), (64, 30, "hush-hush"));
+}
+
+#[test]
+fn the_secret_key_of_s3_storage_may_be_in_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "from-the-file\n").unwrap();
+    let mut given = bucket(&["--storage-s3-secret-key-file", file.to_str().unwrap()]);
+    assert!(settle(&given).unwrap_err().to_string().contains("set one of them"));
+    let at = given.iter().position(|flag| flag == "--storage-s3-secret-key").unwrap();
+    given.drain(at..at + 2);
+    assert_eq!(settle(&given).unwrap().storage_s3.unwrap().secret_key.expose(), "from-the-file");
+    std::fs::remove_file(&file).unwrap();
+    assert!(settle(&given).unwrap_err().to_string().contains("cannot be read"));
+}
+
+#[test]
+fn what_s3_storage_cannot_be_is_refused_by_name() {
+    for (flag, value, words) in [
+        ("--storage-s3-endpoint", "https://store", "plain HTTP"),
+        ("--storage-s3-endpoint", "http://user:hush@store", "no user"),
+        ("--storage-s3-endpoint", "store:7480", "http://host:port"),
+        ("--storage-s3-endpoint", "http://store/path", "without a path"),
+        ("--storage-s3-bucket", "a/b", "storage_s3_bucket"),
+        ("--storage-s3-prefix", "a/../b", "storage_s3_prefix"),
+        ("--storage-s3-concurrency", "0", "1 to 4096"),
+        ("--storage-s3-timeout-seconds", "0", "1 to 3600"),
+    ] {
+        let mut given = bucket(&[]);
+        if let Some(at) = given.iter().position(|known| known == flag) {
+            given.drain(at..at + 2);
+        }
+        given.extend([flag.to_owned(), value.to_owned()]);
+        let refused = settle(&given).unwrap_err().to_string();
+        assert!(refused.contains(words) && !refused.contains("hush") && !refused.contains('\n'), "{refused}");
+    }
 }

@@ -1,0 +1,1 @@
+//! What only a bucket can keep or break.

@@ -1,0 +1,77 @@
+//! The storage that the settings name, opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifactstore_backends::backend::Backend;
+use artifactstore_backends::bucket::{BucketBackend, BucketOptions};
+use artifactstore_backends::operator::OperatorBackend;
+use artifactstore_registry::Error;
+
+use super::StartError;
+use crate::config::{S3Storage, Settings, StorageKind};
+
+/// Where bytes are kept.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// A folder of this machine.
+    Local(Arc<OperatorBackend>),
+    /// A bucket of an S3 store.
+    S3(Arc<BucketBackend>),
+}
+
+impl Storage {
+    /// Opens the storage of this kind that the settings describe.
+    ///
+    /// # Errors
+    /// When they describe none, or it cannot be written.
+    pub async fn open(settings: &Settings, kind: StorageKind) -> Result<Self, StartError> {
+        match (kind, &settings.storage_s3) {
+            (StorageKind::Local, _) => {
+                let opened = OperatorBackend::local(&settings.storage_local_root).await.map_err(Error::Bytes)?;
+                Ok(Self::Local(Arc::new(opened)))
+            }
+            (StorageKind::S3, Some(s3)) => {
+                Ok(Self::S3(Arc::new(BucketBackend::open(&options(s3)).await.map_err(Error::Bytes)?)))
+            }
+            (StorageKind::S3, None) => Err(StartError::StorageUnknown),
+        }
+    }
+
+    /// The storage as the data plane sees it.
+    #[must_use]
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        match self {
+            Self::Local(backend) => Arc::clone(backend) as Arc<dyn Backend>,
+            Self::S3(backend) => Arc::clone(backend) as Arc<dyn Backend>,
+        }
+    }
+
+    /// Removes what a process that died left half written; only for whoever uses the storage alone.
+    ///
+    /// # Errors
+    /// When the storage cannot be read or written.
+    pub(super) async fn sweep_temporaries(&self) -> Result<(), StartError> {
+        match self {
+            Self::Local(backend) => {
+                backend.sweep_temporaries(Duration::ZERO).await.map_err(Error::Bytes)?;
+            }
+            // A store keeps whole objects or nothing.
+            Self::S3(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn options(s3: &S3Storage) -> BucketOptions {
+    BucketOptions {
+        endpoint: s3.endpoint.clone(),
+        bucket: s3.bucket.clone(),
+        prefix: s3.prefix.clone(),
+        region: s3.region.clone(),
+        access_key: s3.access_key.expose().to_owned(),
+        secret_key: s3.secret_key.expose().to_owned(),
+        concurrency: s3.concurrency,
+        patience: s3.timeout,
+    }
+}

@@ -1,0 +1,57 @@
+//! Copying a store into a bucket while a gateway serves from the folder.
+
+use artifactstore_tests::Harness;
+use serde_json::Value;
+
+use crate::body;
+use crate::store;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_copied_whole_while_it_serves_and_again_only_what_is_new() {
+    let store = store().await;
+    let mut settings = store.settings();
+    // The bucket is described, and the folder is in use.
+    settings.retain(|(name, _)| name != "ARTIFACTSTORE_STORAGE");
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let gateway = Harness::start_with(&settings).await;
+    for seed in 0..12 {
+        gateway.put(&format!("copy/run/{seed}"), &body::bytes(seed, 1000 << seed)).await.unwrap();
+    }
+    let copy = async |more: &[&str]| -> Value {
+        let arguments = [&["storage", "copy", "--to", "s3", "--json"], more].concat();
+        let said = gateway.cli(&arguments).await.succeeded();
+        serde_json::from_str::<Value>(said.lines().last().unwrap()).unwrap()["summary"].clone()
+    };
+    let count = |summary: &Value, name: &str| summary[name].as_u64().unwrap();
+    let first = copy(&[]).await;
+    let objects = gateway.object_files().len() as u64;
+    assert_eq!((count(&first, "copied"), count(&first, "present")), (objects, 0));
+    gateway.put("copy/run/new", b"new meanwhile").await.unwrap();
+    let second = copy(&["--compare-present"]).await;
+    assert_eq!((count(&second, "copied"), count(&second, "present")), (1, objects));
+    let there = store.objects().await;
+    let root = gateway.data().join("objects");
+    let here: Vec<String> = gateway
+        .object_files()
+        .iter()
+        .map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(there, here);
+    for path in &here {
+        let copied = store.s3.get(&format!("{}/{path}", store.bucket)).await.unwrap();
+        assert!(copied.body == std::fs::read(root.join(path)).unwrap(), "{path}");
+    }
+
+    // A file that rots in the folder is told, and does not reach the bucket.
+    store.s3.delete(&format!("{}/{}", store.bucket, here[0])).await.unwrap();
+    let intact = std::fs::read(root.join(&here[0])).unwrap();
+    std::fs::write(root.join(&here[0]), vec![0; intact.len()]).unwrap();
+    let refused = gateway.cli(&["storage", "copy", "--to", "s3"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let name = here[0].rsplit('/').next().unwrap();
+    assert!(refused.stdout.contains(&format!("object {name} is damaged in local")), "{refused:?}");
+    assert_eq!(store.objects().await, here[1..]);
+    std::fs::write(root.join(&here[0]), intact).unwrap();
+    gateway.cli(&["storage", "copy", "--to", "local"]).await.failed_with_one_line("nothing to copy");
+    gateway.finish().await;
+}
