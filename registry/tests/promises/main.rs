@@ -8,6 +8,7 @@ mod interleaving;
 mod listing;
 mod multipart;
 mod packages;
+mod postgres;
 mod powercut;
 mod retelling;
 mod stores;
