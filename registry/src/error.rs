@@ -35,6 +35,12 @@ pub enum Error {
     /// A batch of which a statement failed cannot be committed; nothing of it was recorded.
     #[error("a batch that failed cannot be committed")]
     BatchSpoiled,
+    /// A log cannot be brought to where another one is.
+    #[error("the target has event {sequence}, which the source does not have: only an empty registry, or one that was copied from this source, can take it")]
+    TargetDiffers {
+        /// The target's last event.
+        sequence: u64,
+    },
     /// There is no registry in the database, and the caller may not make one.
     #[error("there is no registry at {url} (`artifactstore serve` or `artifactstore migrate` makes one)")]
     RegistryMissing {

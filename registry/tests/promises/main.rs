@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+mod counting;
+mod dialect;
 mod files;
 mod harness;
 mod interleaving;
 mod listing;
 mod multipart;
 mod packages;
-mod postgres;
 mod powercut;
 mod retelling;
 mod stores;
