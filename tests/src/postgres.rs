@@ -98,7 +98,7 @@ impl Cluster {
         let password = format!("--pwfile={}", password.display());
         // A collation that is not bytewise: whoever leans on the default order is found out.
         let order = ["--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"];
-        let own = ["-D", &data, "-U", USER, "-A", "scram-sha-256", &password, "--no-sync", "--no-instructions"];
+        let own = ["-D", &data, "-U", USER, "--auth-local=trust", "--auth-host=scram-sha-256", &password, "--no-sync", "--no-instructions"];
         programs.run("initdb", &[&own[..], &order[..]].concat());
 
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
@@ -122,16 +122,18 @@ impl Cluster {
         self.folder.join("data").display().to_string()
     }
 
-    /// A new, empty database: its URL.
+    /// A new, empty database: its URL, over the socket, where no password is asked for.
     pub fn database(&self) -> String {
         let name = format!("test_{}", self.serial.fetch_add(1, Ordering::Relaxed));
-        self.sql("postgres", &format!("CREATE DATABASE {name}"));
-        self.url(&name)
+        self.sql("postgres", &format!("CREATE DATABASE {name} STRATEGY file_copy"));
+        let folder = self.folder.display();
+        format!("postgres:///{name}?host={folder}&port={}&user={USER}", self.port)
     }
 
-    /// The URL of a database that may be there or not.
+    /// The URL over TCP of a database that may be there or not; with the password that is wanted there.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
+        let database = name_of(database);
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
@@ -143,7 +145,7 @@ impl Cluster {
 
     /// Runs a statement in a database that is named by itself or by its URL: the rows, their columns divided by `|`.
     pub fn sql(&self, database: &str, statement: &str) -> String {
-        let database = database.rsplit('/').next().unwrap_or(database);
+        let database = name_of(database);
         let (host, port) = (self.folder.display().to_string(), self.port.to_string());
         let own = ["-h", &host, "-p", &port, "-U", USER, "-d", database, "-XqAt", "-v", "ON_ERROR_STOP=1"];
         self.programs.run("psql", &[&own[..], &["-c", statement]].concat()).trim_end().to_owned()
@@ -166,13 +168,20 @@ impl Cluster {
 
     /// Ends the sessions of a database that this condition on `pg_stat_activity` picks; says how many.
     pub fn terminate(&self, database: &str, condition: &str) -> usize {
-        let name = database.rsplit('/').next().unwrap_or(database);
+        let name = name_of(database);
         let text = format!(
             "SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
              WHERE datname = '{name}' AND pid <> pg_backend_pid() AND {condition}) AS ended"
         );
         self.sql("postgres", &text).parse().expect("a count")
     }
+}
+
+/// The name of the database that a URL, or itself, names.
+#[must_use]
+pub fn name_of(database: &str) -> &str {
+    let path = database.split('?').next().unwrap_or(database);
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 impl Drop for Cluster {

@@ -4,7 +4,7 @@ use artifactstore_registry::Error;
 use artifactstore_registry::model::state::{Head, State};
 use artifactstore_registry::store::postgres::PostgresStore;
 use artifactstore_registry::store::{OpenMode, Store};
-use artifactstore_tests::postgres::Cluster;
+use artifactstore_tests::postgres::{Cluster, name_of};
 
 /// What opening says, in one line and without secrets.
 async fn refusal(url: &str) -> String {
@@ -68,7 +68,7 @@ async fn many_that_open_a_new_registry_at_once_all_do() {
 #[tokio::test]
 async fn a_commit_is_on_disk_whatever_the_server_defaults_to() {
     let url = Cluster::shared().database();
-    let name = url.rsplit('/').next().unwrap().to_owned();
+    let name = name_of(&url);
     Cluster::shared().sql("postgres", &format!("ALTER DATABASE {name} SET synchronous_commit = off"));
     let store = PostgresStore::open(&url, OpenMode::Create).await.unwrap();
     // The database itself notes how a batch is about to be committed.
