@@ -16,10 +16,13 @@ mod listing;
 #[path = "../promises/multipart.rs"]
 mod multipart;
 mod opening;
+mod outcomes;
 #[path = "../promises/packages.rs"]
 mod packages;
 #[path = "../promises/powercut.rs"]
 mod powercut;
 #[path = "../promises/retelling.rs"]
 mod retelling;
+mod restarts;
+mod sharing;
 mod stores;
