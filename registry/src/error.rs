@@ -122,6 +122,10 @@ impl Error {
         match self {
             Self::DatabaseUnavailable(_) | Self::BatchUndone => true,
             Self::LogUnwritable(source) => source.is_unavailable(),
+            // The data plane asks the database where bytes are.
+            Self::Bytes(backends::Error::Catalog(source)) => {
+                source.downcast_ref::<Self>().is_some_and(Self::is_unavailable)
+            }
             _ => false,
         }
     }

@@ -37,7 +37,8 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
                 match gateway.file_ingest(&owner, upload(&key, key.clone())).await {
                     Ok(receipt) => told.push((key, receipt.file.sequence)),
                     Err(error) => {
-                        assert!(error.is_unavailable() || !matches!(error, artifactstore_registry::Error::Refused(_)));
+                        assert!(error.is_unavailable(), "{error:?}");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
                         failed += 1;
                     }
                 }

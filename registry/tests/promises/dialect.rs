@@ -19,3 +19,8 @@ pub(crate) async fn tamper(folder: &Path, sql: &'static str) -> u64 {
     sqlx::Connection::close(connection).await.unwrap();
     done.rows_affected()
 }
+
+/// How many cases a property is tried with, where so many are meant.
+pub(crate) const fn cases(meant: u32) -> u32 {
+    meant
+}

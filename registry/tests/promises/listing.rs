@@ -60,7 +60,7 @@ fn key() -> impl Strategy<Value = String> {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: crate::dialect::cases(24), failure_persistence: None, ..Default::default() })]
     #[test]
     fn pages_of_any_size_say_what_a_sorted_map_says(
         keys in proptest::collection::btree_set(key(), 0..60),

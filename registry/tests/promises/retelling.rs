@@ -107,7 +107,7 @@ async fn take(harness: &Harness, step: Step) {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: crate::dialect::cases(24), failure_persistence: None, ..Default::default() })]
     #[test]
     fn whatever_was_done_the_views_equal_their_replay(
         steps in proptest::collection::vec(step(), 1..30),
