@@ -36,7 +36,9 @@ pub enum Error {
     #[error("a batch that failed cannot be committed")]
     BatchSpoiled,
     /// A log cannot be brought to where another one is.
-    #[error("the target has event {sequence}, which the source does not have: only an empty registry, or one that was copied from this source, can take it")]
+    #[error(
+        "the target has event {sequence}, which the source does not have: only an empty registry, or one that was copied from this source, can take it"
+    )]
     TargetDiffers {
         /// The target's last event.
         sequence: u64,

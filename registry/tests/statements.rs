@@ -17,8 +17,8 @@ use artifactstore_registry::model::command::{Command, Content, FileIngest, Final
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::{FileName, PackageId, ProducerName, TenantName};
 use artifactstore_registry::model::row::ProducerSettings;
-use artifactstore_registry::store::Store;
 use artifactstore_registry::store::OpenMode;
+use artifactstore_registry::store::Store;
 use artifactstore_registry::store::postgres::PostgresStore;
 use artifactstore_registry::store::sqlite::SqliteStore;
 use artifactstore_tests::postgres::Cluster;

@@ -99,6 +99,9 @@ async fn gateways_on_one_registry_are_one_store_to_their_clients() {
     assert!(told.await.contains("v1.package.finalized"));
     assert_eq!(one.s3.put("board/run/late", b"x").await.unwrap_err().code(), "AccessDenied");
     one.finish().await;
+    // One of them cannot see whether the other is about to name an object.
+    two.cli(&["gc"]).await.failed_with_one_line("--all-gateways-stopped");
+    assert!(two.get("board/run/a").await.is_ok());
     two.finish().await;
 }
 

@@ -91,7 +91,8 @@ fn one_file_names_opendal() {
 #[test]
 fn one_file_composes_the_program_of_its_concrete_parts() {
     let compose = ["gateway/src/compose.rs"];
-    let found = trespasses("gateway/src", &["SqliteStore", "PostgresStore", "OperatorBackend", "LocalBackend"], &compose);
+    let found =
+        trespasses("gateway/src", &["SqliteStore", "PostgresStore", "OperatorBackend", "LocalBackend"], &compose);
     assert_eq!(found, Vec::<String>::new());
 }
 

@@ -98,7 +98,17 @@ impl Cluster {
         let password = format!("--pwfile={}", password.display());
         // A collation that is not bytewise: whoever leans on the default order is found out.
         let order = ["--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"];
-        let own = ["-D", &data, "-U", USER, "--auth-local=trust", "--auth-host=scram-sha-256", &password, "--no-sync", "--no-instructions"];
+        let own = [
+            "-D",
+            &data,
+            "-U",
+            USER,
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
+            &password,
+            "--no-sync",
+            "--no-instructions",
+        ];
         programs.run("initdb", &[&own[..], &order[..]].concat());
 
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();

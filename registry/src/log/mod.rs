@@ -4,6 +4,6 @@ pub mod apply;
 pub mod decide;
 pub mod plan;
 pub mod replay;
-pub mod transfer;
 pub mod seal;
+pub mod transfer;
 pub mod writer;

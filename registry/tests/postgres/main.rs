@@ -21,8 +21,8 @@ mod outcomes;
 mod packages;
 #[path = "../promises/powercut.rs"]
 mod powercut;
+mod restarts;
 #[path = "../promises/retelling.rs"]
 mod retelling;
-mod restarts;
 mod sharing;
 mod stores;

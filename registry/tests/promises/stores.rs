@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use artifactstore_registry::Error;
-use artifactstore_registry::store::{Store, conformance};
 use artifactstore_registry::store::sqlite::{OpenMode, SqliteStore};
+use artifactstore_registry::store::{Store, conformance};
 
 use crate::harness::Harness;
 
@@ -25,7 +25,9 @@ async fn the_store_on_sqlite_keeps_the_promises_of_a_store() {
 #[tokio::test]
 async fn a_store_that_is_missing_older_or_newer_is_told_apart() {
     let harness = Harness::start().await;
-    let missing = SqliteStore::open(&harness.folder.path().join("registry.db").with_file_name("none.db"), OpenMode::Existing).await;
+    let missing =
+        SqliteStore::open(&harness.folder.path().join("registry.db").with_file_name("none.db"), OpenMode::Existing)
+            .await;
     assert!(matches!(missing, Err(Error::DatabaseUnusable { .. })), "{missing:?}");
     SqliteStore::open(&harness.folder.path().join("registry.db"), OpenMode::Existing).await.unwrap().close().await;
     harness

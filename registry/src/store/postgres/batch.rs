@@ -79,10 +79,10 @@ impl PostgresBatch {
 
     async fn put(&mut self, records: &[Record], head: Head, state: &State) -> Result<()> {
         let connection = &mut self.lease.connection;
-        if let (Some(first), Some(last)) = (records.first(), records.last()) {
-            if partitions::are_due(last.sequence, self.partitioned) {
-                self.partitioned = partitions::ensure(connection, first.sequence, last.sequence).await?;
-            }
+        if let (Some(first), Some(last)) = (records.first(), records.last())
+            && partitions::are_due(last.sequence, self.partitioned)
+        {
+            self.partitioned = partitions::ensure(connection, first.sequence, last.sequence).await?;
         }
         write::batch(connection, records, head, state).await?;
         reach(Point::EventsWritten);

@@ -112,11 +112,7 @@ pub(super) fn blob(row: &Blob) -> Values {
     Values {
         texts: Vec::new(),
         numbers: vec![Some(signed(row.size_bytes)), Some(signed(row.sequence))],
-        bytes: vec![
-            Some(row.content_address.0.to_vec()),
-            Some(row.sha256.0.to_vec()),
-            Some(cbor::encode(&row.recipe)),
-        ],
+        bytes: vec![Some(row.content_address.0.to_vec()), Some(row.sha256.0.to_vec()), Some(cbor::encode(&row.recipe))],
     }
 }
 
@@ -147,12 +143,7 @@ pub(super) fn upload(row: &Upload) -> Values {
     };
     Values {
         texts: vec![Some(row.id.to_string()), producer, key],
-        numbers: vec![
-            Some(row.created_at.0),
-            Some(signed(row.sequence)),
-            Some(signed(row.parts_sequence)),
-            completed,
-        ],
+        numbers: vec![Some(row.created_at.0), Some(signed(row.sequence)), Some(signed(row.parts_sequence)), completed],
         bytes: vec![Some(cbor::encode(&row.attributes))],
     }
 }

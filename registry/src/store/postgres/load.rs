@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
+use super::reads;
 use super::rows::{self, Cells};
 use super::statement::{Shape, Statement, signed};
-use super::reads;
 use crate::error::Result;
 use crate::model::name::FileName;
 use crate::model::row::Sequence;

@@ -75,12 +75,7 @@ impl PostgresStore {
         Ok(Self::over(options, schema, follower, None))
     }
 
-    fn over(
-        options: PgConnectOptions,
-        schema: Schema,
-        follower: Option<Follower>,
-        scratch: Option<Scratch>,
-    ) -> Self {
+    fn over(options: PgConnectOptions, schema: Schema, follower: Option<Follower>, scratch: Option<Scratch>) -> Self {
         let url = open::shown(&options);
         Self {
             location: scratch.as_ref().map_or_else(|| url.clone(), |scratch| scratch.schema.clone()),

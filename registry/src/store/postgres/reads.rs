@@ -42,8 +42,11 @@ impl Where {
 
     fn statement(mut self, select: &str, order: &str, limit: usize) -> Result<Statement> {
         let limit = self.asked.bind(limited(limit))?;
-        let conditions =
-            if self.conditions.is_empty() { String::new() } else { format!(" WHERE {}", self.conditions.join(" AND ")) };
+        let conditions = if self.conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", self.conditions.join(" AND "))
+        };
         self.asked.text = format!("{select}{conditions} ORDER BY {order} LIMIT {limit}");
         Ok(self.asked)
     }
@@ -56,11 +59,7 @@ pub(super) fn events(since: Sequence, limit: usize) -> Result<Statement> {
     conditions.statement(&select, "e.sequence", limit)
 }
 
-pub(super) fn producers(
-    tenant: Option<&TenantName>,
-    after: Option<&ProducerName>,
-    limit: usize,
-) -> Result<Statement> {
+pub(super) fn producers(tenant: Option<&TenantName>, after: Option<&ProducerName>, limit: usize) -> Result<Statement> {
     let mut conditions = Where::default();
     if let Some(tenant) = tenant {
         conditions.text("p.tenant =", tenant.as_str())?;

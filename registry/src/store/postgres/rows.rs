@@ -221,11 +221,7 @@ pub(super) fn package(cells: &Cells<'_>) -> Result<Package> {
 }
 
 pub(super) fn name(cells: &Cells<'_>) -> Result<NameRow> {
-    Ok(NameRow {
-        name: cells.file_name(0)?,
-        package: PackageName::trusted(cells.text(2)?),
-        sequence: cells.count(0)?,
-    })
+    Ok(NameRow { name: cells.file_name(0)?, package: PackageName::trusted(cells.text(2)?), sequence: cells.count(0)? })
 }
 
 pub(super) fn file(cells: &Cells<'_>) -> Result<File> {

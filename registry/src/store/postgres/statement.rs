@@ -42,17 +42,13 @@ impl Shape {
     /// Its columns behind its tag, in the places that all tables share.
     pub(super) fn wide(&self, alias: &str) -> String {
         let mut text = format!("{}::int4", self.tag);
-        let kinds = [
-            (self.texts, WIDE_TEXTS, "text"),
-            (self.numbers, WIDE_NUMBERS, "int8"),
-            (self.bytes, WIDE_BYTES, "bytea"),
-        ];
+        let kinds =
+            [(self.texts, WIDE_TEXTS, "text"), (self.numbers, WIDE_NUMBERS, "int8"), (self.bytes, WIDE_BYTES, "bytea")];
         for (columns, room, kind) in kinds {
             for at in 0..room {
-                text.push_str(&columns.get(at).map_or_else(
-                    || format!(", NULL::{kind}"),
-                    |column| format!(", {alias}.{column}"),
-                ));
+                text.push_str(
+                    &columns.get(at).map_or_else(|| format!(", NULL::{kind}"), |column| format!(", {alias}.{column}")),
+                );
             }
         }
         text

@@ -106,12 +106,7 @@ impl Parts {
 }
 
 /// Writes a batch.
-pub(super) async fn batch(
-    connection: &mut PgConnection,
-    records: &[Record],
-    head: Head,
-    state: &State,
-) -> Result<()> {
+pub(super) async fn batch(connection: &mut PgConnection, records: &[Record], head: Head, state: &State) -> Result<()> {
     let cleared = state.packages_cleared.iter().map(ToString::to_string).collect();
     clear(connection, "packages", "producer", cleared).await?;
 
@@ -123,11 +118,8 @@ pub(super) async fn batch(
     let occurred_at = statement.bind(head.occurred_at.0)?;
     let hash = statement.bind(head.hash.to_vec())?;
     let with = if parts.is_empty() { String::new() } else { format!("WITH {} ", parts.join(", ")) };
-    let told = if records.is_empty() {
-        String::new()
-    } else {
-        format!(" RETURNING pg_notify('{CHANNEL}', sequence::text)")
-    };
+    let told =
+        if records.is_empty() { String::new() } else { format!(" RETURNING pg_notify('{CHANNEL}', sequence::text)") };
     statement.text = format!(
         "{with}UPDATE log_head SET sequence = {sequence}, occurred_at = {occurred_at}, hash = {hash} \
          WHERE one = 1{told}"
