@@ -120,7 +120,8 @@ impl Batch for PostgresBatch {
             Ok(_) => lease.give_back(),
             Err(error) if is_lost(&error) => {
                 let Some(ours) = written.filter(|ours| ours.sequence > head.sequence) else {
-                    return Err(error.into());
+                    // It recorded no event that could be looked for.
+                    return Err(Error::OutcomeUnknown(error));
                 };
                 tracing::warn!(%error, sequence = ours.sequence, "the answer to a commit is lost; looking for it");
                 let options = lease.options().clone();
