@@ -39,7 +39,7 @@ async fn expect_history(gateway: &Harness) {
     assert!(gateway.get("board/run-1/large.bin").await.unwrap().body == body::bytes(3, 9 << 20));
     let parts = [body::bytes(1, 5 << 20), body::bytes(2, 77)].concat();
     assert!(gateway.get("board/run-1/parts.bin").await.unwrap().body == parts);
-    assert_eq!(gateway.put("board/run-1/late", b"x").await.unwrap_err().code(), "AccessDenied");
+    assert_eq!(gateway.s3.put("board/run-1/late", b"x").await.unwrap_err().code(), "AccessDenied");
 }
 
 #[tokio::test]
