@@ -126,7 +126,10 @@ impl Error {
             Self::LogUnwritable(source) => source.is_unavailable(),
             // The data plane asks the database where bytes are.
             Self::Bytes(backends::Error::Catalog(source)) => {
-                source.downcast_ref::<Self>().is_some_and(Self::is_unavailable)
+                let first: &(dyn std::error::Error + 'static) = source.as_ref();
+                std::iter::successors(Some(first), |cause| cause.source())
+                    .filter_map(|cause| cause.downcast_ref::<Self>())
+                    .any(Self::is_unavailable)
             }
             _ => false,
         }
