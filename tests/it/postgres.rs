@@ -113,7 +113,9 @@ async fn a_registry_moves_from_sqlite_to_postgresql_with_its_log_as_it_is() {
     gateway.stop().await;
     let objects = gateway.data().join("objects").display().to_string();
     let source = format!("sqlite:{}", gateway.data().join("registry.db").display());
-    let url = Cluster::shared().database();
+    // A server as it is installed: nothing has to be said of it.
+    let cluster = Cluster::start(&[]);
+    let url = cluster.database();
 
     let mut moved = Harness::prepare_in(
         &std::env::temp_dir(),
