@@ -137,8 +137,8 @@ pub struct Copied {
     pub place: String,
 }
 
-/// Copies the registry of another database into the one of these settings, which is made if it is missing. The bytes stay
-/// where they are.
+/// Copies the registry of another database into the one of these settings, which is made if it is missing. The bytes
+/// stay where they are.
 ///
 /// # Errors
 /// When either cannot be opened, or the target has events that the source does not have.
@@ -272,8 +272,8 @@ pub struct Gateway {
     _lock: FolderLock,
 }
 
-/// From what age on a temporary file is a dead process's. Over SQLite this process alone serves the folder, so that all of
-/// them are; over PostgreSQL other gateways may be writing into the same one.
+/// From what age on a temporary file is a dead process's. Over SQLite this process alone serves the folder, so that
+/// all of them are; over PostgreSQL other gateways may be writing into the same one.
 const fn temporaries_age(database: &Database) -> Duration {
     match database {
         Database::Sqlite(_) => Duration::ZERO,

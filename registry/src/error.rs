@@ -37,7 +37,8 @@ pub enum Error {
     BatchSpoiled,
     /// A log cannot be brought to where another one is.
     #[error(
-        "the target has event {sequence}, which the source does not have: only an empty registry, or one that was copied from this source, can take it"
+        "the target has event {sequence}, which the source does not have: only an empty registry, or one that was \
+         copied from this source, can take it"
     )]
     TargetDiffers {
         /// The target's last event.
@@ -147,8 +148,8 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// Whether it is the state of the server or of the way there, and not of what was asked: it is away, starts or stops, has
-/// no room for a connection, or made this statement give way to another.
+/// Whether it is the state of the server or of the way there, and not of what was asked: it is away, starts or stops,
+/// has no room for a connection, or made this statement give way to another.
 fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,

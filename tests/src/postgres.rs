@@ -71,8 +71,8 @@ impl Programs {
 }
 
 impl Cluster {
-    /// The one that the tests of a process share, each with a database of its own. What it commits is not on disk: it is
-    /// for tests that are not about power cuts.
+    /// The one that the tests of a process share, each with a database of its own. What it commits is not on disk: it
+    /// is for tests that are not about power cuts.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(&["fsync=off"]))

@@ -36,8 +36,8 @@ async fn migrate(args: &Args, settings: &Settings) -> Outcome {
             StartError::RegistryMissing { .. }
             | StartError::Registry(Error::SchemaOlder | Error::RegistryMissing { .. }),
         ) => {
-            // A gateway of the older version must not find the schema changed under it. Over PostgreSQL it may be on any
-            // machine: whoever migrates there stops it first.
+            // A gateway of the older version must not find the schema changed under it. Over PostgreSQL it may be on
+            // any machine: whoever migrates there stops it first.
             let _lock = match settings.database {
                 Database::Sqlite(_) => Some(FolderLock::take(&settings.data_dir)?),
                 Database::Postgres(_) => None,

@@ -1,4 +1,5 @@
-//! Taking a log to another database: its events as they are, with their hashes, and views that are built from them there.
+//! Taking a log to another database: its events as they are, with their hashes, and views that are built from them
+//! there.
 //!
 //! Invariant: the target's log is at every moment the beginning of the source's, so that a transfer that was broken off
 //! goes on where it ended, and one that is done again brings what came since.
@@ -21,8 +22,9 @@ pub struct Transferred {
 /// Brings the source's events behind the target's head.
 ///
 /// # Errors
-/// [`Error::TargetDiffers`] when the target has events that the source does not have, also when someone else writes there
-/// meanwhile; else when either cannot be read or written, or the source's chain is broken. What was brought stays.
+/// [`Error::TargetDiffers`] when the target has events that the source does not have, also when someone else writes
+/// there meanwhile; else when either cannot be read or written, or the source's chain is broken. What was brought
+/// stays.
 pub async fn transfer(
     source: &mut dyn Snapshot,
     target: &dyn Store,

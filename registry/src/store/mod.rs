@@ -132,8 +132,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn adopt(&self, scratch: &dyn Store) -> Result<bool>;
     /// Where a scratch store can be attached from.
     fn location(&self) -> String;
-    /// Changes when the log may have grown, by whoever's doing; a hint, which may be lost. `None` from a store that does
-    /// not hear of what others do.
+    /// Changes when the log may have grown, by whoever's doing; a hint, which may be lost. `None` from a store that
+    /// does not hear of what others do.
     fn changed(&self) -> Option<watch::Receiver<u64>> {
         None
     }

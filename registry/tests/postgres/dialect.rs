@@ -26,7 +26,8 @@ pub(crate) async fn tamper(folder: &Path, sql: &'static str) -> u64 {
     done.rows_affected()
 }
 
-/// How many cases a property is tried with, where so many are meant: each has a database of its own, which takes longer.
+/// How many cases a property is tried with, where so many are meant: each has a database of its own, which takes
+/// longer.
 pub(crate) const fn cases(meant: u32) -> u32 {
     meant / 4
 }

@@ -1,10 +1,11 @@
 //! A batch on PostgreSQL: one transaction, which holds the head of the log from its first statement to its commit.
 //!
-//! The head's row is locked when the batch begins: what is read behind that, every statement with a snapshot of its own,
-//! has all that was committed before, by whatever gateway. So decisions hold, and sequences are gapless and in commit order.
+//! The head's row is locked when the batch begins: what is read behind that, every statement with a snapshot of its
+//! own, has all that was committed before, by whatever gateway. So decisions hold, and sequences are gapless and in
+//! commit order.
 //!
-//! Invariant: a commit is answered by what became of it. When the answer is lost, the log itself is asked, with the head
-//! locked: then the transaction that was lost has ended, one way or the other.
+//! Invariant: a commit is answered by what became of it. When the answer is lost, the log itself is asked, with the
+//! head locked: then the transaction that was lost has ended, one way or the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,9 @@
 //! Connections to PostgreSQL: how they are opened, lent and given back.
 //!
-//! The library's own pool asks the server once more whenever a connection comes back, and takes one back that was left in
-//! the midst of a transaction. Here a connection goes back only when its holder says that it is as it was; one that is
-//! dropped in any other way, by an error or because a future was dropped, is closed, and the server undoes what was open.
+//! The library's own pool asks the server once more whenever a connection comes back, and takes one back that was
+//! left in the midst of a transaction. Here a connection goes back only when its holder says that it is as it was;
+//! one that is dropped in any other way, by an error or because a future was dropped, is closed, and the server
+//! undoes what was open.
 //!
 //! Invariant: a connection that is lent has no transaction and no question open.
 
@@ -36,8 +37,9 @@ const STATEMENTS_KEPT: usize = 256;
 
 /// What every connection is opened with.
 ///
-/// Every look-up is by an index, and tables grow from nothing to millions of rows: plans that read whole tables, which are
-/// right for the first rows, would be kept for the others. So they are made unattractive, and no plan is made twice.
+/// Every look-up is by an index, and tables grow from nothing to millions of rows: plans that read whole tables,
+/// which are right for the first rows, would be kept for the others. So they are made unattractive, and no plan is
+/// made twice.
 pub(super) fn options(base: PgConnectOptions) -> PgConnectOptions {
     let millis = |timeout: Duration| timeout.as_millis().to_string();
     base.application_name("artifactstore").statement_cache_capacity(STATEMENTS_KEPT).options([
@@ -158,7 +160,8 @@ impl Connections {
         Ok(Lease { connection, fresh, home: Arc::clone(&self.home), _permit: permit })
     }
 
-    /// Whether to try again on a new connection: this one was kept from before, and is lost. Those kept beside it are too.
+    /// Whether to try again on a new connection: this one was kept from before, and is lost. Those kept beside it are
+    /// too.
     pub(super) fn was_stale(&self, lease: &Lease, error: &sqlx::Error) -> bool {
         let stale = !lease.fresh && is_lost(error);
         if stale {

@@ -85,7 +85,7 @@ async fn check(
     let (fsync, pages): (String, String) = (row.try_get(3)?, row.try_get(4)?);
     // Said once, by the gateway; commands beside it need not repeat it.
     if mode == OpenMode::Create && (fsync == "off" || pages == "off") {
-        tracing::warn!(%url, fsync, full_page_writes = pages, "the server does not keep what it commits when power is lost");
+        tracing::warn!(%url, fsync, full_page_writes = pages, "a power cut loses what this server commits");
     }
     let synchronous: String = row.try_get(2)?;
     // A stronger setting than `on` is the operator's to make; a commit that is not on disk is never acknowledged.

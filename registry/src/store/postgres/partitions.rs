@@ -1,8 +1,8 @@
 //! The partitions of the events: each of ten million, made before they are needed.
 //!
-//! They are made inside a batch, which has the head locked: two gateways never make one at once, and readers and writers
-//! are not held up, since a table that is attached when it is empty is not read for it. One that was made by a batch which
-//! is undone is undone with it.
+//! They are made inside a batch, which has the head locked: two gateways never make one at once, and readers and
+//! writers are not held up, since a table that is attached when it is empty is not read for it. One that was made by
+//! a batch which is undone is undone with it.
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;

@@ -1,9 +1,9 @@
-//! Where views are rebuilt: a schema of its own in the same database, which is dropped afterwards, also when the process
-//! that made it died.
+//! Where views are rebuilt: a schema of its own in the same database, which is dropped afterwards, also when the
+//! process that made it died.
 //!
-//! Whoever has a scratch schema holds a lock of that name for as long as its connection lives. A schema whose lock is free
-//! is a dead one's. Its tables are not written to the server's log: after a crash of the server they are empty, the head
-//! with them, and nothing can be adopted from them.
+//! Whoever has a scratch schema holds a lock of that name for as long as its connection lives. A schema whose lock is
+//! free is a dead one's. Its tables are not written to the server's log: after a crash of the server they are empty,
+//! the head with them, and nothing can be adopted from them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

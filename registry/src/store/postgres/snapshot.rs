@@ -16,8 +16,8 @@ use crate::model::row::Sequence;
 use crate::model::state::Head;
 use crate::store::{Snapshot, View, ViewRow, view_row};
 
-/// The head is read by the first statement: this is when the snapshot is taken. Whoever compares it with another reads now
-/// and then, for as long as it takes.
+/// The head is read by the first statement: this is when the snapshot is taken. Whoever compares it with another
+/// reads now and then, for as long as it takes.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
      SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
      SELECT sequence, occurred_at, hash FROM log_head";

@@ -1,7 +1,8 @@
 //! One statement with what it is given, and the shapes of the tables that statements speak of.
 //!
-//! A table's columns are named by kind: texts, numbers, bytes, in this order everywhere. So one text asks for many rows of
-//! many tables at once: rows of different tables have the same columns, padded with nulls, and a tag says whose they are.
+//! A table's columns are named by kind: texts, numbers, bytes, in this order everywhere. So one text asks for many
+//! rows of many tables at once: rows of different tables have the same columns, padded with nulls, and a tag says
+//! whose they are.
 //!
 //! Invariant: values are bound, never written into the text.
 

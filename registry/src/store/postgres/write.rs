@@ -1,7 +1,7 @@
 //! Writing a batch on PostgreSQL: events, every changed row and the head, by one statement.
 //!
-//! One statement is one way there and back while the head is locked, whatever the batch touches: each table is a part of
-//! its own in a `WITH`, and gets its rows as arrays. A part sees nothing of the others; no row is in two of them.
+//! One statement is one way there and back while the head is locked, whatever the batch touches: each table is a part
+//! of its own in a `WITH`, and gets its rows as arrays. A part sees nothing of the others; no row is in two of them.
 
 use sqlx::postgres::PgConnection;
 
