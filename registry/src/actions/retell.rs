@@ -14,6 +14,8 @@ use crate::model::row::Sequence;
 
 /// How often the log is looked at for events that another process wrote.
 const POLL: Duration = Duration::from_millis(500);
+/// How long a database that is well may take to say where the log ends.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 /// How many objects a sweep looks at in one go.
 const SWEEP_PAGE: u32 = 1_000;
 /// How often a rebuilt set of views is brought up to a log that moved on, before it is given up.
@@ -68,7 +70,10 @@ impl Registry {
 
     /// How the database and the backend are. What is not well is an answer, not an error.
     pub async fn health(&self) -> Health {
-        let head = self.inner.store.head().await;
+        let head = match tokio::time::timeout(HEALTH_PATIENCE, self.inner.store.head()).await {
+            Ok(head) => head,
+            Err(_) => Err(Error::DatabaseUnavailable(sqlx::Error::PoolTimedOut)),
+        };
         let backend = self.inner.plane.backend_health().await.unwrap_or_else(|error| BackendStatus {
             backend: self.inner.facts.backend.clone(),
             ready: false,

@@ -138,6 +138,24 @@ async fn a_tail_wakes_for_what_another_gateway_commits() {
 }
 
 #[tokio::test]
+async fn a_database_that_hangs_is_said_not_to_be_well_before_anyone_gives_up_asking() {
+    let url = Cluster::shared().database();
+    let gateway = gateway(1, &url, &Arc::new(MemoryBackend::new())).await;
+    assert!(gateway.health().await.ready());
+    let hanging = tokio::task::spawn_blocking(move || {
+        Cluster::shared().sql(&url, "BEGIN; LOCK TABLE log_head; SELECT pg_sleep(8); COMMIT")
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let asked = Instant::now();
+    let health = gateway.health().await;
+    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    assert!(!health.ready() && health.database_problem.is_some_and(|problem| problem.contains("does not answer")));
+    hanging.await.unwrap();
+    assert!(gateway.health().await.ready(), "it is well again by itself");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_future_that_is_dropped_anywhere_leaves_no_transaction_open() {
     let url = Cluster::shared().database();
     let store = PostgresStore::open(&url, OpenMode::Create).await.unwrap();
