@@ -24,7 +24,7 @@ BENCH_ARTIFACTSTORE ?= $(TARGET)/release/artifactstore
 export BENCH_SECONDS BENCH_FOLDER BENCH_ARTIFACTSTORE
 BENCH := $(TARGET)/release/artifactstore-bench
 
-.PHONY: help run build failpoints clients test test-rgw crash bench bench-quick bench-programs lint golden clean
+.PHONY: help run build failpoints clients postgres test test-rgw crash bench bench-quick bench-programs lint golden clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
@@ -41,7 +41,11 @@ failpoints: ## build the program once more, so that the crash tests can end it a
 clients: ## install the real clients (aws, boto3, rclone) into a Python environment of their own
 	tests/clients/setup "$(CLIENTS)"
 
-test: clients build failpoints ## everything: unit tests, then every promise on the real program with real clients
+postgres: # the tests start servers of their own; what they need is the programs
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+		{ echo "PostgreSQL is missing, and the tests want a real one: apt install postgresql-15" >&2; exit 1; }
+
+test: postgres clients build failpoints ## everything: unit tests, then every promise on the real program with real clients
 	tests/run unit
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	tests/run promises

@@ -15,12 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifactstore_backends::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
+use artifactstore_registry::actions::request::Progress;
 use artifactstore_registry::clock::{Entropy, SystemClock};
+use artifactstore_registry::log::transfer::{Transferred, transfer};
 use artifactstore_registry::model::command::FinalizeFacts;
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::TenantName;
-use artifactstore_registry::store::sqlite::{self, SqliteStore};
-use artifactstore_registry::store::{Store, StoreCatalog};
+pub use artifactstore_registry::store::OpenMode;
+use artifactstore_registry::store::postgres::PostgresStore;
+use artifactstore_registry::store::sqlite::SqliteStore;
+use artifactstore_registry::store::{Schema, Store, StoreCatalog};
 use artifactstore_registry::{Error, MANIFEST_INLINE_LIMIT_BYTES, Registry, RegistryParts};
 use s3s::auth::SecretKey;
 use tokio::net::{TcpListener, TcpSocket};
@@ -30,8 +34,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::VERSION;
 use crate::admin::{self, AdminParts};
-use crate::config::Settings;
 use crate::config::credentials::{Credentials, CredentialsError};
+use crate::config::{Database, Settings};
 use crate::edge;
 use crate::edge::auth::{AccessKey, StaticKeys};
 use crate::edge::serve::ServeLimits;
@@ -85,15 +89,6 @@ pub enum StartError {
     Registry(#[from] Error),
 }
 
-/// How a registry may be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenMode {
-    /// Make what is missing, and bring the schema up to date.
-    Create,
-    /// It must be there, and its schema must be this program's.
-    Existing,
-}
-
 /// A registry that was opened, and what became of its schema.
 #[derive(Debug)]
 pub struct Opened {
@@ -105,6 +100,69 @@ pub struct Opened {
     pub schema_found: Option<i64>,
     /// The newest migration now.
     pub schema_now: i64,
+    /// Where the database is, without secrets.
+    pub place: String,
+}
+
+/// A store that was opened, and where it is.
+struct OpenedStore {
+    store: Arc<dyn Store>,
+    schema: Schema,
+    place: String,
+}
+
+async fn open_store(database: &Database, mode: OpenMode) -> Result<OpenedStore, StartError> {
+    let path = match database {
+        Database::Sqlite(path) => path,
+        Database::Postgres(url) => {
+            let store = PostgresStore::open(url.expose(), mode).await?;
+            let (schema, place) = (store.schema(), store.url().to_owned());
+            return Ok(OpenedStore { store: Arc::new(store), schema, place });
+        }
+    };
+    if mode == OpenMode::Existing && !path.exists() {
+        return Err(StartError::RegistryMissing { path: path.clone() });
+    }
+    let store = SqliteStore::open(path, mode).await?;
+    let schema = store.schema();
+    if schema.found.is_none() {
+        // SQLite syncs what it writes into a new file, and not the folder that has to name it.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        sync_folder(folder.unwrap_or(Path::new(".")))?;
+    }
+    Ok(OpenedStore { store: Arc::new(store), schema, place: path.display().to_string() })
+}
+
+/// What copying a registry did.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    /// The events.
+    pub events: Transferred,
+    /// Where they are now, without secrets.
+    pub place: String,
+}
+
+/// Copies the registry of another database into the one of these settings, which is made if it is missing. The bytes
+/// stay where they are.
+///
+/// # Errors
+/// When either cannot be opened, or the target has events that the source does not have.
+pub async fn copy_registry(
+    settings: &Settings,
+    from: &Database,
+    on_progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Copied, StartError> {
+    let source = open_store(from, OpenMode::Existing).await?.store;
+    make_folder(&settings.data_dir)?;
+    let OpenedStore { store: target, place, .. } = open_store(&settings.database, OpenMode::Create).await?;
+    let events = async {
+        let mut snapshot = source.snapshot().await?;
+        transfer(&mut *snapshot, &*target, on_progress).await
+    };
+    let events = events.await;
+    source.close().await;
+    target.close().await;
+    Ok(Copied { events: events?, place })
 }
 
 /// Opens the registry over its database and its backend.
@@ -112,24 +170,10 @@ pub struct Opened {
 /// # Errors
 /// When either cannot be opened in this mode.
 pub async fn open_registry(settings: &Settings, mode: OpenMode) -> Result<Opened, StartError> {
-    if mode == OpenMode::Existing && !settings.database_path.exists() {
-        return Err(StartError::RegistryMissing { path: settings.database_path.clone() });
-    }
     if mode == OpenMode::Create {
         make_folder(&settings.data_dir)?;
     }
-    let store_mode = match mode {
-        OpenMode::Create => sqlite::OpenMode::Create,
-        OpenMode::Existing => sqlite::OpenMode::Existing,
-    };
-    let store = SqliteStore::open(&settings.database_path, store_mode).await?;
-    let schema = store.schema();
-    if schema.found.is_none() {
-        // SQLite syncs what it writes into a new file, and not the folder that has to name it.
-        let folder = settings.database_path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        sync_folder(folder.unwrap_or(Path::new(".")))?;
-    }
-    let store: Arc<dyn Store> = Arc::new(store);
+    let OpenedStore { store, schema, place } = open_store(&settings.database, mode).await?;
     let storage = Storage::open(settings, settings.storage).await?;
     let backend = storage.backend();
     let facts = FinalizeFacts { gateway_version: VERSION.to_owned(), backend: backend.name().to_owned() };
@@ -145,7 +189,7 @@ pub async fn open_registry(settings: &Settings, mode: OpenMode) -> Result<Opened
         facts,
         manifest_inline_limit_bytes: MANIFEST_INLINE_LIMIT_BYTES,
     });
-    Ok(Opened { registry, storage, schema_found: schema.found, schema_now: schema.now })
+    Ok(Opened { registry, storage, schema_found: schema.found, schema_now: schema.now, place })
 }
 
 /// The operating system's random bytes.
@@ -234,6 +278,15 @@ pub struct Gateway {
     _lock: FolderLock,
 }
 
+/// From what age on a temporary file is a dead process's. Over SQLite this process alone serves the folder, so that
+/// all of them are; over PostgreSQL other gateways may be writing into the same one.
+const fn temporaries_age(database: &Database) -> Duration {
+    match database {
+        Database::Sqlite(_) => Duration::ZERO,
+        Database::Postgres(_) => Duration::from_hours(24),
+    }
+}
+
 /// Starts the gateway: takes the folder, settles the credentials, opens the registry, listens.
 ///
 /// # Errors
@@ -246,8 +299,7 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
     let s3_address = local_address(&s3_listener, settings.s3_listen, "s3_listen")?;
     let admin_address = local_address(&admin_listener, settings.admin_listen, "admin_listen")?;
     let Opened { registry, storage, .. } = open_registry(settings, OpenMode::Create).await?;
-    // This process alone serves the folder: what is temporary is a dead one's.
-    storage.sweep_temporaries().await?;
+    storage.sweep_temporaries(temporaries_age(&settings.database)).await?;
     let credentials = Credentials::settle(settings)?;
 
     let stop = CancellationToken::new();

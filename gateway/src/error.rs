@@ -91,6 +91,7 @@ impl Failure {
             // What broke the body has a face of its own: a wrong signature, a client gone quiet, a failing source.
             Self::Registry(Error::Bytes(backends::Error::Body(source))) => return fault::face(source.as_ref()),
             Self::Registry(Error::Refused(refusal)) => refusal_face(refusal),
+            Self::Registry(error) if error.is_unavailable() => (503, "SlowDown"),
             Self::Registry(Error::Bytes(error)) => return bytes(error),
             Self::Registry(Error::Name(invalid)) => match invalid.what {
                 "the producer (bucket) name" => (400, "InvalidBucketName"),
@@ -213,6 +214,15 @@ mod tests {
         assert_eq!((face.status.as_u16(), face.code), (500, "InternalError"));
         assert!(!face.message.contains("secret"));
         assert!(chain(&failure).contains("bad sector"));
+    }
+
+    #[test]
+    fn a_database_that_is_away_asks_for_another_try() {
+        let face = Failure::from(Error::LogUnwritable(std::sync::Arc::new(Error::BatchUndone))).face();
+        assert_eq!((face.status.as_u16(), face.code), (503, "SlowDown"));
+        assert!(!face.message.contains("connection"), "{}", face.message);
+        let asked = backends::Error::Catalog(Box::new(Error::BatchUndone));
+        assert_eq!(Failure::from(Error::Bytes(asked)).face().status.as_u16(), 503);
     }
 
     #[test]

@@ -23,6 +23,33 @@ pub enum Error {
     /// The database failed.
     #[error("the registry's database failed")]
     Database(#[source] sqlx::Error),
+    /// The database does not answer, or is too busy to; trying again later helps. Nothing was recorded.
+    #[error("the registry's database does not answer")]
+    DatabaseUnavailable(#[source] sqlx::Error),
+    /// A batch was lost before it was committed; nothing of it was recorded.
+    #[error("the connection to the registry's database was lost before the commit")]
+    BatchUndone,
+    /// The database was lost while it committed, and stayed away: what became of the batch is not known.
+    #[error("whether the registry's database committed cannot be found out")]
+    OutcomeUnknown(#[source] sqlx::Error),
+    /// A batch of which a statement failed cannot be committed; nothing of it was recorded.
+    #[error("a batch that failed cannot be committed")]
+    BatchSpoiled,
+    /// A log cannot be brought to where another one is.
+    #[error(
+        "the target has event {sequence}, which the source does not have: only an empty registry, or one that was \
+         copied from this source, can take it"
+    )]
+    TargetDiffers {
+        /// The target's last event.
+        sequence: u64,
+    },
+    /// There is no registry in the database, and the caller may not make one.
+    #[error("there is no registry at {url} (`artifactstore serve` or `artifactstore migrate` makes one)")]
+    RegistryMissing {
+        /// Where it was looked for, without secrets.
+        url: String,
+    },
     /// The database's schema is newer than this program.
     #[error("the registry was written by a newer version (schema {found}, this program knows {known})")]
     SchemaNewer {
@@ -83,9 +110,28 @@ impl Error {
     pub fn is_storage_full(&self) -> bool {
         match self {
             Self::Bytes(backends::Error::StorageFull(_)) => true,
-            // SQLite's code for a full disk.
-            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code == "13"),
+            // What SQLite and PostgreSQL say of a full disk.
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code == "13" || code == "53100")
+            }
             Self::LogUnwritable(source) => source.is_storage_full(),
+            _ => false,
+        }
+    }
+
+    /// Whether the database cannot be had now. Nothing was recorded; trying again later helps.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::DatabaseUnavailable(_) | Self::BatchUndone => true,
+            Self::LogUnwritable(source) => source.is_unavailable(),
+            // The data plane asks the database where bytes are.
+            Self::Bytes(backends::Error::Catalog(source)) => {
+                let first: &(dyn std::error::Error + 'static) = source.as_ref();
+                std::iter::successors(Some(first), |cause| cause.source())
+                    .filter_map(|cause| cause.downcast_ref::<Self>())
+                    .any(Self::is_unavailable)
+            }
             _ => false,
         }
     }
@@ -96,8 +142,23 @@ impl From<sqlx::Error> for Error {
         match error {
             // Only `Registry::stop` closes the connections.
             sqlx::Error::PoolClosed => Self::Stopping,
+            error if is_passing(&error) => Self::DatabaseUnavailable(error),
             error => Self::Database(error),
         }
+    }
+}
+
+/// Whether it is the state of the server or of the way there, and not of what was asked: it is away, starts or stops,
+/// has no room for a connection, or made this statement give way to another.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08")
+                || code.starts_with("57")
+                || matches!(&*code, "25P03" | "40001" | "40P01" | "53300" | "55P03")
+        }),
+        _ => false,
     }
 }
 

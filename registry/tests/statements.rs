@@ -17,8 +17,11 @@ use artifactstore_registry::model::command::{Command, Content, FileIngest, Final
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::{FileName, PackageId, ProducerName, TenantName};
 use artifactstore_registry::model::row::ProducerSettings;
+use artifactstore_registry::store::OpenMode;
 use artifactstore_registry::store::Store;
-use artifactstore_registry::store::sqlite::{OpenMode, SqliteStore};
+use artifactstore_registry::store::postgres::PostgresStore;
+use artifactstore_registry::store::sqlite::SqliteStore;
+use artifactstore_tests::postgres::Cluster;
 use bytes::Bytes;
 use futures::future::join_all;
 use tracing::span::{Attributes as SpanAttributes, Id, Record};
@@ -26,7 +29,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 static STATEMENTS: AtomicUsize = AtomicUsize::new(0);
 
-/// Counts what SQLite is asked to run.
+/// Counts what a database is asked to run.
 struct Counter;
 
 impl Subscriber for Counter {
@@ -124,10 +127,20 @@ async fn statements(writer: &Arc<LogWriter>, numbers: std::ops::Range<usize>) ->
 async fn a_batch_takes_the_same_statements_whatever_its_size() {
     tracing::subscriber::set_global_default(Counter).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(SqliteStore::open(&folder.path().join("registry.db"), OpenMode::Create).await.unwrap());
+    let sqlite = SqliteStore::open(&folder.path().join("registry.db"), OpenMode::Create).await.unwrap();
+    // The head; the producers, because their settings say what else is touched; all else that is read; all that is written.
+    counted(Arc::new(sqlite), 4).await;
+    let postgres = PostgresStore::open(&Cluster::shared().database(), OpenMode::Create).await.unwrap();
+    // It listens for events with a statement, too.
+    postgres.changed().unwrap().wait_for(|times| *times > 0).await.unwrap();
+    // The head, two reads (the producer, and what its settings lead to), one write, and the commit.
+    counted(Arc::new(postgres), 5).await;
+}
+
+async fn counted(store: Arc<dyn Store>, wanted: usize) {
     let (clock, vault) = (Arc::new(Still), Arc::new(Empty));
     let writer = Arc::new(LogWriter::start(WriterParts {
-        store: Arc::clone(&store) as Arc<dyn Store>,
+        store: Arc::clone(&store),
         clock,
         vault,
         inline_limit_bytes: 1 << 20,
@@ -138,8 +151,7 @@ async fn a_batch_takes_the_same_statements_whatever_its_size() {
     assert!(opening > 0, "statements are counted");
 
     let lone = statements(&writer, 1..2).await;
-    // The head; the producers, because their settings say what else is touched; all else that is read; all that is written.
-    assert_eq!(lone, 4);
+    assert_eq!(lone, wanted);
     assert_eq!(statements(&writer, 100..132).await, lone);
     assert_eq!(statements(&writer, 200..400).await, lone);
     assert_eq!(statements(&writer, 400..656).await, lone);

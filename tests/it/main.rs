@@ -23,6 +23,7 @@ mod log;
 mod manifest;
 mod multipart;
 mod packages;
+mod postgres;
 mod reading;
 mod refusals;
 mod sealing;

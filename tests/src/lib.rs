@@ -13,6 +13,7 @@ pub mod clients;
 pub mod command;
 pub mod golden;
 pub mod harness;
+pub mod postgres;
 pub mod proxy;
 pub mod request;
 pub mod sign;

@@ -47,14 +47,14 @@ impl Storage {
         }
     }
 
-    /// Removes what a process that died left half written; only for whoever uses the storage alone.
+    /// Removes what a process that died left half written this long ago: younger files may be another process's.
     ///
     /// # Errors
     /// When the storage cannot be read or written.
-    pub(super) async fn sweep_temporaries(&self) -> Result<(), StartError> {
+    pub(super) async fn sweep_temporaries(&self, older_than: Duration) -> Result<(), StartError> {
         match self {
             Self::Local(backend) => {
-                backend.sweep_temporaries(Duration::ZERO).await.map_err(Error::Bytes)?;
+                backend.sweep_temporaries(older_than).await.map_err(Error::Bytes)?;
             }
             // A store keeps whole objects or nothing.
             Self::S3(_) => {}

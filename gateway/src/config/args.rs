@@ -55,7 +55,8 @@ settings! {
     s3_listen: SocketAddr = "IP:PORT", "ARTIFACTSTORE_S3_LISTEN";
     /// Where to listen for the admin REST; port 0 takes any free one [default: 127.0.0.1:9001]
     admin_listen: SocketAddr = "IP:PORT", "ARTIFACTSTORE_ADMIN_LISTEN";
-    /// The registry's database; this version knows SQLite only [default: sqlite://<data dir>/registry.db]
+    /// The registry's database: sqlite://<path>, or postgres://<user>:<password>@<host>/<database>
+    /// [default: sqlite://<data dir>/registry.db]
     database_url: Secret = "URL", "ARTIFACTSTORE_DATABASE_URL";
     /// Where bytes are kept: `local`, a folder, or `s3`, a bucket of Ceph RGW or another S3 store [default: local]
     storage: String = "KIND", "ARTIFACTSTORE_STORAGE";

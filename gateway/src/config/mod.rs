@@ -49,6 +49,28 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Where a registry is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// In a file, for one machine.
+    Sqlite(PathBuf),
+    /// In PostgreSQL, for any number of gateways: the URL, with its password.
+    Postgres(Secret),
+}
+
+impl Database {
+    /// Understands a URL; `None` for one of another kind.
+    #[must_use]
+    pub fn parse(url: &Secret) -> Option<Self> {
+        let text = url.expose();
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Some(Self::Postgres(url.clone()));
+        }
+        let path = text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+        path.filter(|path| !path.is_empty() && !path.contains('?')).map(|path| Self::Sqlite(PathBuf::from(path)))
+    }
+}
+
 /// Why there are no settings to work with.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -93,8 +115,8 @@ pub struct Settings {
     pub s3_listen: SocketAddr,
     /// Where the admin REST is listened for.
     pub admin_listen: SocketAddr,
-    /// The file of the SQLite database.
-    pub database_path: PathBuf,
+    /// The registry's database.
+    pub database: Database,
     /// Where bytes are kept.
     pub storage: StorageKind,
     /// The folder of the objects, for local storage.
@@ -171,7 +193,7 @@ impl Settings {
         Ok(Self {
             s3_listen: given.s3_listen.unwrap_or_else(|| loopback(9000)),
             admin_listen: given.admin_listen.unwrap_or_else(|| loopback(9001)),
-            database_path: database_path(given.database_url.as_ref(), &data_dir)?,
+            database: database(given.database_url.as_ref(), &data_dir)?,
             storage,
             storage_s3,
             storage_local_root: given.storage_local_root.unwrap_or_else(|| data_dir.join("objects")),
@@ -207,16 +229,12 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn database_path(url: Option<&Secret>, data_dir: &Path) -> Result<PathBuf, ConfigError> {
-    const SETTING: &str = "database_url";
-    let Some(url) = url else { return Ok(data_dir.join("registry.db")) };
-    let url = url.expose();
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Err(invalid(SETTING, "this version keeps its registry in SQLite only: say `sqlite://<path>`"));
-    }
+fn database(url: Option<&Secret>, data_dir: &Path) -> Result<Database, ConfigError> {
+    let Some(url) = url else { return Ok(Database::Sqlite(data_dir.join("registry.db"))) };
     // The URL may hold a password, so the message does not repeat it.
-    let path = url.strip_prefix("sqlite://").filter(|path| !path.is_empty() && !path.contains('?'));
-    path.map(PathBuf::from).ok_or_else(|| invalid(SETTING, "say `sqlite://<path>`, without parameters"))
+    Database::parse(url).ok_or_else(|| {
+        invalid("database_url", "say `sqlite://<path>`, without parameters, or `postgres://<user>@<host>/<database>`")
+    })
 }
 
 fn check_access_key(key: &str) -> Result<(), ConfigError> {

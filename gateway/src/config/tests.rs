@@ -2,7 +2,7 @@
 
 use clap::{Args, Command, FromArgMatches};
 
-use super::{ConfigError, LogFormat, SettingArgs, Settings};
+use super::{ConfigError, Database, LogFormat, SettingArgs, Settings};
 
 fn flags(given: &[&str]) -> SettingArgs {
     let command = SettingArgs::augment_args(Command::new("test"));
@@ -60,7 +60,7 @@ fn what_this_version_cannot_do_is_refused_in_one_line() {
     for (given, words) in [
         (["--storage", "s3"], "storage_s3_endpoint"),
         (["--storage", "tape"], "no kind of storage"),
-        (["--database-url", "postgres://u:hush@h/d"], "SQLite only"),
+        (["--database-url", "sqlite://a?mode=ro&key=hush"], "without parameters"),
         (["--database-url", "mysql://u:hush@h/d"], "sqlite://<path>"),
         (["--root-access-key", "KEY"], "belong together"),
         (["--admin-token", "short"], "8 to 256"),
@@ -74,9 +74,23 @@ fn what_this_version_cannot_do_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_database_is_a_file_or_a_server() {
+    let database = |url: &str| Settings::resolve(flags(&["--database-url", url])).unwrap().database;
+    assert_eq!(database("sqlite:///srv/registry.db"), Database::Sqlite("/srv/registry.db".into()));
+    assert_eq!(database("sqlite:registry.db"), Database::Sqlite("registry.db".into()));
+    for url in ["postgres://u:hush@h/d", "postgresql:///d?host=/run/postgresql"] {
+        assert_eq!(database(url), Database::Postgres(url.into()));
+    }
+    let usual = Settings::resolve(flags(&["--data-dir", "/srv/data"])).unwrap().database;
+    assert_eq!(usual, Database::Sqlite("/srv/data/registry.db".into()));
+}
+
+#[test]
 fn secrets_are_not_shown() {
-    let settings = Settings::resolve(flags(&["--admin-token", "hush-hush-hush"])).unwrap();
+    let given = ["--admin-token", "hush-hush-hush", "--database-url", "postgres://u:hush@h/d"];
+    let settings = Settings::resolve(flags(&given)).unwrap();
     assert!(!format!("{settings:?}").contains("hush"));
+    assert!(!format!("{:?}", flags(&given)).contains("hush"));
 }
 
 fn bucket(more: &[&str]) -> Vec<String> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use artifactstore_backends::dataplane::spi::{BackendStatus, Deletion};
+use tokio::sync::watch;
 
 use super::request::{Health, Progress, ReplaySummary, SweepSummary};
 use crate::Registry;
@@ -13,10 +14,22 @@ use crate::model::row::Sequence;
 
 /// How often the log is looked at for events that another process wrote.
 const POLL: Duration = Duration::from_millis(500);
+/// How long a database that is well may take to say where the log ends.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 /// How many objects a sweep looks at in one go.
 const SWEEP_PAGE: u32 = 1_000;
 /// How often a rebuilt set of views is brought up to a log that moved on, before it is given up.
 const ADOPT_ATTEMPTS: u32 = 8;
+
+/// Waits until another process is heard of; for ever where none can be.
+async fn heard(changed: &mut Option<watch::Receiver<u64>>) {
+    if let Some(changed) = changed
+        && changed.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
 
 impl Registry {
     /// Events behind `since`, in order.
@@ -34,9 +47,11 @@ impl Registry {
     /// When the store cannot be read.
     pub async fn event_wait(&self, since: Sequence, patience: Duration) -> Result<bool> {
         let mut committed = self.inner.log.committed();
+        let mut changed = self.inner.store.changed();
         let deadline = tokio::time::Instant::now() + patience;
         loop {
             committed.borrow_and_update();
+            changed.as_mut().map(watch::Receiver::borrow_and_update);
             if self.inner.store.head().await?.sequence > since {
                 return Ok(true);
             }
@@ -47,6 +62,7 @@ impl Registry {
             tokio::select! {
                 // A writer that has ended never commits again; the poll goes on.
                 Ok(()) = committed.changed() => {}
+                () = heard(&mut changed) => {}
                 () = tokio::time::sleep(left.min(POLL)) => {}
             }
         }
@@ -54,7 +70,10 @@ impl Registry {
 
     /// How the database and the backend are. What is not well is an answer, not an error.
     pub async fn health(&self) -> Health {
-        let head = self.inner.store.head().await;
+        let head = match tokio::time::timeout(HEALTH_PATIENCE, self.inner.store.head()).await {
+            Ok(head) => head,
+            Err(_) => Err(Error::DatabaseUnavailable(sqlx::Error::PoolTimedOut)),
+        };
         let backend = self.inner.plane.backend_health().await.unwrap_or_else(|error| BackendStatus {
             backend: self.inner.facts.backend.clone(),
             ready: false,

@@ -5,4 +5,5 @@ pub mod decide;
 pub mod plan;
 pub mod replay;
 pub mod seal;
+pub mod transfer;
 pub mod writer;

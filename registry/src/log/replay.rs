@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 use crate::model::cbor;
 use crate::model::event::{Event, GENESIS_HASH, Record};
 use crate::model::state::{Head, State, Touched};
-use crate::store::{Snapshot, Store, View, ViewRow};
+use crate::store::{Batch, Snapshot, Store, View, ViewRow};
 
 /// How many events are folded into one batch: rows whose keys are digests lie anywhere, and a page of the scratch store
 /// is written once for all that a batch puts on it. Some tens of MiB are in hand.
-const BATCH: usize = 4096;
+pub(super) const BATCH: usize = 4096;
 
 /// Reads an event back; refuses kinds that a newer version wrote.
 ///
@@ -61,22 +61,28 @@ pub async fn rebuild(
         if records.is_empty() {
             return Err(Error::EventUnreadable { sequence: head.sequence + 1, reason: "it is missing".to_owned() });
         }
-        let events = records.iter().map(decode).collect::<Result<Vec<_>>>()?;
         let mut batch = scratch.begin().await?;
-        let (mut touched, mut state) = (Touched::default(), State::default());
-        events.iter().for_each(|event| plan::replayed(event, &mut state, &mut touched));
-        batch.load(touched, &mut state).await?;
-        for (record, event) in records.iter().zip(&events) {
-            follows(&head, record).map_err(|reason| Error::EventUnreadable { sequence: record.sequence, reason })?;
-            let (sequence, occurred_at) = (record.sequence, record.occurred_at);
-            apply(&mut state, Fact { sequence, occurred_at, tenant: &record.tenant, event, payload: &record.payload });
-            head = Head { sequence, occurred_at, hash: record.hash };
-        }
+        let state = fold(&mut *batch, &mut head, &records).await?;
         batch.write(&[], head, &state).await?;
         batch.commit().await?;
         on_progress(Progress { done: head.sequence, total, ..Progress::default() });
     }
     Ok(head.sequence)
+}
+
+/// Applies events that follow from this head, and moves it on: the rows that they change.
+pub(super) async fn fold(batch: &mut dyn Batch, head: &mut Head, records: &[Record]) -> Result<State> {
+    let events = records.iter().map(decode).collect::<Result<Vec<_>>>()?;
+    let (mut touched, mut state) = (Touched::default(), State::default());
+    events.iter().for_each(|event| plan::replayed(event, &mut state, &mut touched));
+    batch.load(touched, &mut state).await?;
+    for (record, event) in records.iter().zip(&events) {
+        follows(head, record).map_err(|reason| Error::EventUnreadable { sequence: record.sequence, reason })?;
+        let (sequence, occurred_at) = (record.sequence, record.occurred_at);
+        apply(&mut state, Fact { sequence, occurred_at, tenant: &record.tenant, event, payload: &record.payload });
+        *head = Head { sequence, occurred_at, hash: record.hash };
+    }
+    Ok(state)
 }
 
 /// How many rows all views of a snapshot have.

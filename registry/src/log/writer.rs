@@ -6,6 +6,7 @@
 //! Invariant: a command is answered with success only after its events are committed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifactstore_backends::digest::Sha256Digest;
 use artifactstore_backends::failpoint::{Point, reach};
@@ -32,6 +33,11 @@ use crate::store::{Batch, Store};
 const BATCH_LIMIT: usize = 256;
 /// The most commands that wait; more are held back at their senders.
 const WAITING_LIMIT: usize = 1024;
+
+/// How long commands wait for a database that is away: as long as most clients wait for an answer.
+const AWAY_LIMIT: Duration = Duration::from_secs(20);
+/// How long until it is tried again.
+const AWAY_PAUSE: Duration = Duration::from_millis(250);
 
 /// Keeps payloads that are too large for an event.
 #[async_trait]
@@ -142,7 +148,7 @@ async fn run(
         {
             batch.push(next);
         }
-        match commit(&parts, &batch).await {
+        match commit_patiently(&parts, &batch).await {
             Ok((answers, head)) => {
                 committed.send_if_modified(|last| std::mem::replace(last, head) != head);
                 for (message, answer) in batch.into_iter().zip(answers) {
@@ -162,6 +168,21 @@ async fn run(
 }
 
 type Answer = std::result::Result<Reply, Refusal>;
+
+/// Commits, and tries again while the database is away: nothing of these commands was recorded yet, and they would only
+/// come again.
+async fn commit_patiently(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer>, Sequence)> {
+    let deadline = tokio::time::Instant::now() + AWAY_LIMIT;
+    loop {
+        match commit(parts, messages).await {
+            Err(error) if error.is_unavailable() && tokio::time::Instant::now() < deadline => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a batch is tried again");
+                tokio::time::sleep(AWAY_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
 
 async fn commit(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer>, Sequence)> {
     let mut batch = parts.store.begin().await?;

@@ -3,7 +3,9 @@
 //! Invariant: a batch is one transaction; readers see all of it or nothing of it.
 
 pub mod conformance;
+pub mod postgres;
 pub mod sqlite;
+mod view_row;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_backends::recipe::Location;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use tokio::sync::watch;
 
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
@@ -22,6 +25,24 @@ use crate::model::event::Record;
 use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
 use crate::model::state::{Head, State, Touched};
+
+/// How a store may be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Make it if it is missing, and bring its schema up to date.
+    Create,
+    /// It must be there, with this program's schema.
+    Existing,
+}
+
+/// Which migrations a database has had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schema {
+    /// The newest that was found; `None` when there was no database.
+    pub found: Option<i64>,
+    /// The newest now.
+    pub now: i64,
+}
 
 /// The views, in the order in which they are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +132,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn adopt(&self, scratch: &dyn Store) -> Result<bool>;
     /// Where a scratch store can be attached from.
     fn location(&self) -> String;
+    /// Changes when the log may have grown, by whoever's doing; a hint, which may be lost. `None` from a store that
+    /// does not hear of what others do.
+    fn changed(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
     /// Closes every connection, having waited for what is under way.
     async fn close(&self);
 

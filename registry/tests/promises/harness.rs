@@ -1,6 +1,5 @@
 //! A registry of one's own: its own folder, database, bytes, clock and entropy.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -15,11 +14,12 @@ use artifactstore_registry::model::command::{FinalizeFacts, PackageChoice, Write
 use artifactstore_registry::model::event::{Actor, Record};
 use artifactstore_registry::model::name::{FileName, PackageName, ProducerName, TenantName};
 use artifactstore_registry::model::row::{Package, ProducerSettings};
-use artifactstore_registry::store::sqlite::{OpenMode, SqliteStore};
 use artifactstore_registry::store::{Store, StoreCatalog};
 use artifactstore_registry::{MANIFEST_INLINE_LIMIT_BYTES, Registry, RegistryParts, Result};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::dialect;
 
 /// Where blobs are cut: small, so that most files of a test have several chunks.
 pub(crate) const CHUNK_SIZE_BYTES: usize = 1 << 20;
@@ -59,8 +59,7 @@ pub(crate) struct Harness {
     pub(crate) backend: Arc<MemoryBackend>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) actor: Actor,
-    pub(crate) database: PathBuf,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 pub(crate) fn actor(tenant: &str) -> Actor {
@@ -132,7 +131,7 @@ impl Harness {
     /// The same store and what is durable of the bytes, in a new process, so to speak.
     pub(crate) async fn restart_without(self, before: Arc<impl Backend>) -> Self {
         self.registry.stop().await;
-        let Self { registry, store, backend: disk, _folder: folder, .. } = self;
+        let Self { registry, store, backend: disk, folder, .. } = self;
         drop((registry, store, before));
         Self::open(folder, Arc::clone(&disk), disk, MANIFEST_INLINE_LIMIT_BYTES).await
     }
@@ -143,8 +142,7 @@ impl Harness {
         backend: Arc<dyn Backend>,
         manifest_inline_limit_bytes: usize,
     ) -> Self {
-        let database = folder.path().join("registry.db");
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&database, OpenMode::Create).await.unwrap());
+        let store = dialect::open(folder.path()).await;
         let catalog = Arc::new(StoreCatalog::new(Arc::clone(&store)));
         let options = PlaneOptions { chunk_size_bytes: CHUNK_SIZE_BYTES, ..PlaneOptions::default() };
         let plane: Arc<dyn DataPlane> = Arc::new(InProcessDataPlane::new(backend, catalog, &options));
@@ -157,7 +155,7 @@ impl Harness {
             facts: FinalizeFacts { gateway_version: "test".to_owned(), backend: "memory".to_owned() },
             manifest_inline_limit_bytes,
         });
-        Self { registry, store, backend: disk, clock, actor: actor("default"), database, _folder: folder }
+        Self { registry, store, backend: disk, clock, actor: actor("default"), folder }
     }
 
     pub(crate) async fn put(&self, path: &str, bytes: impl Into<Bytes>) -> Result<FileReceipt> {
@@ -209,11 +207,7 @@ impl Harness {
 
     /// Behind everybody's back.
     pub(crate) async fn tamper(&self, sql: &'static str) -> u64 {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&self.database);
-        let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
-        let done = sqlx::query(sql).execute(&mut connection).await.unwrap();
-        sqlx::Connection::close(connection).await.unwrap();
-        done.rows_affected()
+        dialect::tamper(self.folder.path(), sql).await
     }
 
     /// The audit that closes every test: the views equal their replay, the blobs match their digests.

@@ -193,7 +193,7 @@ const CHECKSUMS: [Option<(ChecksumAlgorithm, ChecksumKind)>; 6] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::dialect::cases(32), max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn any_interleaving_of_parts_makes_the_file_of_the_parts_that_are_chosen(
         deeds in deeds(),

@@ -60,7 +60,7 @@ fn key() -> impl Strategy<Value = String> {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: crate::dialect::cases(24), failure_persistence: None, ..Default::default() })]
     #[test]
     fn pages_of_any_size_say_what_a_sorted_map_says(
         keys in proptest::collection::btree_set(key(), 0..60),
@@ -98,7 +98,8 @@ async fn a_page_costs_what_it_shows_not_what_lies_under_its_prefixes() {
     let filled = harness
         .tamper(
             "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) \
-             INSERT INTO files SELECT i + 1000, 'board', 'p' || printf('%02d', i / 500) || '/' || printf('%05d', i), \
+             INSERT INTO files SELECT i + 1000, 'board', 'p' || substr(CAST(100 + i / 500 AS TEXT), 2) || '/' || \
+             substr(CAST(100000 + i AS TEXT), 2), \
              package_id, 'p', relative_path, size_bytes, content_address, sha256, etag, attributes, ingested_at, client, \
              NULL FROM n CROSS JOIN files WHERE sequence = 3",
         )
@@ -115,7 +116,7 @@ async fn a_page_costs_what_it_shows_not_what_lies_under_its_prefixes() {
         after: None,
         limit: 100,
     };
-    let counting = std::sync::Arc::new(crate::stores::Counting::over(harness.store.clone()));
+    let counting = std::sync::Arc::new(crate::counting::Counting::over(harness.store.clone()));
     let registry = counting.registry(&harness);
     let page = registry.file_list(&harness.actor, &request).await.unwrap();
     assert_eq!((page.files.len(), page.prefixes.len(), page.next), (1, 41, None));

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+mod counting;
+mod dialect;
 mod files;
 mod harness;
 mod interleaving;

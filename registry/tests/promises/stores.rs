@@ -1,23 +1,10 @@
-//! The store on SQLite keeps the promises of a store; and a store that counts what is asked of it.
+//! The store on SQLite keeps the promises of a store.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use artifactstore_registry::actions::request::{PackageCursor, PackageFilter};
-use artifactstore_registry::backends::backend::Backend;
-use artifactstore_registry::backends::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
-use artifactstore_registry::backends::digest::{ContentAddress, ObjectKey};
-use artifactstore_registry::backends::recipe::Location;
-use artifactstore_registry::clock::{Clock, Entropy, Timestamp};
-use artifactstore_registry::model::command::FinalizeFacts;
-use artifactstore_registry::model::event::Record;
-use artifactstore_registry::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use artifactstore_registry::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
-use artifactstore_registry::model::state::Head;
+use artifactstore_registry::Error;
 use artifactstore_registry::store::sqlite::{OpenMode, SqliteStore};
-use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog, conformance};
-use artifactstore_registry::{Error, Registry, RegistryParts, Result};
-use async_trait::async_trait;
+use artifactstore_registry::store::{Store, conformance};
 
 use crate::harness::Harness;
 
@@ -38,198 +25,21 @@ async fn the_store_on_sqlite_keeps_the_promises_of_a_store() {
 #[tokio::test]
 async fn a_store_that_is_missing_older_or_newer_is_told_apart() {
     let harness = Harness::start().await;
-    let missing = SqliteStore::open(&harness.database.with_file_name("none.db"), OpenMode::Existing).await;
+    let missing =
+        SqliteStore::open(&harness.folder.path().join("registry.db").with_file_name("none.db"), OpenMode::Existing)
+            .await;
     assert!(matches!(missing, Err(Error::DatabaseUnusable { .. })), "{missing:?}");
-    SqliteStore::open(&harness.database, OpenMode::Existing).await.unwrap().close().await;
+    SqliteStore::open(&harness.folder.path().join("registry.db"), OpenMode::Existing).await.unwrap().close().await;
     harness
         .tamper(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
              VALUES (9999, 'later', 1, x'00', 0)",
         )
         .await;
-    let newer = SqliteStore::open(&harness.database, OpenMode::Create).await;
+    let newer = SqliteStore::open(&harness.folder.path().join("registry.db"), OpenMode::Create).await;
     assert!(matches!(newer, Err(Error::SchemaNewer { found: 9999, .. })), "{newer:?}");
     harness.tamper("DELETE FROM _sqlx_migrations").await;
-    let older = SqliteStore::open(&harness.database, OpenMode::Existing).await;
+    let older = SqliteStore::open(&harness.folder.path().join("registry.db"), OpenMode::Existing).await;
     assert!(matches!(older, Err(Error::SchemaOlder)), "{older:?}");
     harness.registry.stop().await;
-}
-
-/// Counts the listings of names, and the rows that they brought.
-#[derive(Debug)]
-pub(crate) struct Counting {
-    behind: Arc<dyn Store>,
-    queries: AtomicUsize,
-    rows: AtomicUsize,
-}
-
-impl Counting {
-    pub(crate) fn over(behind: Arc<dyn Store>) -> Self {
-        Self { behind, queries: AtomicUsize::new(0), rows: AtomicUsize::new(0) }
-    }
-
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.queries.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed))
-    }
-
-    /// A second registry, over the store of the first.
-    pub(crate) fn registry(self: &Arc<Self>, harness: &Harness) -> Registry {
-        let catalog = Arc::new(StoreCatalog::new(Arc::clone(self) as Arc<dyn Store>));
-        let backend = Arc::clone(&harness.backend) as Arc<dyn Backend>;
-        Registry::open(RegistryParts {
-            store: Arc::clone(self) as Arc<dyn Store>,
-            plane: Arc::new(InProcessDataPlane::new(backend, catalog, &PlaneOptions::default())),
-            clock: Arc::clone(&harness.clock) as Arc<dyn Clock>,
-            entropy: Arc::new(Zero),
-            facts: FinalizeFacts { gateway_version: "test".to_owned(), backend: "memory".to_owned() },
-            manifest_inline_limit_bytes: 1 << 20,
-        })
-    }
-}
-
-/// For a registry that only reads.
-#[derive(Debug)]
-struct Zero;
-
-impl Entropy for Zero {
-    fn fresh(&self) -> [u8; 16] {
-        [0; 16]
-    }
-}
-
-#[async_trait]
-impl Store for Counting {
-    async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<Listed>> {
-        let found = self.behind.names(producer, range, limit).await?;
-        self.queries.fetch_add(1, Ordering::Relaxed);
-        self.rows.fetch_add(found.len(), Ordering::Relaxed);
-        Ok(found)
-    }
-
-    async fn begin(&self) -> Result<Box<dyn Batch>> {
-        self.behind.begin().await
-    }
-
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        self.behind.snapshot().await
-    }
-
-    async fn scratch(&self) -> Result<Box<dyn Store>> {
-        self.behind.scratch().await
-    }
-
-    async fn adopt(&self, scratch: &dyn Store) -> Result<bool> {
-        self.behind.adopt(scratch).await
-    }
-
-    fn location(&self) -> String {
-        self.behind.location()
-    }
-
-    async fn close(&self) {
-        self.behind.close().await;
-    }
-
-    async fn head(&self) -> Result<Head> {
-        self.behind.head().await
-    }
-
-    async fn events(&self, since: Sequence, limit: usize) -> Result<Vec<Record>> {
-        self.behind.events(since, limit).await
-    }
-
-    async fn producer(&self, name: &ProducerName) -> Result<Option<Producer>> {
-        self.behind.producer(name).await
-    }
-
-    async fn producers(
-        &self,
-        tenant: Option<&TenantName>,
-        after: Option<&ProducerName>,
-        limit: usize,
-    ) -> Result<Vec<Producer>> {
-        self.behind.producers(tenant, after, limit).await
-    }
-
-    async fn file(&self, name: &FileName) -> Result<Option<File>> {
-        self.behind.file(name).await
-    }
-
-    async fn versions(&self, sequences: &[Sequence]) -> Result<Vec<File>> {
-        self.behind.versions(sequences).await
-    }
-
-    async fn members(
-        &self,
-        producer: &ProducerName,
-        package: &PackageName,
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<Vec<File>> {
-        self.behind.members(producer, package, after, limit).await
-    }
-
-    async fn package(&self, id: &PackageId) -> Result<Option<Package>> {
-        self.behind.package(id).await
-    }
-
-    async fn package_latest(&self, producer: &ProducerName, name: &PackageName) -> Result<Option<Package>> {
-        self.behind.package_latest(producer, name).await
-    }
-
-    async fn packages(
-        &self,
-        producer: &ProducerName,
-        filter: &PackageFilter,
-        after: Option<&PackageCursor>,
-        limit: usize,
-    ) -> Result<Vec<Package>> {
-        self.behind.packages(producer, filter, after, limit).await
-    }
-
-    async fn packages_idle(&self, producer: &ProducerName, since: Timestamp, limit: usize) -> Result<Vec<Package>> {
-        self.behind.packages_idle(producer, since, limit).await
-    }
-
-    async fn blob(&self, address: &ContentAddress) -> Result<Option<Blob>> {
-        self.behind.blob(address).await
-    }
-
-    async fn blobs(&self, after: Option<&ContentAddress>, limit: usize) -> Result<Vec<Blob>> {
-        self.behind.blobs(after, limit).await
-    }
-
-    async fn blobs_total(&self) -> Result<(u64, u64)> {
-        self.behind.blobs_total().await
-    }
-
-    async fn files_of_blob(&self, address: &ContentAddress, limit: usize) -> Result<Vec<File>> {
-        self.behind.files_of_blob(address, limit).await
-    }
-
-    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>> {
-        self.behind.locations(chunks).await
-    }
-
-    async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {
-        self.behind.objects_known(objects).await
-    }
-
-    async fn upload(&self, id: &UploadId) -> Result<Option<Upload>> {
-        self.behind.upload(id).await
-    }
-
-    async fn uploads(
-        &self,
-        producer: &ProducerName,
-        range: &KeyRange,
-        after: Option<(&str, &str)>,
-        limit: usize,
-    ) -> Result<Vec<Upload>> {
-        self.behind.uploads(producer, range, after, limit).await
-    }
-
-    async fn parts(&self, upload: &UploadId, after: u32, limit: usize) -> Result<Vec<Part>> {
-        self.behind.parts(upload, after, limit).await
-    }
 }

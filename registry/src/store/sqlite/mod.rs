@@ -27,6 +27,7 @@ use self::lookups::{Lookups, Question};
 use self::reads::limited;
 use self::write::signed;
 use super::{Batch, KeyRange, Snapshot, Store, View};
+pub use super::{OpenMode, Schema};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -36,24 +37,6 @@ use crate::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, U
 use crate::model::state::Head;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
-
-/// How a store may be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenMode {
-    /// Make it if it is missing, and bring its schema up to date.
-    Create,
-    /// It must be there, with this program's schema.
-    Existing,
-}
-
-/// Which migrations a database has had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Schema {
-    /// The newest that was found; `None` when there was no database.
-    pub found: Option<i64>,
-    /// The newest now.
-    pub now: i64,
-}
 
 /// A registry in a file.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
@@ -11,11 +10,10 @@ use super::reads::limited;
 use super::write::signed;
 use super::{rows, tables};
 use crate::error::Result;
-use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::row::Sequence;
 use crate::model::state::Head;
-use crate::store::{Snapshot, View, ViewRow};
+use crate::store::{Snapshot, View, ViewRow, view_row};
 
 pub(super) struct SqliteSnapshot {
     transaction: Transaction<'static, Sqlite>,
@@ -56,48 +54,21 @@ impl Snapshot for SqliteSnapshot {
         };
         let text = format!("SELECT {columns} FROM {} AS f ORDER BY {order}", view.table());
         let found = sqlx::query(AssertSqlSafe(text)).fetch(&mut *self.transaction);
-        found.map(move |row| view_row(view, &row?)).boxed()
+        found.map(move |row| row_of(view, &row?)).boxed()
     }
 }
 
-fn view_row(view: View, row: &SqliteRow) -> Result<ViewRow> {
-    match view {
-        View::Producers => rows::producer(row).map(|row| text_row(&[row.name.as_str()], &row)),
-        View::Packages => rows::package(row).map(|row| text_row(&[row.id.as_str()], &row)),
-        View::Names => {
-            let row = rows::name(row)?;
-            let fields = (&row.name, &row.package, row.sequence);
-            Ok(text_row(&[row.name.producer.as_str(), row.name.key.as_str()], &fields))
-        }
-        View::Files => rows::file(row).map(|row| ViewRow {
-            key: row.sequence.to_be_bytes().to_vec(),
-            label: row.sequence.to_string(),
-            row: cbor::encode(&row),
-        }),
-        View::Blobs => rows::blob(row).map(|row| ViewRow {
-            key: row.content_address.0.to_vec(),
-            label: row.content_address.to_string(),
-            row: cbor::encode(&row),
-        }),
-        View::Chunks => rows::chunk(row).map(|row| ViewRow {
-            key: row.chunk.address.0.to_vec(),
-            label: row.chunk.address.to_string(),
-            row: cbor::encode(&row),
-        }),
-        View::Uploads => rows::upload(row).map(|row| text_row(&[row.id.as_str()], &row)),
-        View::Parts => {
-            let row = rows::part(row)?;
-            let mut key = [row.upload.as_str().as_bytes(), &[0]].concat();
-            key.extend(row.number.get().to_be_bytes());
-            let label = format!("{} part {}", row.upload, row.number.get());
-            Ok(ViewRow { key, label, row: cbor::encode(&row) })
-        }
-    }
-}
-
-/// Names hold no NUL, so that joining them with one keeps their order.
-fn text_row<R: Serialize>(key: &[&str], row: &R) -> ViewRow {
-    ViewRow { key: key.join("\0").into_bytes(), label: key.join("/"), row: cbor::encode(row) }
+fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
+    Ok(match view {
+        View::Producers => view_row::producer(&rows::producer(row)?),
+        View::Packages => view_row::package(&rows::package(row)?),
+        View::Names => view_row::name(&rows::name(row)?),
+        View::Files => view_row::file(&rows::file(row)?),
+        View::Blobs => view_row::blob(&rows::blob(row)?),
+        View::Chunks => view_row::chunk(&rows::chunk(row)?),
+        View::Uploads => view_row::upload(&rows::upload(row)?),
+        View::Parts => view_row::part(&rows::part(row)?),
+    })
 }
 
 /// Replaces every view by the attached one, if both logs end at the same event.

@@ -1,0 +1,162 @@
+//! Rows of the model to rows of PostgreSQL: columns by kind, in the order of the table's shape.
+
+use artifactstore_backends::recipe::{Codec, RetrievalTier};
+
+use super::statement::signed;
+use crate::model::cbor;
+use crate::model::event::Record;
+use crate::model::name::{FileName, PackageName, ProducerName};
+use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Upload, UploadState};
+use crate::model::state::NameRow;
+
+/// A row's values.
+pub(super) struct Values {
+    pub(super) texts: Vec<Option<String>>,
+    pub(super) numbers: Vec<Option<i64>>,
+    pub(super) bytes: Vec<Option<Vec<u8>>>,
+}
+
+fn name(name: &FileName) -> [Option<String>; 2] {
+    [Some(name.producer.to_string()), Some(name.key.to_string())]
+}
+
+pub(super) fn record(row: &Record) -> Values {
+    Values {
+        texts: vec![
+            Some(row.kind.clone()),
+            Some(row.tenant.to_string()),
+            row.producer.as_ref().map(ProducerName::to_string),
+            row.package.as_ref().map(PackageName::to_string),
+            Some(row.actor.clone()),
+            Some(row.request_id.clone()),
+        ],
+        numbers: vec![Some(signed(row.sequence)), Some(row.occurred_at.0)],
+        bytes: vec![Some(row.payload.clone()), Some(row.hash.to_vec())],
+    }
+}
+
+pub(super) fn producer(row: &Producer) -> Values {
+    let counts = [
+        row.created_sequence,
+        row.file_count,
+        row.size_bytes,
+        row.upload_count,
+        row.package_count,
+        row.finalized_count,
+    ];
+    let mut numbers = vec![Some(row.created_at.0)];
+    numbers.extend(counts.map(|count| Some(signed(count))));
+    Values {
+        texts: vec![Some(row.name.to_string()), Some(row.tenant.to_string())],
+        numbers,
+        bytes: vec![Some(cbor::encode(&row.settings))],
+    }
+}
+
+pub(super) fn package(row: &Package) -> Values {
+    let seal = row.seal.as_ref();
+    Values {
+        texts: vec![Some(row.id.to_string()), Some(row.producer.to_string()), Some(row.name.to_string())],
+        numbers: vec![
+            Some(i64::from(row.revision)),
+            Some(row.opened_at.0),
+            Some(signed(row.opened_sequence)),
+            Some(row.changed_at.0),
+            Some(signed(row.last_sequence)),
+            Some(signed(row.file_count)),
+            Some(signed(row.size_bytes)),
+            seal.map(|seal| seal.finalized_at.0),
+            seal.map(|seal| signed(seal.sequence)),
+            seal.map(|seal| signed(seal.manifest_size_bytes)),
+        ],
+        bytes: vec![seal.map(|seal| seal.manifest_digest.0.to_vec())],
+    }
+}
+
+pub(super) fn named(row: &NameRow) -> Values {
+    let [producer, key] = name(&row.name);
+    Values {
+        texts: vec![producer, key, Some(row.package.to_string())],
+        numbers: vec![Some(signed(row.sequence))],
+        bytes: Vec::new(),
+    }
+}
+
+pub(super) fn file(row: &File) -> Values {
+    let [producer, key] = name(&row.name);
+    Values {
+        texts: vec![
+            producer,
+            key,
+            Some(row.package_id.to_string()),
+            Some(row.package.to_string()),
+            Some(row.relative_path.clone()),
+            Some(row.etag.clone()),
+            row.client.clone(),
+        ],
+        numbers: vec![
+            Some(signed(row.sequence)),
+            Some(signed(row.size_bytes)),
+            Some(row.ingested_at.0),
+            row.ended_sequence.map(signed),
+        ],
+        bytes: vec![
+            Some(row.content_address.0.to_vec()),
+            Some(row.sha256.0.to_vec()),
+            Some(cbor::encode(&row.attributes)),
+        ],
+    }
+}
+
+pub(super) fn blob(row: &Blob) -> Values {
+    Values {
+        texts: Vec::new(),
+        numbers: vec![Some(signed(row.size_bytes)), Some(signed(row.sequence))],
+        bytes: vec![Some(row.content_address.0.to_vec()), Some(row.sha256.0.to_vec()), Some(cbor::encode(&row.recipe))],
+    }
+}
+
+pub(super) fn chunk(row: &ChunkPlace) -> Values {
+    let codec = match row.location.codec {
+        Codec::None => "none",
+    };
+    let tier = match row.location.tier {
+        RetrievalTier::Online => "online",
+    };
+    Values {
+        texts: vec![Some(row.location.backend.clone()), Some(codec.to_owned()), Some(tier.to_owned())],
+        numbers: vec![
+            Some(signed(row.chunk.size_bytes)),
+            Some(signed(row.location.offset_bytes)),
+            Some(signed(row.location.stored_length_bytes)),
+            Some(signed(row.sequence)),
+        ],
+        bytes: vec![Some(row.chunk.address.0.to_vec()), Some(row.location.object.0.to_vec())],
+    }
+}
+
+pub(super) fn upload(row: &Upload) -> Values {
+    let [producer, key] = name(&row.name);
+    let completed = match row.state {
+        UploadState::Open => None,
+        UploadState::Completed(sequence) => Some(signed(sequence)),
+    };
+    Values {
+        texts: vec![Some(row.id.to_string()), producer, key],
+        numbers: vec![Some(row.created_at.0), Some(signed(row.sequence)), Some(signed(row.parts_sequence)), completed],
+        bytes: vec![Some(cbor::encode(&row.attributes))],
+    }
+}
+
+pub(super) fn part(row: &Part) -> Values {
+    Values {
+        texts: vec![Some(row.upload.to_string())],
+        numbers: vec![
+            Some(i64::from(row.number.get())),
+            Some(signed(row.size_bytes)),
+            Some(row.ingested_at.0),
+            Some(signed(row.sequence)),
+        ],
+        bytes: vec![Some(row.md5.0.to_vec()), row.checksum.as_ref().map(cbor::encode), Some(cbor::encode(&row.recipe))],
+    }
+}

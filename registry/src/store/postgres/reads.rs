@@ -1,0 +1,196 @@
+//! What readers ask of PostgreSQL, as statements: lists, by ranges of keys.
+
+use super::rows;
+use super::statement::{Shape, Statement, limited, signed};
+use crate::actions::request::{PackageCursor, PackageFilter};
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::model::name::{Key, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::row::Sequence;
+use crate::store::KeyRange;
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
+
+/// Conditions in the making.
+#[derive(Default)]
+struct Where {
+    asked: Statement,
+    conditions: Vec<String>,
+}
+
+impl Where {
+    fn text(&mut self, condition: &str, value: impl Into<String>) -> Result<()> {
+        let value = self.asked.bind(value.into())?;
+        self.conditions.push(format!("{condition} {value}"));
+        Ok(())
+    }
+
+    fn number(&mut self, condition: &str, value: i64) -> Result<()> {
+        let value = self.asked.bind(value)?;
+        self.conditions.push(format!("{condition} {value}"));
+        Ok(())
+    }
+
+    fn key_range(&mut self, column: &str, range: &KeyRange) -> Result<()> {
+        let ends = [(">=", &range.from), (">", &range.after), ("<", &range.before)];
+        for (sign, end) in ends {
+            if let Some(end) = end {
+                self.text(&format!("{column} {sign}"), end.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn statement(mut self, select: &str, order: &str, limit: usize) -> Result<Statement> {
+        let limit = self.asked.bind(limited(limit))?;
+        let conditions = if self.conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", self.conditions.join(" AND "))
+        };
+        self.asked.text = format!("{select}{conditions} ORDER BY {order} LIMIT {limit}");
+        Ok(self.asked)
+    }
+}
+
+pub(super) fn events(since: Sequence, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.number("e.sequence >", signed(since))?;
+    let select = format!("SELECT {} FROM events AS e", rows::EVENT.narrow("e"));
+    conditions.statement(&select, "e.sequence", limit)
+}
+
+pub(super) fn producers(tenant: Option<&TenantName>, after: Option<&ProducerName>, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    if let Some(tenant) = tenant {
+        conditions.text("p.tenant =", tenant.as_str())?;
+    }
+    if let Some(after) = after {
+        conditions.text("p.name >", after.as_str())?;
+    }
+    let select = format!("SELECT {} FROM producers AS p", rows::PRODUCER.narrow("p"));
+    conditions.statement(&select, "p.name", limit)
+}
+
+fn select_named(shape: &Shape) -> String {
+    let columns = shape.narrow("f");
+    format!("SELECT {columns} FROM names AS n JOIN files AS f ON f.sequence = n.sequence")
+}
+
+pub(super) fn names(producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.text("n.producer =", producer.as_str())?;
+    conditions.key_range("n.key", range)?;
+    conditions.statement(&select_named(&rows::LISTED), "n.key", limit)
+}
+
+pub(super) fn members(
+    producer: &ProducerName,
+    package: &PackageName,
+    after: Option<&Key>,
+    limit: usize,
+) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.text("n.producer =", producer.as_str())?;
+    if package.is_root() {
+        conditions.conditions.push("n.package = ''".to_owned());
+    } else {
+        // A package is exactly the keys behind its name and a slash; `0` is the character behind the slash.
+        conditions.text("n.key >=", format!("{package}/"))?;
+        conditions.text("n.key <", format!("{package}0"))?;
+    }
+    if let Some(after) = after {
+        conditions.text("n.key >", after.as_str())?;
+    }
+    conditions.statement(&select_named(&rows::FILE), "n.key", limit)
+}
+
+pub(super) fn packages(
+    producer: &ProducerName,
+    filter: &PackageFilter,
+    after: Option<&PackageCursor>,
+    limit: usize,
+) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.text("p.producer =", producer.as_str())?;
+    if let Some(name) = &filter.name {
+        conditions.text("p.name =", name.as_str())?;
+    }
+    match filter.finalized {
+        Some(true) => conditions.conditions.push("p.finalized_at IS NOT NULL".to_owned()),
+        Some(false) => conditions.conditions.push("p.finalized_at IS NULL".to_owned()),
+        None => {}
+    }
+    if let Some(cursor) = after {
+        let name = conditions.asked.bind(cursor.name.to_string())?;
+        let revision = conditions.asked.bind(i64::from(cursor.revision))?;
+        conditions.conditions.push(format!("(p.name, p.revision) > ({name}, {revision})"));
+    }
+    let select = format!("SELECT {} FROM packages AS p", rows::PACKAGE.narrow("p"));
+    conditions.statement(&select, "p.name, p.revision", limit)
+}
+
+pub(super) fn packages_idle(producer: &ProducerName, since: Timestamp, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.text("p.producer =", producer.as_str())?;
+    conditions.conditions.push("p.finalized_at IS NULL".to_owned());
+    conditions.number("p.changed_at <=", since.0)?;
+    let select = format!("SELECT {} FROM packages AS p", rows::PACKAGE.narrow("p"));
+    conditions.statement(&select, "p.changed_at", limit)
+}
+
+pub(super) fn blobs(after: Option<&ContentAddress>, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    if let Some(after) = after {
+        let after = conditions.asked.bind(after.0.to_vec())?;
+        conditions.conditions.push(format!("b.content_address > {after}"));
+    }
+    let select = format!("SELECT {} FROM blobs AS b", rows::BLOB.narrow("b"));
+    conditions.statement(&select, "b.content_address", limit)
+}
+
+pub(super) fn files_of_blob(address: &ContentAddress, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    let address = conditions.asked.bind(address.0.to_vec())?;
+    conditions.conditions.push(format!("f.content_address = {address}"));
+    let select = format!("SELECT {} FROM files AS f", rows::FILE.narrow("f"));
+    conditions.statement(&select, "f.sequence", limit)
+}
+
+/// Which of these objects a location names.
+pub(super) fn objects_known(objects: &[ObjectKey]) -> Result<Statement> {
+    let mut asked = Statement::default();
+    let objects: Vec<Vec<u8>> = objects.iter().map(|object| object.0.to_vec()).collect();
+    let objects = asked.bind(objects)?;
+    asked.text = format!(
+        "SELECT w.object FROM unnest({objects}::bytea[]) AS w (object) \
+         WHERE EXISTS (SELECT 1 FROM chunks AS c WHERE c.address = w.object AND c.object = c.address) \
+         OR EXISTS (SELECT 1 FROM chunks AS c WHERE c.object = w.object AND c.object <> c.address)"
+    );
+    Ok(asked)
+}
+
+pub(super) fn uploads(
+    producer: &ProducerName,
+    range: &KeyRange,
+    after: Option<(&str, &str)>,
+    limit: usize,
+) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.text("u.producer =", producer.as_str())?;
+    conditions.key_range("u.key", range)?;
+    if let Some((key, id)) = after {
+        let (key, id) = (conditions.asked.bind(key.to_owned())?, conditions.asked.bind(id.to_owned())?);
+        conditions.conditions.push(format!("(u.key, u.id) > ({key}, {id})"));
+    }
+    conditions.conditions.push("u.completed_sequence IS NULL".to_owned());
+    let select = format!("SELECT {} FROM uploads AS u", rows::UPLOAD.narrow("u"));
+    conditions.statement(&select, "u.key, u.id", limit)
+}
+
+pub(super) fn parts(upload: &UploadId, after: u32, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.text("p.upload =", upload.as_str())?;
+    conditions.number("p.number >", i64::from(after))?;
+    let select = format!("SELECT {} FROM parts AS p", rows::PART.narrow("p"));
+    conditions.statement(&select, "p.number", limit)
+}

@@ -1,0 +1,348 @@
+//! Rows of PostgreSQL to rows of the model. Integers are signed there: counts and numbers never come near the limit.
+
+use artifactstore_backends::digest::{ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
+use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::statement::{Shape, WIDE_NUMBERS, WIDE_TEXTS};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::model::cbor;
+use crate::model::event::Record;
+use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use crate::model::row::{Blob, ChunkPlace, File, Listed, Package, Part, Producer, Seal, Upload, UploadState};
+use crate::model::state::{Head, NameRow};
+
+pub(super) const PRODUCER: Shape = Shape {
+    tag: 1,
+    table: "producers",
+    key: &["name"],
+    texts: &["name", "tenant"],
+    numbers: &[
+        "created_at",
+        "created_sequence",
+        "file_count",
+        "size_bytes",
+        "upload_count",
+        "package_count",
+        "finalized_count",
+    ],
+    bytes: &["settings"],
+};
+pub(super) const PACKAGE: Shape = Shape {
+    tag: 2,
+    table: "packages",
+    key: &["id"],
+    texts: &["id", "producer", "name"],
+    numbers: &[
+        "revision",
+        "opened_at",
+        "opened_sequence",
+        "changed_at",
+        "last_sequence",
+        "file_count",
+        "size_bytes",
+        "finalized_at",
+        "finalized_sequence",
+        "manifest_size",
+    ],
+    bytes: &["manifest_digest"],
+};
+pub(super) const NAME: Shape = Shape {
+    tag: 3,
+    table: "names",
+    key: &["producer", "key"],
+    texts: &["producer", "key", "package"],
+    numbers: &["sequence"],
+    bytes: &[],
+};
+pub(super) const FILE: Shape = Shape {
+    tag: 4,
+    table: "files",
+    key: &["sequence"],
+    texts: &["producer", "key", "package_id", "package", "relative_path", "etag", "client"],
+    numbers: &["sequence", "size_bytes", "ingested_at", "ended_sequence"],
+    bytes: &["content_address", "sha256", "attributes"],
+};
+/// Of a version, what a listing tells.
+pub(super) const LISTED: Shape = Shape {
+    tag: 4,
+    table: "files",
+    key: &["sequence"],
+    texts: &["key", "etag"],
+    numbers: &["size_bytes", "ingested_at"],
+    bytes: &["attributes"],
+};
+pub(super) const BLOB: Shape = Shape {
+    tag: 5,
+    table: "blobs",
+    key: &["content_address"],
+    texts: &[],
+    numbers: &["size_bytes", "sequence"],
+    bytes: &["content_address", "sha256", "recipe"],
+};
+pub(super) const CHUNK: Shape = Shape {
+    tag: 6,
+    table: "chunks",
+    key: &["address"],
+    texts: &["backend", "codec", "tier"],
+    numbers: &["size_bytes", "offset_bytes", "stored_length", "sequence"],
+    bytes: &["address", "object"],
+};
+pub(super) const UPLOAD: Shape = Shape {
+    tag: 7,
+    table: "uploads",
+    key: &["id"],
+    texts: &["id", "producer", "key"],
+    numbers: &["created_at", "sequence", "parts_sequence", "completed_sequence"],
+    bytes: &["attributes"],
+};
+pub(super) const PART: Shape = Shape {
+    tag: 8,
+    table: "parts",
+    key: &["upload", "number"],
+    texts: &["upload"],
+    numbers: &["number", "size_bytes", "ingested_at", "sequence"],
+    bytes: &["md5", "checksum", "recipe"],
+};
+pub(super) const EVENT: Shape = Shape {
+    tag: 9,
+    table: "events",
+    key: &["sequence"],
+    texts: &["kind", "tenant", "producer", "package", "actor", "request_id"],
+    numbers: &["sequence", "occurred_at"],
+    bytes: &["payload", "hash"],
+};
+
+/// A row and where its columns of each kind begin.
+pub(super) struct Cells<'r> {
+    row: &'r PgRow,
+    view: &'static str,
+    texts: usize,
+    numbers: usize,
+    bytes: usize,
+}
+
+impl<'r> Cells<'r> {
+    /// A row of this table alone.
+    pub(super) const fn narrow(shape: &Shape, row: &'r PgRow) -> Self {
+        let numbers = shape.texts.len();
+        Self { row, view: shape.table, texts: 0, numbers, bytes: numbers + shape.numbers.len() }
+    }
+
+    /// A row of this table among others'.
+    pub(super) const fn wide(shape: &Shape, row: &'r PgRow) -> Self {
+        let numbers = 1 + WIDE_TEXTS;
+        Self { row, view: shape.table, texts: 1, numbers, bytes: numbers + WIDE_NUMBERS }
+    }
+
+    fn unreadable(&self, reason: impl ToString) -> Error {
+        Error::RowUnreadable { view: self.view, reason: reason.to_string() }
+    }
+
+    fn text(&self, at: usize) -> Result<String> {
+        Ok(self.row.try_get(self.texts + at)?)
+    }
+
+    fn text_maybe(&self, at: usize) -> Result<Option<String>> {
+        Ok(self.row.try_get(self.texts + at)?)
+    }
+
+    fn signed(&self, at: usize) -> Result<i64> {
+        Ok(self.row.try_get(self.numbers + at)?)
+    }
+
+    fn time(&self, at: usize) -> Result<Timestamp> {
+        self.signed(at).map(Timestamp)
+    }
+
+    fn count(&self, at: usize) -> Result<u64> {
+        u64::try_from(self.signed(at)?).map_err(|error| self.unreadable(error))
+    }
+
+    fn count_maybe(&self, at: usize) -> Result<Option<u64>> {
+        let number: Option<i64> = self.row.try_get(self.numbers + at)?;
+        number.map(|n| u64::try_from(n).map_err(|error| self.unreadable(error))).transpose()
+    }
+
+    fn small(&self, at: usize) -> Result<u32> {
+        u32::try_from(self.signed(at)?).map_err(|error| self.unreadable(error))
+    }
+
+    fn bytes(&self, at: usize) -> Result<&'r [u8]> {
+        Ok(self.row.try_get(self.bytes + at)?)
+    }
+
+    fn packed<T: DeserializeOwned>(&self, at: usize) -> Result<T> {
+        cbor::decode(self.bytes(at)?).map_err(|error| self.unreadable(error))
+    }
+
+    fn digest<T>(&self, at: usize, make: impl Fn(&[u8]) -> Option<T>) -> Result<T> {
+        make(self.bytes(at)?).ok_or_else(|| self.unreadable("a digest has the wrong length"))
+    }
+
+    fn file_name(&self, at: usize) -> Result<FileName> {
+        Ok(FileName { producer: ProducerName::trusted(self.text(at)?), key: Key::trusted(self.text(at + 1)?) })
+    }
+}
+
+pub(super) fn producer(cells: &Cells<'_>) -> Result<Producer> {
+    Ok(Producer {
+        name: ProducerName::trusted(cells.text(0)?),
+        tenant: TenantName::trusted(cells.text(1)?),
+        settings: cells.packed(0)?,
+        created_at: cells.time(0)?,
+        created_sequence: cells.count(1)?,
+        file_count: cells.count(2)?,
+        size_bytes: cells.count(3)?,
+        upload_count: cells.count(4)?,
+        package_count: cells.count(5)?,
+        finalized_count: cells.count(6)?,
+    })
+}
+
+pub(super) fn package(cells: &Cells<'_>) -> Result<Package> {
+    let finalized_at: Option<i64> = cells.row.try_get(cells.numbers + 7)?;
+    let seal = match finalized_at {
+        None => None,
+        Some(finalized_at) => Some(Seal {
+            finalized_at: Timestamp(finalized_at),
+            sequence: cells.count(8)?,
+            manifest_digest: cells.digest(0, ContentAddress::from_slice)?,
+            manifest_size_bytes: cells.count(9)?,
+        }),
+    };
+    Ok(Package {
+        id: PackageId::trusted(cells.text(0)?),
+        producer: ProducerName::trusted(cells.text(1)?),
+        name: PackageName::trusted(cells.text(2)?),
+        revision: cells.small(0)?,
+        opened_at: cells.time(1)?,
+        opened_sequence: cells.count(2)?,
+        changed_at: cells.time(3)?,
+        last_sequence: cells.count(4)?,
+        file_count: cells.count(5)?,
+        size_bytes: cells.count(6)?,
+        seal,
+    })
+}
+
+pub(super) fn name(cells: &Cells<'_>) -> Result<NameRow> {
+    Ok(NameRow { name: cells.file_name(0)?, package: PackageName::trusted(cells.text(2)?), sequence: cells.count(0)? })
+}
+
+pub(super) fn file(cells: &Cells<'_>) -> Result<File> {
+    Ok(File {
+        sequence: cells.count(0)?,
+        name: cells.file_name(0)?,
+        package_id: PackageId::trusted(cells.text(2)?),
+        package: PackageName::trusted(cells.text(3)?),
+        relative_path: cells.text(4)?,
+        size_bytes: cells.count(1)?,
+        content_address: cells.digest(0, ContentAddress::from_slice)?,
+        sha256: cells.digest(1, Sha256Digest::from_slice)?,
+        etag: cells.text(5)?,
+        attributes: cells.packed(2)?,
+        ingested_at: cells.time(2)?,
+        client: cells.text_maybe(6)?,
+        ended_sequence: cells.count_maybe(3)?,
+    })
+}
+
+pub(super) fn listed(cells: &Cells<'_>) -> Result<Listed> {
+    Ok(Listed {
+        key: Key::trusted(cells.text(0)?),
+        size_bytes: cells.count(0)?,
+        etag: cells.text(1)?,
+        attributes: cells.packed(0)?,
+        ingested_at: cells.time(1)?,
+    })
+}
+
+pub(super) fn blob(cells: &Cells<'_>) -> Result<Blob> {
+    Ok(Blob {
+        content_address: cells.digest(0, ContentAddress::from_slice)?,
+        sha256: cells.digest(1, Sha256Digest::from_slice)?,
+        size_bytes: cells.count(0)?,
+        recipe: cells.packed(2)?,
+        sequence: cells.count(1)?,
+    })
+}
+
+pub(super) fn chunk(cells: &Cells<'_>) -> Result<ChunkPlace> {
+    let codec = match cells.text(1)?.as_str() {
+        "none" => Codec::None,
+        other => return Err(cells.unreadable(format!("the codec {other:?} is not known"))),
+    };
+    let tier = match cells.text(2)?.as_str() {
+        "online" => RetrievalTier::Online,
+        other => return Err(cells.unreadable(format!("the tier {other:?} is not known"))),
+    };
+    Ok(ChunkPlace {
+        chunk: Chunk { address: cells.digest(0, ContentAddress::from_slice)?, size_bytes: cells.count(0)? },
+        location: Location {
+            backend: cells.text(0)?,
+            object: cells.digest(1, ObjectKey::from_slice)?,
+            offset_bytes: cells.count(1)?,
+            stored_length_bytes: cells.count(2)?,
+            codec,
+            tier,
+        },
+        sequence: cells.count(3)?,
+    })
+}
+
+pub(super) fn upload(cells: &Cells<'_>) -> Result<Upload> {
+    Ok(Upload {
+        id: UploadId::trusted(cells.text(0)?),
+        name: cells.file_name(1)?,
+        attributes: cells.packed(0)?,
+        created_at: cells.time(0)?,
+        sequence: cells.count(1)?,
+        parts_sequence: cells.count(2)?,
+        state: cells.count_maybe(3)?.map_or(UploadState::Open, UploadState::Completed),
+    })
+}
+
+pub(super) fn part(cells: &Cells<'_>) -> Result<Part> {
+    let checksum: Option<&[u8]> = cells.row.try_get(cells.bytes + 1)?;
+    Ok(Part {
+        upload: UploadId::trusted(cells.text(0)?),
+        number: PartNumber::new(cells.signed(0)?)?,
+        size_bytes: cells.count(1)?,
+        md5: cells.digest(0, Md5Digest::from_slice)?,
+        checksum: checksum.map(|_| cells.packed(1)).transpose()?,
+        recipe: cells.packed(2)?,
+        ingested_at: cells.time(2)?,
+        sequence: cells.count(3)?,
+    })
+}
+
+pub(super) fn record(row: &PgRow) -> Result<Record> {
+    let cells = Cells::narrow(&EVENT, row);
+    Ok(Record {
+        sequence: cells.count(0)?,
+        occurred_at: cells.time(1)?,
+        kind: cells.text(0)?,
+        tenant: TenantName::trusted(cells.text(1)?),
+        producer: cells.text_maybe(2)?.map(ProducerName::trusted),
+        package: cells.text_maybe(3)?.map(PackageName::trusted),
+        actor: cells.text(4)?,
+        request_id: cells.text(5)?,
+        payload: cells.bytes(0)?.to_vec(),
+        hash: cells.digest(1, |bytes| bytes.try_into().ok())?,
+    })
+}
+
+/// What is asked for where the log ends.
+pub(super) const HEAD: &str = "SELECT sequence, occurred_at, hash FROM log_head";
+
+pub(super) fn head(row: &PgRow) -> Result<Head> {
+    let cells = Cells { row, view: "log_head", texts: 0, numbers: 0, bytes: 2 };
+    // Beside a BEGIN the row comes as text, out of which only whole vectors are made.
+    let hash: Vec<u8> = row.try_get(2)?;
+    let hash = hash.try_into().map_err(|_| cells.unreadable("a digest has the wrong length"))?;
+    Ok(Head { sequence: cells.count(0)?, occurred_at: cells.time(1)?, hash })
+}

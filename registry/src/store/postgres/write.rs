@@ -1,0 +1,143 @@
+//! Writing a batch on PostgreSQL: events, every changed row and the head, by one statement.
+//!
+//! One statement is one way there and back while the head is locked, whatever the batch touches: each table is a part
+//! of its own in a `WITH`, and gets its rows as arrays. A part sees nothing of the others; no row is in two of them.
+
+use sqlx::postgres::PgConnection;
+
+use super::cells::{self, Values};
+use super::rows;
+use super::statement::{Shape, Statement, signed};
+use crate::error::{Error, Result};
+use crate::model::event::Record;
+use crate::model::state::{Head, State};
+
+/// Whoever follows the log is woken here when there is more of it.
+pub(super) const CHANNEL: &str = "artifactstore_events";
+
+/// A statement of many parts.
+#[derive(Default)]
+struct Parts {
+    statement: Statement,
+    parts: Vec<String>,
+}
+
+impl Parts {
+    /// Binds rows as one array for each column; what gives them back as rows.
+    fn rows(&mut self, shape: &Shape, mut rows: Vec<Values>) -> Result<String> {
+        let mut arrays = Vec::new();
+        for at in 0..shape.texts.len() {
+            let column: Vec<Option<String>> = rows.iter_mut().map(|row| row.texts[at].take()).collect();
+            arrays.push(format!("{}::text[]", self.statement.bind(column)?));
+        }
+        for at in 0..shape.numbers.len() {
+            let column: Vec<Option<i64>> = rows.iter().map(|row| row.numbers[at]).collect();
+            arrays.push(format!("{}::int8[]", self.statement.bind(column)?));
+        }
+        for at in 0..shape.bytes.len() {
+            let column: Vec<Option<Vec<u8>>> = rows.iter_mut().map(|row| row.bytes[at].take()).collect();
+            arrays.push(format!("{}::bytea[]", self.statement.bind(column)?));
+        }
+        Ok(format!("unnest({})", arrays.join(", ")))
+    }
+
+    /// Writes rows that are new.
+    fn insert(&mut self, shape: &Shape, rows: Vec<Values>, or_else: &str) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns: Vec<&str> = shape.columns().collect();
+        let (columns, table) = (columns.join(", "), shape.table);
+        let rows = self.rows(shape, rows)?;
+        self.parts.push(format!("{table}_put AS (INSERT INTO {table} ({columns}) SELECT * FROM {rows}{or_else})"));
+        Ok(())
+    }
+
+    /// Writes rows, in the place of those that have their keys.
+    fn replace(&mut self, shape: &Shape, rows: Vec<Values>) -> Result<()> {
+        let others = shape.columns().filter(|column| !shape.key.contains(column));
+        let others: Vec<String> = others.map(|column| format!("{column} = EXCLUDED.{column}")).collect();
+        let or_else = format!(" ON CONFLICT ({}) DO UPDATE SET {}", shape.key.join(", "), others.join(", "));
+        self.insert(shape, rows, &or_else)
+    }
+
+    /// Deletes rows by key; the key's columns are texts.
+    fn delete(&mut self, shape: &Shape, keys: Vec<Vec<String>>) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut arrays = Vec::new();
+        let mut equal = Vec::new();
+        for (at, column) in shape.key.iter().enumerate() {
+            let values: Vec<String> = keys.iter().filter_map(|key| key.get(at).cloned()).collect();
+            arrays.push(format!("{}::text[]", self.statement.bind(values)?));
+            equal.push(format!("t.{column} = k.{column}"));
+        }
+        let (table, key) = (shape.table, shape.key.join(", "));
+        let (arrays, equal) = (arrays.join(", "), equal.join(" AND "));
+        self.parts.push(format!(
+            "{table}_gone AS (DELETE FROM {table} AS t USING unnest({arrays}) AS k ({key}) WHERE {equal})"
+        ));
+        Ok(())
+    }
+
+    fn views(&mut self, state: &State) -> Result<()> {
+        let (written, deleted) = state.producers.changes();
+        self.replace(&rows::PRODUCER, written.into_iter().map(cells::producer).collect())?;
+        self.delete(&rows::PRODUCER, deleted.into_iter().map(|key| vec![key.to_string()]).collect())?;
+        let (written, _) = state.packages.changes();
+        self.replace(&rows::PACKAGE, written.into_iter().map(cells::package).collect())?;
+        let (written, deleted) = state.names.changes();
+        self.replace(&rows::NAME, written.into_iter().map(cells::named).collect())?;
+        let deleted = deleted.into_iter().map(|key| vec![key.producer.to_string(), key.key.to_string()]);
+        self.delete(&rows::NAME, deleted.collect())?;
+        let (written, _) = state.files.changes();
+        self.replace(&rows::FILE, written.into_iter().map(cells::file).collect())?;
+        let (written, _) = state.blobs.changes();
+        self.replace(&rows::BLOB, written.into_iter().map(cells::blob).collect())?;
+        let (written, _) = state.chunks.changes();
+        self.replace(&rows::CHUNK, written.into_iter().map(cells::chunk).collect())?;
+        let (written, deleted) = state.uploads.changes();
+        self.replace(&rows::UPLOAD, written.into_iter().map(cells::upload).collect())?;
+        self.delete(&rows::UPLOAD, deleted.into_iter().map(|key| vec![key.to_string()]).collect())?;
+        let (written, _) = state.parts.changes();
+        self.replace(&rows::PART, written.into_iter().map(cells::part).collect())
+    }
+}
+
+/// Writes a batch.
+pub(super) async fn batch(connection: &mut PgConnection, records: &[Record], head: Head, state: &State) -> Result<()> {
+    let cleared = state.packages_cleared.iter().map(ToString::to_string).collect();
+    clear(connection, "packages", "producer", cleared).await?;
+
+    let mut parts = Parts::default();
+    parts.insert(&rows::EVENT, records.iter().map(cells::record).collect(), "")?;
+    parts.views(state)?;
+    let Parts { mut statement, parts } = parts;
+    let sequence = statement.bind(signed(head.sequence))?;
+    let occurred_at = statement.bind(head.occurred_at.0)?;
+    let hash = statement.bind(head.hash.to_vec())?;
+    let with = if parts.is_empty() { String::new() } else { format!("WITH {} ", parts.join(", ")) };
+    let told =
+        if records.is_empty() { String::new() } else { format!(" RETURNING pg_notify('{CHANNEL}', sequence::text)") };
+    statement.text = format!(
+        "{with}UPDATE log_head SET sequence = {sequence}, occurred_at = {occurred_at}, hash = {hash} \
+         WHERE one = 1{told}"
+    );
+    statement.run(connection).await.map_err(Error::from)?;
+
+    let cleared = state.parts_cleared.iter().map(ToString::to_string).collect();
+    clear(connection, "parts", "upload", cleared).await
+}
+
+/// Deletes all rows that one column of these values picks.
+async fn clear(connection: &mut PgConnection, table: &str, column: &str, values: Vec<String>) -> Result<()> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut statement = Statement::default();
+    let values = statement.bind(values)?;
+    statement.text = format!("DELETE FROM {table} WHERE {column} = ANY({values}::text[])");
+    statement.run(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! Rows of the model to rows of views: the one form that compares byte for byte, whatever the dialect.
+
+use serde::Serialize;
+
+use super::ViewRow;
+use crate::model::cbor;
+use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Upload};
+use crate::model::state::NameRow;
+
+/// Names hold no NUL, so that joining them with one keeps their order.
+fn text_row<R: Serialize>(key: &[&str], row: &R) -> ViewRow {
+    ViewRow { key: key.join("\0").into_bytes(), label: key.join("/"), row: cbor::encode(row) }
+}
+
+pub(super) fn producer(row: &Producer) -> ViewRow {
+    text_row(&[row.name.as_str()], row)
+}
+
+pub(super) fn package(row: &Package) -> ViewRow {
+    text_row(&[row.id.as_str()], row)
+}
+
+pub(super) fn name(row: &NameRow) -> ViewRow {
+    let fields = (&row.name, &row.package, row.sequence);
+    text_row(&[row.name.producer.as_str(), row.name.key.as_str()], &fields)
+}
+
+pub(super) fn file(row: &File) -> ViewRow {
+    ViewRow { key: row.sequence.to_be_bytes().to_vec(), label: row.sequence.to_string(), row: cbor::encode(row) }
+}
+
+pub(super) fn blob(row: &Blob) -> ViewRow {
+    let key = row.content_address.0.to_vec();
+    ViewRow { key, label: row.content_address.to_string(), row: cbor::encode(row) }
+}
+
+pub(super) fn chunk(row: &ChunkPlace) -> ViewRow {
+    let key = row.chunk.address.0.to_vec();
+    ViewRow { key, label: row.chunk.address.to_string(), row: cbor::encode(row) }
+}
+
+pub(super) fn upload(row: &Upload) -> ViewRow {
+    text_row(&[row.id.as_str()], row)
+}
+
+pub(super) fn part(row: &Part) -> ViewRow {
+    let mut key = [row.upload.as_str().as_bytes(), &[0]].concat();
+    key.extend(row.number.get().to_be_bytes());
+    ViewRow { key, label: format!("{} part {}", row.upload, row.number.get()), row: cbor::encode(row) }
+}

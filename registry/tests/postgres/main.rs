@@ -1,0 +1,28 @@
+//! The promises of the registry once more, on PostgreSQL; and those that only a database can keep which many share.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
+
+#[path = "../promises/counting.rs"]
+mod counting;
+mod dialect;
+#[path = "../promises/files.rs"]
+mod files;
+#[path = "../promises/harness.rs"]
+mod harness;
+#[path = "../promises/interleaving.rs"]
+mod interleaving;
+#[path = "../promises/listing.rs"]
+mod listing;
+#[path = "../promises/multipart.rs"]
+mod multipart;
+mod opening;
+mod outcomes;
+#[path = "../promises/packages.rs"]
+mod packages;
+#[path = "../promises/powercut.rs"]
+mod powercut;
+mod restarts;
+#[path = "../promises/retelling.rs"]
+mod retelling;
+mod sharing;
+mod stores;
