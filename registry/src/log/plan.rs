@@ -2,6 +2,8 @@
 //!
 //! Two rounds for commands: which package a key belongs to depends on its producer's settings.
 
+use artifactstore_backends::recipe::LocatedChunk;
+
 use crate::model::command::{Command, FileIngest, PackageChoice};
 use crate::model::event::{Event, PackageFinalized};
 use crate::model::name::{FileName, PackageId};
@@ -140,25 +142,37 @@ pub fn event(event: &Event, touched: &mut Touched) {
 
 /// What replaying an event touches: as [`event`] says, less what the event itself tells to be absent. A fact that takes
 /// its name from nobody, or names a blob or a chunk for the first time, was decided on a state that did not have them.
+/// That state is the one before the batch only if no event of the batch mentioned them before.
 pub fn replayed(event: &Event, state: &mut State, touched: &mut Touched) {
     match event {
         Event::FileIngested(fact) => {
             touched.producers.insert(fact.producer.clone());
             touched.packages.insert(fact.package_id.clone());
             touched.uploads.extend(fact.upload.clone());
+            let name = fact.name();
             if fact.supersedes.is_some() {
-                touched.names.insert(fact.name());
-            } else {
-                state.names.load(fact.name(), None);
+                touched.names.insert(name);
+            } else if !touched.names.contains(&name) {
+                state.names.load(name, None);
             }
-            state.blobs.load(fact.content_address, None);
-            fact.written.iter().for_each(|located| state.chunks.load(located.chunk.address, None));
+            if fact.chunks.is_some() && !touched.blobs.contains(&fact.content_address) {
+                state.blobs.load(fact.content_address, None);
+            }
+            absent_chunks(&fact.written, state, touched);
         }
         Event::PartIngested(fact) => {
             touched.producers.insert(fact.producer.clone());
             touched.uploads.insert(fact.upload.clone());
-            fact.written.iter().for_each(|located| state.chunks.load(located.chunk.address, None));
+            absent_chunks(&fact.written, state, touched);
         }
         other => self::event(other, touched),
+    }
+}
+
+fn absent_chunks(written: &[LocatedChunk], state: &mut State, touched: &Touched) {
+    for LocatedChunk { chunk, .. } in written {
+        if !touched.chunks.contains(&chunk.address) {
+            state.chunks.load(chunk.address, None);
+        }
     }
 }

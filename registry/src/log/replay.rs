@@ -54,10 +54,23 @@ pub async fn rebuild(
     scratch: &dyn Store,
     on_progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<u64> {
+    rebuild_by(BATCH, snapshot, scratch, on_progress).await
+}
+
+/// Does what [`rebuild`] does by so many events a batch, which makes no difference to the views.
+///
+/// # Errors
+/// As [`rebuild`].
+pub async fn rebuild_by(
+    batch_size: usize,
+    snapshot: &mut dyn Snapshot,
+    scratch: &dyn Store,
+    on_progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<u64> {
     let total = snapshot.head().await?.sequence;
     let mut head = scratch.head().await?;
     while head.sequence < total {
-        let records = snapshot.events(head.sequence, BATCH).await?;
+        let records = snapshot.events(head.sequence, batch_size).await?;
         if records.is_empty() {
             return Err(Error::EventUnreadable { sequence: head.sequence + 1, reason: "it is missing".to_owned() });
         }
