@@ -13,9 +13,9 @@ use crate::store;
 
 /// The program that runs the cluster, on the cluster under test.
 async fn cluster(verb: &str, arguments: &[&str]) -> String {
-    let folder = std::env::var("ARTIFACTSTORE_RGW_CLUSTER").expect("`make test-rgw` names the cluster's folder");
+    let folder = std::env::var_os("ARTIFACTSTORE_RGW_CLUSTER").expect("`make test-rgw` names the cluster's folder");
     let mut program = Command::new(workspace().join("tests/rgw/cluster"));
-    program.args([verb, "--dir", &folder]).args(arguments);
+    program.args([verb, "--dir"]).arg(folder).args(arguments);
     command::run(program).await.succeeded()
 }
 

@@ -63,7 +63,8 @@ impl Store {
     pub async fn rgw() -> Self {
         let setting = |name: &str| {
             let name = format!("ARTIFACTSTORE_STORAGE_S3_{name}");
-            std::env::var(&name).unwrap_or_else(|_| panic!("{name} is not set: `make test-rgw` sets it"))
+            let value = std::env::var_os(&name).and_then(|value| value.into_string().ok());
+            value.unwrap_or_else(|| panic!("{name} is not set: `make test-rgw` sets it"))
         };
         let endpoint = setting("ENDPOINT");
         let address = endpoint.strip_prefix("http://").expect("an http URL").parse().expect("an address");

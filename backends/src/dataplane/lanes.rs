@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -22,11 +22,19 @@ const TURN_BYTES: usize = 64 * 1024;
 /// A worker has its lanes full; so many more chunks that wait call for another one.
 const WAITING_FOR_ANOTHER: usize = LANES;
 
-/// Chunks that wait for their MD5.
-#[derive(Debug, Default)]
+/// Chunks that wait for their MD5. All of a process share the lanes, so that those for ETags and those for
+/// `Content-MD5` fill them together.
+#[derive(Debug)]
 pub(crate) struct Md5Lanes {
     bodies: Arc<AtomicUsize>,
     queue: Arc<Mutex<Queue>>,
+}
+
+impl Default for Md5Lanes {
+    fn default() -> Self {
+        static SHARED: LazyLock<Arc<Mutex<Queue>>> = LazyLock::new(Arc::default);
+        Self { bodies: Arc::default(), queue: Arc::clone(&SHARED) }
+    }
 }
 
 #[derive(Debug, Default)]
