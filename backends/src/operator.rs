@@ -20,6 +20,7 @@ use opendal::layers::TimeoutLayer;
 use opendal::services::Fs;
 use opendal::{ErrorKind, Metadata, Operator};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::backend::{Backend, ObjectStat, Probe, SealedObject};
 use crate::dataplane::spi::{ByteRange, ByteStream};
@@ -143,7 +144,10 @@ impl Backend for OperatorBackend {
     }
 
     async fn put(&self, object: SealedObject) -> Result<ObjectKey> {
-        let permit = Arc::clone(&self.writes).acquire_owned().await.map_err(|error| Error::Backend(error.into()))?;
+        // Writes that hang keep their permits: who waits behind them is let go, too.
+        let permit = timeout(PATIENCE, Arc::clone(&self.writes).acquire_owned()).await;
+        let permit = permit.map_err(|elapsed| Error::Unavailable(elapsed.into()))?;
+        let permit = permit.map_err(|error| Error::Backend(error.into()))?;
         let folder = Arc::clone(&self.folder);
         // On a thread of its own, so that a caller that goes away does not stop a write half way.
         blocking(move || {
@@ -224,7 +228,7 @@ fn object_stat(key: ObjectKey, metadata: &Metadata) -> Result<ObjectStat> {
 
 /// On a thread of its own. The caller is let go when it takes too long; what was begun goes on.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(work)).await;
+    let done = timeout(PATIENCE, tokio::task::spawn_blocking(work)).await;
     let done = done.map_err(|elapsed| Error::Unavailable(elapsed.into()))?;
     done.map_err(|error| Error::Backend(error.into()))?
 }
@@ -251,7 +255,14 @@ fn storage_error(error: opendal::Error) -> Error {
 }
 
 fn folder_error(error: io::Error) -> Error {
-    if is_full(&error) { Error::StorageFull(error.into()) } else { Error::Backend(error.into()) }
+    match error.kind() {
+        _ if is_full(&error) => Error::StorageFull(error.into()),
+        // What an operator must mend where the folder is; anything else may be a disk's or a network's bad moment.
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
+            Error::Backend(error.into())
+        }
+        _ => Error::Unavailable(error.into()),
+    }
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -264,8 +275,19 @@ mod folder_tests;
 
 #[cfg(test)]
 mod tests {
-    use super::storage_error;
+    use super::{folder_error, storage_error};
     use crate::error::Error;
+
+    #[test]
+    fn a_folder_that_fails_is_away_until_somebody_has_to_mend_it() {
+        let failure = |number: i32| folder_error(std::io::Error::from_raw_os_error(number));
+        let (no_space, input_output, too_many_files, read_only, not_permitted) = (28, 5, 24, 30, 13);
+        assert!(matches!(failure(no_space), Error::StorageFull(_)));
+        for passing in [input_output, too_many_files, read_only] {
+            assert!(matches!(failure(passing), Error::Unavailable(_)), "{passing}");
+        }
+        assert!(matches!(failure(not_permitted), Error::Backend(_)));
+    }
 
     #[test]
     fn a_full_disk_is_told_from_other_failures() {

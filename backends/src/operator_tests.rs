@@ -159,3 +159,16 @@ async fn a_blob_in_a_folder_reads_back_whole_and_every_file_is_named_by_its_cont
         assert_eq!(blake3::hash(&content).to_hex().as_str(), key.to_hex());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_behind_writes_that_hang_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = OperatorBackend::local(folder.path()).await.unwrap();
+    let all = u32::try_from(backend.writes.available_permits()).unwrap();
+    let hanging = Arc::clone(&backend.writes).acquire_many_owned(all).await.unwrap();
+    let object = SealedObject::seal(Bytes::from_static(b"late"));
+    let refused = backend.put(object.clone()).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    drop(hanging);
+    backend.put(object).await.unwrap();
+}

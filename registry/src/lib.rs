@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) facts: FinalizeFacts,
     pub(crate) vault: Arc<dyn Vault>,
+    /// Held by whoever makes the seal of a large package: each holds all of its manifest in memory.
+    pub(crate) sealing: tokio::sync::Mutex<()>,
     pub(crate) manifest_inline_limit_bytes: usize,
 }
 
@@ -75,7 +77,8 @@ impl Registry {
             inline_limit_bytes: parts.manifest_inline_limit_bytes,
         });
         let RegistryParts { store, plane, clock, entropy, facts, manifest_inline_limit_bytes } = parts;
-        let inner = Inner { store, plane, log, clock, entropy, facts, vault, manifest_inline_limit_bytes };
+        let sealing = tokio::sync::Mutex::default();
+        let inner = Inner { store, plane, log, clock, entropy, facts, vault, sealing, manifest_inline_limit_bytes };
         Self { inner: Arc::new(inner) }
     }
 

@@ -50,13 +50,12 @@ impl Inner {
 
     /// The seal of an open package that is too large for one batch; `None` for any other.
     async fn prepare(&self, actor: &Actor, choice: &PackageChoice) -> Result<Option<PreparedSeal>> {
-        let package = match choice {
-            PackageChoice::Name(producer, name) => self.store.package_latest(producer, name).await?,
-            PackageChoice::Id(id) => self.store.package(id).await?,
-        };
-        let Some(package) = package.filter(|it| it.seal.is_none() && it.file_count > FILES_IN_BATCH) else {
+        if self.large_and_open(choice).await?.is_none() {
             return Ok(None);
-        };
+        }
+        let _turn = self.sealing.lock().await;
+        // Whoever had the turn before may have sealed it.
+        let Some(package) = self.large_and_open(choice).await? else { return Ok(None) };
         if self.producer_owned(actor, &package.producer).await.is_err() {
             // The command is refused for it, in the words that are due.
             return Ok(None);
@@ -80,6 +79,14 @@ impl Inner {
             PackageFinalized::Inline(Box::new(manifest))
         };
         Ok(Some(PreparedSeal { package_id: package.id, last_sequence: package.last_sequence, fact }))
+    }
+
+    async fn large_and_open(&self, choice: &PackageChoice) -> Result<Option<Package>> {
+        let package = match choice {
+            PackageChoice::Name(producer, name) => self.store.package_latest(producer, name).await?,
+            PackageChoice::Id(id) => self.store.package(id).await?,
+        };
+        Ok(package.filter(|package| package.seal.is_none() && package.file_count > FILES_IN_BATCH))
     }
 }
 
