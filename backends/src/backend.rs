@@ -82,12 +82,6 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The name that locations give this backend; it never changes.
     fn name(&self) -> &str;
 
-    /// How many small writes may be on their way at once before it pays to gather what comes: more than one where a
-    /// write is mostly waiting for somebody far away.
-    fn small_writes_at_once(&self) -> usize {
-        1
-    }
-
     /// Stores and syncs the bytes. Storing the same bytes again succeeds and makes the object's age zero. When the
     /// future is dropped, the object is there whole or not at all.
     async fn put(&self, object: SealedObject) -> Result<ObjectKey>;

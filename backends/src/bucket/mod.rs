@@ -42,8 +42,6 @@ use crate::layout::{self, OBJECTS};
 const PAGE_OBJECTS: usize = 1000;
 /// No piece of a stream is larger.
 const PIECE_BYTES: usize = 512 * 1024;
-/// A store takes several milliseconds for a small object, most of them without work for anybody here.
-const SMALL_WRITES_AT_ONCE: usize = 3;
 /// How often a stream that breaks off is taken up again where it stopped.
 const RESUMPTIONS: u32 = 4;
 
@@ -192,10 +190,6 @@ impl fmt::Debug for BucketBackend {
 impl Backend for BucketBackend {
     fn name(&self) -> &'static str {
         "s3"
-    }
-
-    fn small_writes_at_once(&self) -> usize {
-        SMALL_WRITES_AT_ONCE
     }
 
     async fn put(&self, object: SealedObject) -> Result<ObjectKey> {

@@ -113,8 +113,7 @@ fn add(shelf: &Arc<Shelf>, small: Small) {
     waiting.size_bytes += small.chunk.bytes.len();
     waiting.chunks.push(small);
     let worth = waiting.size_bytes >= shelf.chunk_size_bytes / WORTH_PART || waiting.chunks.len() >= PACK_CHUNKS;
-    let free = waiting.packs_running < shelf.backend.small_writes_at_once();
-    if free || (worth && waiting.packs_running < PACKS_AT_ONCE) {
+    if waiting.packs_running == 0 || (worth && waiting.packs_running < PACKS_AT_ONCE) {
         waiting.packs_running += 1;
         drop(waiting);
         let shelf = Arc::clone(shelf);
