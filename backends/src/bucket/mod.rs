@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -319,9 +319,12 @@ fn split(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
+/// Dates are cut to whole seconds: listings of some stores are finer than their other answers, the clock's included.
 fn object_stat(key: ObjectKey, metadata: &Metadata) -> Result<ObjectStat> {
     let modified = metadata.last_modified().ok_or_else(|| Error::Backend("an object without a date".into()))?;
-    Ok(ObjectStat { key, size_bytes: metadata.content_length(), modified: modified.into() })
+    let seconds = SystemTime::from(modified).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    Ok(ObjectStat { key, size_bytes: metadata.content_length(), modified })
 }
 
 #[cfg(test)]
