@@ -49,7 +49,8 @@ test: postgres clients build failpoints ## everything: unit tests, then every pr
 	tests/run unit
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	tests/run promises
-	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/*/junit.xml
+	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/unit/junit.xml \
+		"$(TARGET)"/reports/promises/junit.xml
 
 test-rgw: clients build ## the same promises of a bucket on a real Ceph RGW, killed and filled up; installs Ceph as root
 	tests/rgw/run
