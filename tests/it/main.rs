@@ -13,8 +13,10 @@ mod crash;
 mod crowd;
 mod docs;
 mod durability;
+mod edge;
 mod evidence;
 mod faults;
+mod forms;
 mod full;
 mod golden;
 mod ingest;
@@ -29,6 +31,7 @@ mod refusals;
 mod sealing;
 mod start;
 mod structure;
+mod tls;
 
 /// The store that the promises of [`bucket`] are tried on.
 pub(crate) async fn store() -> artifactstore_tests::Store {
