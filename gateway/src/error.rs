@@ -164,6 +164,8 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         }
         Refusal::ProducerNotEmpty(_) => (409, "BucketNotEmpty"),
         Refusal::SettingInvalid { .. } => (400, "InvalidArgument"),
+        Refusal::KeyMissing(_) => (404, "NoSuchAccessKey"),
+        Refusal::KeyTaken(_) => (409, "AccessKeyExists"),
         Refusal::FileMissing => (404, "NoSuchKey"),
         Refusal::VersionMissing => (404, "NoSuchVersion"),
         Refusal::PackageMissing => (404, "NoSuchPackage"),

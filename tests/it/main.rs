@@ -20,6 +20,7 @@ mod forms;
 mod full;
 mod golden;
 mod ingest;
+mod keys;
 mod listing;
 mod log;
 mod manifest;

@@ -1,7 +1,9 @@
 //! Buckets, which are producers.
 
+use artifactstore_registry::model::access::Permission;
 use artifactstore_registry::model::name::ProducerName;
 use artifactstore_registry::model::row::{Producer, ProducerSettings};
+use artifactstore_registry::{Error, Refusal};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use s3s::dto::{
@@ -88,7 +90,20 @@ pub(super) async fn create(gateway: &Gateway, req: S3Request<CreateBucketInput>)
         let message = "Bucket tags are not available in this version; the bucket was not created.";
         return Err(Failure::request(501, "NotImplemented", message));
     }
-    gateway.registry.producer_create(&actor, &name, ProducerSettings::default()).await?;
+    if gateway.permit(&req, Permission::Administer, name.as_str(), "").is_err() {
+        // Clients that may write create their bucket first, and go on when it is there.
+        return Err(match gateway.registry.producer_stat(&actor, &name).await {
+            Ok(_) => Refusal::ProducerOwned(name).into(),
+            Err(Error::Refused(Refusal::ProducerMissing(_))) => super::not_permitted(),
+            Err(other) => other.into(),
+        });
+    }
+    let created = gateway.registry.producer_create(&actor, &name, ProducerSettings::default()).await;
+    if let Err(Error::Refused(Refusal::ProducerForeign(_))) = created {
+        let message = "The requested bucket name is not available: it belongs to someone else.";
+        return Err(Failure::request(409, "BucketAlreadyExists", message));
+    }
+    created?;
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), ..CreateBucketOutput::default() }))
 }
 

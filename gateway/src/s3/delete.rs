@@ -1,5 +1,6 @@
 //! Deletes, which remove names. The files stay in the log, so a version cannot be deleted.
 
+use artifactstore_registry::model::access::Permission;
 use artifactstore_registry::model::command::WriteCondition;
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::{FileName, Key, ProducerName};
@@ -53,6 +54,10 @@ pub(super) async fn many(gateway: &Gateway, req: S3Request<DeleteObjectsInput>) 
     let mut plain = Vec::new();
     let mut special = Vec::new();
     for object in named {
+        if let Err(refused) = gateway.permit(&req, Permission::Delete, &req.input.bucket, &object.key) {
+            outcome.add(&object.key, object.version_id.as_deref(), Err(refused));
+            continue;
+        }
         match Key::parse(&object.key) {
             Ok(_) if is_special(object) => special.push(object),
             Ok(key) => plain.push(key),

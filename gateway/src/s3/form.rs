@@ -3,6 +3,7 @@
 //! s3s reads the fields, checks the policy and its signature, and hands the file on as it comes: nothing of it is held
 //! in memory. The edge refuses forms of unknown length, because s3s would gather those first.
 
+use artifactstore_registry::model::access::Permission;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3s::dto::{PostObjectInput, PostObjectOutput, PutObjectInput};
 use s3s::{S3Request, S3Response};
@@ -15,6 +16,7 @@ const KEPT: [HeaderName; 3] =
     [header::HOST, header::USER_AGENT, HeaderName::from_static("x-amz-expected-bucket-owner")];
 
 pub(super) async fn post(gateway: &Gateway, req: S3Request<PostObjectInput>) -> Answer<PostObjectOutput> {
+    gateway.permit(&req, Permission::Write, &req.input.bucket, &req.input.key)?;
     let headers = headers(&req)?;
     let mut put = req.map_input(|form| PutObjectInput {
         bucket: form.bucket,

@@ -3,6 +3,7 @@
 mod copy;
 mod finalize;
 mod ingest;
+mod key;
 mod list;
 mod producer;
 mod read;

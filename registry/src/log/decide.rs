@@ -2,13 +2,14 @@
 
 use crate::clock::Timestamp;
 use crate::error::Refusal;
+use crate::model::access::check_grants;
 use crate::model::command::{Command, Content, FileIngest, FinalizeFacts, PackageChoice, PreparedSeal, WriteCondition};
 use crate::model::event::{
-    Actor, Event, FileDescribed, FileIngested, FileRemoved, PackageFinalized, PackageOpened, PartIngested,
-    ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated,
+    Actor, Event, FileDescribed, FileIngested, FileRemoved, KeyCreated, KeyRevoked, KeyRotated, PackageFinalized,
+    PackageOpened, PartIngested, ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated,
 };
 use crate::model::glob;
-use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, ProducerName, UploadId};
+use crate::model::name::{AccessKeyId, FileName, KeyMeaning, PackageId, PackageName, ProducerName, UploadId};
 use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState};
 use crate::model::state::State;
 
@@ -109,10 +110,30 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             let aborted = UploadAborted { upload: upload.clone(), producer: name.producer.clone() };
             Ok(Event::UploadAborted(Box::new(aborted)).into())
         }
+        Command::KeyCreate { id, tenant, grants, sealed } => {
+            if state.access_keys.get(id).is_some() {
+                return Err(Refusal::KeyTaken(id.clone()));
+            }
+            check_grants(grants)?;
+            let (id, tenant, grants, sealed) = (id.clone(), tenant.clone(), grants.clone(), sealed.clone());
+            Ok(Event::KeyCreated(Box::new(KeyCreated { id, grants, sealed, tenant })).into())
+        }
+        Command::KeyRotate { id, sealed } => {
+            key_there(state, id)?;
+            Ok(Event::KeyRotated(Box::new(KeyRotated { id: id.clone(), sealed: sealed.clone() })).into())
+        }
+        Command::KeyRevoke { id } => {
+            key_there(state, id)?;
+            Ok(Event::KeyRevoked(Box::new(KeyRevoked { id: id.clone() })).into())
+        }
         Command::PackageFinalize { package, idle_since, facts, prepared } => {
             package_finalize(state, actor, package, *idle_since, (facts, prepared.as_deref()))
         }
     }
+}
+
+fn key_there(state: &State, id: &AccessKeyId) -> Result<(), Refusal> {
+    state.access_keys.get(id).map(|_| ()).ok_or_else(|| Refusal::KeyMissing(id.clone()))
 }
 
 fn package_finalize(

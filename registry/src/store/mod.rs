@@ -21,8 +21,11 @@ use tokio::sync::watch;
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::model::access::AccessKey;
 use crate::model::event::Record;
-use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::name::{
+    AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId,
+};
 use crate::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
 use crate::model::state::{Head, State, Touched};
 
@@ -63,11 +66,13 @@ pub enum View {
     Uploads,
     /// Parts.
     Parts,
+    /// Access keys.
+    AccessKeys,
 }
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Producers,
         Self::Packages,
         Self::Names,
@@ -76,6 +81,7 @@ impl View {
         Self::Chunks,
         Self::Uploads,
         Self::Parts,
+        Self::AccessKeys,
     ];
 
     /// The view's table.
@@ -90,6 +96,7 @@ impl View {
             Self::Chunks => "chunks",
             Self::Uploads => "uploads",
             Self::Parts => "parts",
+            Self::AccessKeys => "access_keys",
         }
     }
 }
@@ -224,6 +231,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<Upload>>;
     /// Parts behind a number, by number.
     async fn parts(&self, upload: &UploadId, after: u32, limit: usize) -> Result<Vec<Part>>;
+
+    /// An access key.
+    async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>>;
+    /// Access keys behind `after`, by identifier.
+    async fn access_keys(&self, after: Option<&AccessKeyId>, limit: usize) -> Result<Vec<AccessKey>>;
 }
 
 /// By one question after another.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::ViewRow;
+use crate::model::access::AccessKey;
 use crate::model::cbor;
 use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Upload};
 use crate::model::state::NameRow;
@@ -40,6 +41,10 @@ pub(super) fn chunk(row: &ChunkPlace) -> ViewRow {
 }
 
 pub(super) fn upload(row: &Upload) -> ViewRow {
+    text_row(&[row.id.as_str()], row)
+}
+
+pub(super) fn access_key(row: &AccessKey) -> ViewRow {
     text_row(&[row.id.as_str()], row)
 }
 

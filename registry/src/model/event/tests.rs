@@ -19,6 +19,10 @@ fn package() -> PackageName {
     PackageName::parse("run-42").unwrap()
 }
 
+fn key_id() -> AccessKeyId {
+    AccessKeyId::parse("AKEXAMPLE").unwrap()
+}
+
 fn package_id(seed: u8) -> PackageId {
     PackageId::from_random([seed; 16])
 }
@@ -189,6 +193,14 @@ fn every_kind() -> Vec<Event> {
         Event::PartIngested(Box::new(PartIngested { written: Vec::new(), checksum: None, ..part() })),
         Event::PartIngested(Box::new(part())),
         Event::UploadAborted(Box::new(UploadAborted { upload: upload(), producer: producer() })),
+        Event::KeyCreated(Box::new(KeyCreated {
+            id: key_id(),
+            grants: vec![Grant::everything()],
+            sealed: vec![1; 60],
+            tenant: TenantName::parse("default").unwrap(),
+        })),
+        Event::KeyRotated(Box::new(KeyRotated { id: key_id(), sealed: vec![2; 60] })),
+        Event::KeyRevoked(Box::new(KeyRevoked { id: key_id() })),
     ]
 }
 
@@ -209,7 +221,7 @@ fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
         assert_eq!(decoded.encode(), payload);
         kinds.insert(event.kind());
     }
-    assert_eq!(kinds.len(), 11, "a kind that was added belongs in here");
+    assert_eq!(kinds.len(), 14, "a kind that was added belongs in here");
 }
 
 #[test]
@@ -227,6 +239,9 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::UploadCreated(fact) => direct(fact),
             Event::PartIngested(fact) => direct(fact),
             Event::UploadAborted(fact) => direct(fact),
+            Event::KeyCreated(fact) => direct(fact),
+            Event::KeyRotated(fact) => direct(fact),
+            Event::KeyRevoked(fact) => direct(fact),
         };
         assert_eq!(cbor::check(&written), Ok(()), "{}", event.kind());
         assert_eq!(written, event.encode());

@@ -5,7 +5,7 @@ use super::statement::{Shape, Statement, limited, signed};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::model::name::{Key, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::name::{AccessKeyId, Key, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::Sequence;
 use crate::store::KeyRange;
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
@@ -57,6 +57,15 @@ pub(super) fn events(since: Sequence, limit: usize) -> Result<Statement> {
     conditions.number("e.sequence >", signed(since))?;
     let select = format!("SELECT {} FROM events AS e", rows::EVENT.narrow("e"));
     conditions.statement(&select, "e.sequence", limit)
+}
+
+pub(super) fn access_keys(after: Option<&AccessKeyId>, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    if let Some(after) = after {
+        conditions.text("k.id >", after.as_str())?;
+    }
+    let select = format!("SELECT {} FROM access_keys AS k", rows::ACCESS_KEY.narrow("k"));
+    conditions.statement(&select, "k.id", limit)
 }
 
 pub(super) fn producers(tenant: Option<&TenantName>, after: Option<&ProducerName>, limit: usize) -> Result<Statement> {

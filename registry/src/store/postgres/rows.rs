@@ -9,9 +9,12 @@ use sqlx::postgres::PgRow;
 use super::statement::{Shape, WIDE_NUMBERS, WIDE_TEXTS};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::model::access::AccessKey;
 use crate::model::cbor;
 use crate::model::event::Record;
-use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use crate::model::name::{
+    AccessKeyId, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
+};
 use crate::model::row::{Blob, ChunkPlace, File, Listed, Package, Part, Producer, Seal, Upload, UploadState};
 use crate::model::state::{Head, NameRow};
 
@@ -74,6 +77,14 @@ pub(super) const LISTED: Shape = Shape {
     texts: &["key", "etag"],
     numbers: &["size_bytes", "ingested_at"],
     bytes: &["attributes"],
+};
+pub(super) const ACCESS_KEY: Shape = Shape {
+    tag: 12,
+    table: "access_keys",
+    key: &["id"],
+    texts: &["id", "tenant"],
+    numbers: &["created_at", "created_sequence", "changed_sequence"],
+    bytes: &["grants", "sealed"],
 };
 pub(super) const BLOB: Shape = Shape {
     tag: 5,
@@ -186,6 +197,18 @@ impl<'r> Cells<'r> {
     fn file_name(&self, at: usize) -> Result<FileName> {
         Ok(FileName { producer: ProducerName::trusted(self.text(at)?), key: Key::trusted(self.text(at + 1)?) })
     }
+}
+
+pub(super) fn access_key(cells: &Cells<'_>) -> Result<AccessKey> {
+    Ok(AccessKey {
+        id: AccessKeyId::trusted(cells.text(0)?),
+        tenant: TenantName::trusted(cells.text(1)?),
+        grants: cells.packed(0)?,
+        sealed: cells.row.try_get(cells.bytes + 1)?,
+        created_at: cells.time(0)?,
+        created_sequence: cells.count(1)?,
+        changed_sequence: cells.count(2)?,
+    })
 }
 
 pub(super) fn producer(cells: &Cells<'_>) -> Result<Producer> {
