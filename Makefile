@@ -64,7 +64,7 @@ bench: bench-programs ## measure: micro benches, the log, then this gateway besi
 	cargo bench $(CARGO_FLAGS) -p artifactstore-bench --bench micro -- --noplot
 	"$(BENCH)" log
 	"$(BENCH)" machine
-	"$(BENCH)" wire
+	"$(BENCH)" wire --heavy
 	"$(BENCH)" report --criterion "$(TARGET)/criterion" $(if $(BENCH_PAGE),--page "$(BENCH_PAGE)")
 
 bench-quick: export BENCH_RESULTS := $(TARGET)/bench/quick
