@@ -7,6 +7,8 @@ mod body;
 #[path = "../bucket/mod.rs"]
 mod bucket;
 mod clients;
+#[path = "../cluster/mod.rs"]
+mod cluster;
 mod conditions;
 mod copying;
 mod crash;
@@ -16,6 +18,7 @@ mod durability;
 mod evidence;
 mod faults;
 mod full;
+mod gateways;
 mod golden;
 mod ingest;
 mod listing;
