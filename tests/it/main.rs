@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps says where it failed")]
 
 mod admin;
+mod balancer;
 mod body;
 #[path = "../bucket/mod.rs"]
 mod bucket;
@@ -16,6 +17,7 @@ mod crowd;
 mod docs;
 mod durability;
 mod evidence;
+mod examples;
 mod faults;
 mod full;
 mod gateways;
