@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps says where it failed")]
 
 mod admin;
+mod balancer;
 mod body;
 #[path = "../bucket/mod.rs"]
 mod bucket;
 mod clients;
+#[path = "../cluster/mod.rs"]
+mod cluster;
 mod conditions;
 mod copying;
 mod crash;
@@ -14,8 +17,10 @@ mod crowd;
 mod docs;
 mod durability;
 mod evidence;
+mod examples;
 mod faults;
 mod full;
+mod gateways;
 mod golden;
 mod ingest;
 mod listing;

@@ -4,7 +4,9 @@
 //! command waits for nothing. Commands are messages, so that a client that hangs up cancels nothing.
 //!
 //! Invariant: a command is answered with success only after its events are committed.
+//! Invariant: what was sent under a lease is recorded only while that lease runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use crate::model::event::{Actor, Event, PackageFinalized, Record};
 use crate::model::name::FileName;
 use crate::model::row::{Package, Sequence};
 use crate::model::state::{Head, State, Touched};
+use crate::store::lease::Lease;
 use crate::store::{Batch, Store};
 
 /// The most commands in one batch.
@@ -65,6 +68,8 @@ pub struct Kept {
 struct Message {
     actor: Actor,
     command: Command,
+    /// The lease that has to run when this is committed.
+    lease: Option<Lease>,
     answer: oneshot::Sender<Result<Reply>>,
 }
 
@@ -110,8 +115,20 @@ impl LogWriter {
     /// [`Error::Refused`] when the state refuses it; anything else when the log could not be written, and then nothing
     /// of the command was recorded. [`Error::Busy`] when there was no place for it for half a minute.
     pub async fn record(&self, actor: &Actor, command: Command) -> Result<Reply> {
+        self.send(actor, command, None).await
+    }
+
+    /// As [`LogWriter::record`], and only if this lease still runs when it is committed.
+    ///
+    /// # Errors
+    /// Besides those, [`Refusal::LeaseOver`] when it does not.
+    pub async fn record_under(&self, lease: &Lease, actor: &Actor, command: Command) -> Result<Reply> {
+        self.send(actor, command, Some(lease.clone())).await
+    }
+
+    async fn send(&self, actor: &Actor, command: Command, lease: Option<Lease>) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
-        let message = Message { actor: actor.clone(), command, answer };
+        let message = Message { actor: actor.clone(), command, lease, answer };
         reach(Point::CommandReady);
         let place = timeout(PLACE_LIMIT, self.commands.reserve()).await.map_err(|_| Error::Busy)?;
         place.map_err(|_| Error::Stopping)?.send(message);
@@ -219,11 +236,15 @@ async fn commit(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer
     // Time never runs back in the log, whatever the clock does.
     let mut state = State { now: parts.clock.now().max(head.occurred_at), ..State::default() };
     load(&mut *batch, messages, &mut state).await?;
+    let over = leases_over(&mut *batch, messages).await?;
     reach(Point::BatchLoaded);
     let mut work = Work { parts, batch, state, head, records: Vec::new() };
     let mut answers = Vec::with_capacity(messages.len());
     for message in messages {
-        answers.push(work.execute(&message.actor, &message.command).await?);
+        answers.push(match &message.lease {
+            Some(lease) if over.contains(lease) => Err(Refusal::LeaseOver),
+            _ => work.execute(&message.actor, &message.command).await?,
+        });
     }
     reach(Point::BatchDecided);
     let Work { mut batch, state, head, records, .. } = work;
@@ -234,6 +255,18 @@ async fn commit(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer
         reach(Point::BatchCommitted);
     }
     Ok((answers, head.sequence))
+}
+
+/// The leases of these commands that are over: asked once for each, which is at most once for each kind of work.
+async fn leases_over(batch: &mut dyn Batch, messages: &[Message]) -> Result<BTreeSet<Lease>> {
+    let mut over = BTreeSet::new();
+    let leases: BTreeSet<&Lease> = messages.iter().filter_map(|message| message.lease.as_ref()).collect();
+    for lease in leases {
+        if !batch.lease_runs(lease).await? {
+            over.insert(lease.clone());
+        }
+    }
+    Ok(over)
 }
 
 async fn load(batch: &mut dyn Batch, messages: &[Message], state: &mut State) -> Result<()> {

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a suite speaks by panicking")]
 
+mod leases;
 mod sample;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
@@ -34,6 +35,8 @@ pub async fn all<S: Store, F: Future<Output = S>>(fresh: impl Fn() -> F) {
     a_snapshot_sees_nothing_later(&fresh().await).await;
     views_stream_in_the_order_of_their_keys(&fresh().await).await;
     a_scratch_store_is_adopted_only_at_the_same_event(&fresh().await).await;
+    leases::a_lease_is_one_holders_until_it_is_over(&fresh().await).await;
+    leases::a_lease_that_is_over_holds_in_no_batch(&fresh().await).await;
 }
 
 async fn write(store: &dyn Store, records: &[Record], state: &State) -> Head {

@@ -4,6 +4,7 @@
 //! the loss of power. The bundled library is used, never the system's.
 
 mod batch;
+mod leases;
 mod load;
 mod lookups;
 mod reads;
@@ -25,6 +26,7 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
 use self::lookups::{Lookups, Question};
 use self::reads::limited;
+use super::lease::{Lease, Work};
 use super::{Batch, KeyRange, Snapshot, Store, View};
 pub use super::{OpenMode, Schema};
 use crate::actions::request::{PackageCursor, PackageFilter};
@@ -197,6 +199,18 @@ impl Store for SqliteStore {
 
     fn location(&self) -> String {
         self.path.display().to_string()
+    }
+
+    async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
+        leases::take(&self.writer, work, holder, term).await
+    }
+
+    async fn lease_renew(&self, lease: &Lease, term: Duration) -> Result<bool> {
+        leases::renew(&self.writer, lease, term).await
+    }
+
+    async fn lease_end(&self, lease: &Lease) -> Result<()> {
+        leases::end(&self.writer, lease).await
     }
 
     async fn close(&self) {
