@@ -10,7 +10,9 @@ use artifactstore_registry::backends::error::Source;
 use artifactstore_registry::backends::failpoint::{Point, reach};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, SERVER};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, HOST, ORIGIN, SERVER,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -26,7 +28,7 @@ use super::outflow::{AccessLine, Outflow};
 use super::request_id::RequestId;
 use super::{fault, xml};
 use crate::error::{Face, Failure};
-use crate::s3::Gateway;
+use crate::s3::{Cors, Gateway};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -70,11 +72,17 @@ pub struct InvalidRegion(pub String);
 /// # Errors
 /// When the region is none.
 pub fn s3_service(registry: Registry, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
+    let cors = Cors::new(registry.clone());
     let gateway = Gateway::new(registry, settings.region.clone());
-    over(gateway, settings, keys)
+    over(gateway, settings, keys, Some(cors))
 }
 
-fn over(s3: impl s3s::S3, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
+fn over(
+    s3: impl s3s::S3,
+    settings: S3Settings,
+    keys: Arc<dyn KeyRing>,
+    cors: Option<Cors>,
+) -> Result<Edge, InvalidRegion> {
     let region = Region::new(settings.region.clone().into()).map_err(|_| InvalidRegion(settings.region.clone()))?;
     let mut config = S3Config::default();
     config.xml_max_body_size = settings.xml_max_bytes;
@@ -88,10 +96,12 @@ fn over(s3: impl s3s::S3, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Resul
     let door = Door::new(keys);
     builder.set_auth(door.clone());
     builder.set_access(door);
-    if let Some(domain) = &settings.domain {
-        builder.set_host(Domain::new(domain));
+    let domain = settings.domain.as_deref().map(Domain::new);
+    if let Some(domain) = &domain {
+        builder.set_host(domain.clone());
     }
-    let inner = Inner { s3: builder.build(), region: settings.region, idle: settings.body_idle_timeout };
+    let idle = settings.body_idle_timeout;
+    let inner = Inner { s3: builder.build(), region: settings.region, idle, domain, cors };
     Ok(Edge { inner: Arc::new(inner) })
 }
 
@@ -106,6 +116,9 @@ struct Inner {
     s3: S3Service,
     region: String,
     idle: Duration,
+    domain: Option<Domain>,
+    /// What is told to browsers of other origins; nothing where there is no registry to ask.
+    cors: Option<Cors>,
 }
 
 impl<B> tower::Service<Request<B>> for Edge
@@ -155,8 +168,20 @@ impl Inner {
             gauge,
         };
         let mut line = asked.line();
-        let response = match refuse_early(&parts) {
+        let told = match &self.cors {
+            Some(cors) if parts.headers.contains_key(ORIGIN) || parts.method == Method::OPTIONS => {
+                self.tell(cors, &parts).await
+            }
+            None if parts.method == Method::OPTIONS => Err(crate::s3::cors_not_enabled()),
+            _ => Ok(None),
+        };
+        let (told, refused) = match told {
+            Ok(told) => (told, refuse_early(&parts)),
+            Err(failure) => (None, Some(failure)),
+        };
+        let response = match refused {
             Some(failure) => asked.respond(&failure.face()),
+            None if parts.method == Method::OPTIONS => Response::new(s3s::Body::empty()),
             None => self.ask(Request::from_parts(parts, s3s::Body::http_body_unsync(body)), &asked).await,
         };
         let (mut head, body) = response.into_parts();
@@ -165,6 +190,7 @@ impl Inner {
             head.headers.insert(ID_2, id);
         }
         head.headers.insert(SERVER, NAME);
+        head.headers.extend(told.into_iter().flatten());
         if held_back && asked.gauge.bytes() == 0 {
             // The client was never asked for its body, so that the connection ends here. It must be told, or else it
             // sends its next request into a closing connection.
@@ -175,6 +201,16 @@ impl Inner {
             reach(Point::AnswerReady);
         }
         Response::from_parts(head, Outflow::new(body, line))
+    }
+
+    /// What the bucket's rules tell a browser of another origin; a preflight that no rule fits is refused.
+    async fn tell(&self, cors: &Cors, parts: &Parts) -> Result<Option<HeaderMap>, Failure> {
+        let hosted = self.domain.as_ref().and_then(|domain| domain.bucket(header(&parts.headers, &HOST)?));
+        let bucket = hosted.or_else(|| parts.uri.path().split('/').nth(1).map(str::to_owned));
+        if parts.method == Method::OPTIONS {
+            return cors.preflight(bucket.as_deref(), &parts.headers).await.map(Some);
+        }
+        Ok(cors.beside(bucket.as_deref(), &parts.method, &parts.headers).await)
     }
 
     async fn ask(&self, request: Request<s3s::Body>, asked: &Asked) -> Response<s3s::Body> {
@@ -205,10 +241,6 @@ fn internal() -> Face {
 
 /// What is refused before a signature is looked at, or a byte of the body is read.
 fn refuse_early(parts: &Parts) -> Option<Failure> {
-    if parts.method == Method::OPTIONS {
-        let message = "CORSResponse: CORS is not enabled for this bucket.";
-        return Some(Failure::request(403, "AccessForbidden", message));
-    }
     let media_type = header(&parts.headers, &CONTENT_TYPE).unwrap_or_default();
     if parts.method == Method::POST && media_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data") {
         let message = "Uploads by HTML form are not available in this version: use PUT, or a presigned URL.";
