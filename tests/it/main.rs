@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps says where it failed")]
 
 mod admin;
+mod balancer;
 mod body;
 #[path = "../bucket/mod.rs"]
 mod bucket;
 mod clients;
+#[path = "../cluster/mod.rs"]
+mod cluster;
 mod conditions;
 mod copying;
 mod crash;
@@ -15,9 +18,11 @@ mod docs;
 mod durability;
 mod edge;
 mod evidence;
+mod examples;
 mod faults;
 mod forms;
 mod full;
+mod gateways;
 mod golden;
 mod ingest;
 mod keys;

@@ -32,6 +32,8 @@ pub struct Harness {
     /// Its admin side.
     pub admin: Admin,
     program: PathBuf,
+    /// What is put before the program, so that it runs elsewhere.
+    launcher: Vec<String>,
     folder: TempDir,
     settings: Vec<(String, String)>,
     scheme: &'static str,
@@ -73,6 +75,7 @@ impl Harness {
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Self {
             program,
+            launcher: Vec::new(),
             s3: S3 { address: nowhere, keys },
             admin: Admin { address: nowhere, token },
             folder,
@@ -81,6 +84,13 @@ impl Harness {
             process: None,
             producers: Mutex::new(BTreeSet::new()),
         }
+    }
+
+    /// Has this put before the program and every subcommand.
+    #[must_use]
+    pub fn launched_by(mut self, launcher: Vec<String>) -> Self {
+        self.launcher = launcher;
+        self
     }
 
     /// Starts the gateway again on the same folder after [`Harness::stop`] or [`Harness::kill`]. Its ports change.
@@ -154,6 +164,20 @@ impl Harness {
         child.wait().await.expect("the gateway can be waited for");
     }
 
+    /// Makes the gateway stand still wherever it is, until it is woken up.
+    pub fn pause(&self) {
+        if let Some(child) = &self.process {
+            signal(child, Signal::STOP);
+        }
+    }
+
+    /// Wakes the gateway up after [`Harness::pause`].
+    pub fn wake(&self) {
+        if let Some(child) = &self.process {
+            signal(child, Signal::CONT);
+        }
+    }
+
     /// Asks the gateway to stop, and does not wait for it.
     pub fn terminate(&self) {
         if let Some(child) = &self.process {
@@ -195,7 +219,14 @@ impl Harness {
     /// A subcommand with this gateway's settings and nothing else of the environment.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.launcher.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command.args(arguments).env_clear().current_dir(self.folder.path());
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
@@ -344,11 +375,16 @@ impl Harness {
         self.folder.path().join("gateway.log")
     }
 
+    /// The gateway's log as it is now.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
     /// The last lines of the gateway's log.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        let text = std::fs::read(self.log_path()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }

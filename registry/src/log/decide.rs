@@ -1,16 +1,21 @@
 //! Whether a command may be, and which facts it makes. Reads the state, changes nothing; no IO, no clock.
 
+mod key;
+mod version;
+
+use artifactstore_backends::dataplane::spi::IngestResult;
+use artifactstore_backends::digest::{Checksum, Sha256Digest};
+
 use crate::clock::Timestamp;
 use crate::error::Refusal;
-use crate::model::access::check_grants;
 use crate::model::command::{Command, Content, FileIngest, FinalizeFacts, PackageChoice, PreparedSeal, WriteCondition};
 use crate::model::event::{
-    Actor, Event, FileDescribed, FileIngested, FileRemoved, KeyCreated, KeyRevoked, KeyRotated, PackageFinalized,
-    PackageOpened, PartIngested, ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated,
+    Actor, Event, FileDescribed, FileIngested, FileRemoved, PackageFinalized, PackageOpened, PartIngested,
+    ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated,
 };
 use crate::model::glob;
-use crate::model::name::{AccessKeyId, FileName, KeyMeaning, PackageId, PackageName, ProducerName, UploadId};
-use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState};
+use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState, Versioning};
 use crate::model::state::State;
 
 /// The facts of a command, and what is to be decided right behind them in the same batch.
@@ -53,6 +58,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
             check_condition(Some(former), condition)?;
             let (mut events, package_id) = package_for_write(state, owner, &package, fresh_package)?;
+            events.extend(version::null_replaced(state, owner, name, (&package, &package_id))?);
             let mut attributes = (**attributes).clone();
             attributes.checksum.clone_from(&former.attributes.checksum);
             attributes.parts.clone_from(&former.attributes.parts);
@@ -69,6 +75,14 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::FileRemove { name, condition, fresh_package } => {
             file_remove(state, actor, name, condition, fresh_package)
         }
+        Command::VersionRemove { name, version, condition, fresh_package } => {
+            version::version_remove(state, actor, (name, *version), condition, fresh_package)
+        }
+        Command::FileTag { name, version, tags } => version::file_tag(state, actor, (name, *version), tags),
+        Command::VersioningSet { producer, versioning } => version::versioning_set(state, actor, producer, *versioning),
+        Command::SubresourceSet { producer, name, document } => {
+            version::subresource_set(state, actor, (producer, *name), document.as_ref())
+        }
         Command::UploadCreate { upload, name, attributes } => {
             let owner = producer_of(state, actor, name)?;
             let (package, _) = file_path(owner, name)?;
@@ -82,27 +96,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             .into())
         }
         Command::PartIngest { upload, name, number, stored, checksum } => {
-            producer_of(state, actor, name)?;
-            upload_open(state, name, upload)?;
-            let content = Content {
-                content_address: stored.content_address,
-                sha256: artifactstore_backends::digest::Sha256Digest([0; 32]),
-                size_bytes: stored.size_bytes,
-                recipe: Some(stored.recipe.clone()),
-                written: stored.written.clone(),
-            };
-            let written = check_content(state, &content)?;
-            Ok(Event::PartIngested(Box::new(PartIngested {
-                md5: stored.md5.ok_or(Refusal::ContentMissing)?,
-                size_bytes: stored.size_bytes,
-                chunks: stored.recipe.clone(),
-                number: *number,
-                upload: upload.clone(),
-                written,
-                checksum: checksum.clone(),
-                producer: name.producer.clone(),
-            }))
-            .into())
+            part_ingest(state, actor, (upload, name, *number), stored, checksum.as_ref())
         }
         Command::UploadAbort { upload, name } => {
             producer_of(state, actor, name)?;
@@ -110,30 +104,43 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             let aborted = UploadAborted { upload: upload.clone(), producer: name.producer.clone() };
             Ok(Event::UploadAborted(Box::new(aborted)).into())
         }
-        Command::KeyCreate { id, tenant, grants, sealed } => {
-            if state.access_keys.get(id).is_some() {
-                return Err(Refusal::KeyTaken(id.clone()));
-            }
-            check_grants(grants)?;
-            let (id, tenant, grants, sealed) = (id.clone(), tenant.clone(), grants.clone(), sealed.clone());
-            Ok(Event::KeyCreated(Box::new(KeyCreated { id, grants, sealed, tenant })).into())
-        }
-        Command::KeyRotate { id, sealed } => {
-            key_there(state, id)?;
-            Ok(Event::KeyRotated(Box::new(KeyRotated { id: id.clone(), sealed: sealed.clone() })).into())
-        }
-        Command::KeyRevoke { id } => {
-            key_there(state, id)?;
-            Ok(Event::KeyRevoked(Box::new(KeyRevoked { id: id.clone() })).into())
-        }
+        Command::KeyCreate { id, tenant, grants, sealed } => key::create(state, id, tenant, grants, sealed),
+        Command::KeyRotate { id, sealed } => key::rotate(state, id, sealed),
+        Command::KeyRevoke { id } => key::revoke(state, id),
         Command::PackageFinalize { package, idle_since, facts, prepared } => {
             package_finalize(state, actor, package, *idle_since, (facts, prepared.as_deref()))
         }
     }
 }
 
-fn key_there(state: &State, id: &AccessKeyId) -> Result<(), Refusal> {
-    state.access_keys.get(id).map(|_| ()).ok_or_else(|| Refusal::KeyMissing(id.clone()))
+fn part_ingest(
+    state: &State,
+    actor: &Actor,
+    (upload, name, number): (&UploadId, &FileName, PartNumber),
+    stored: &IngestResult,
+    checksum: Option<&Checksum>,
+) -> Result<Decision, Refusal> {
+    producer_of(state, actor, name)?;
+    upload_open(state, name, upload)?;
+    let content = Content {
+        content_address: stored.content_address,
+        sha256: Sha256Digest([0; 32]),
+        size_bytes: stored.size_bytes,
+        recipe: Some(stored.recipe.clone()),
+        written: stored.written.clone(),
+    };
+    let written = check_content(state, &content)?;
+    Ok(Event::PartIngested(Box::new(PartIngested {
+        md5: stored.md5.ok_or(Refusal::ContentMissing)?,
+        size_bytes: stored.size_bytes,
+        chunks: stored.recipe.clone(),
+        number,
+        upload: upload.clone(),
+        written,
+        checksum: checksum.cloned(),
+        producer: name.producer.clone(),
+    }))
+    .into())
 }
 
 fn package_finalize(
@@ -209,7 +216,7 @@ fn producer_configure(
 
 fn producer_delete(state: &State, actor: &Actor, name: &ProducerName) -> Result<Decision, Refusal> {
     let there = producer_owned(state, actor, name)?;
-    if there.file_count > 0 || there.upload_count > 0 || there.finalized_count > 0 {
+    if there.file_count > 0 || there.upload_count > 0 || there.finalized_count > 0 || there.history_count > 0 {
         return Err(Refusal::ProducerNotEmpty(name.clone()));
     }
     Ok(Event::ProducerDeleted(Box::new(ProducerDeleted { producer: name.clone() })).into())
@@ -274,6 +281,13 @@ fn check_condition(current: Option<&File>, condition: &WriteCondition) -> Result
             return Err(Refusal::PreconditionFailed("If-Match"));
         }
     }
+    if condition.size_bytes.is_some_and(|size| current.is_some_and(|file| file.size_bytes != size)) {
+        return Err(Refusal::PreconditionFailed("If-Match-Size"));
+    }
+    let seconds = |file: &File| file.ingested_at.to_parts().0;
+    if condition.ingested_second.is_some_and(|second| current.is_some_and(|file| seconds(file) != second)) {
+        return Err(Refusal::PreconditionFailed("If-Match-Last-Modified-Time"));
+    }
     if let (Some(etags), Some(file)) = (&condition.if_none_match, current)
         && fits(etags, file)
     {
@@ -309,6 +323,7 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     let former = state.file_current(&ingest.name);
     check_condition(former, &ingest.condition)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, &ingest.fresh_package)?;
+    events.extend(version::null_replaced(state, owner, &ingest.name, (&package, &package_id))?);
     let content = &ingest.content;
     let recorded = state.blobs.get(&content.content_address).is_some();
     if !recorded && content.recipe.is_none() {
@@ -354,6 +369,9 @@ fn file_remove(
     fresh: &PackageId,
 ) -> Result<Decision, Refusal> {
     let owner = producer_of(state, actor, name)?;
+    if owner.versioning != Versioning::Off {
+        return version::file_mark(state, owner, name, condition, fresh);
+    }
     let (package, _) = file_path(owner, name)?;
     let Some(former) = state.file_current(name) else {
         check_writable(state, owner, &package)?;

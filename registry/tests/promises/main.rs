@@ -14,3 +14,4 @@ mod packages;
 mod powercut;
 mod retelling;
 mod stores;
+mod versions;
