@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use artifactstore_tests::postgres::Cluster;
 use artifactstore_tests::{Harness, S3};
 use serde_json::{Value, json};
 
@@ -148,4 +149,26 @@ async fn a_key_that_is_rotated_or_revoked_is_not_taken_a_second_later_and_no_sec
         }
     }
     gateway.audit().await;
+}
+
+#[tokio::test]
+async fn a_revocation_holds_on_every_gateway_of_a_registry_a_second_later() {
+    let url = Cluster::shared().database();
+    let objects = tempfile::TempDir::new().unwrap();
+    let root = objects.path().display().to_string();
+    let settings = [("ARTIFACTSTORE_DATABASE_URL", url.as_str()), ("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", root.as_str())];
+    let first = Harness::start_with(&settings).await;
+    let mut second = Harness::start_with(&settings).await;
+    first.put("lab/run-1/a", b"a").await.unwrap();
+    let (id, here) = key(&first, "root", json!([{"producer": "lab", "permissions": ["read"]}])).await;
+    let mut there = here.clone();
+    there.address = second.s3.address;
+    assert_eq!((code(here.get("lab/run-1/a")).await, code(there.get("lab/run-1/a")).await), ("OK".into(), "OK".into()));
+    assert_eq!(first.admin.give("DELETE", &format!("/v1/keys/{id}"), &json!({})).await.status, 204);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for client in [&here, &there] {
+        assert_eq!(code(client.get("lab/run-1/a")).await, "InvalidAccessKeyId");
+    }
+    second.stop().await;
+    first.finish().await;
 }
