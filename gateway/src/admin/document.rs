@@ -68,7 +68,7 @@ pub(super) fn complete(mut document: Document) -> Document {
         if !path.starts_with("/v1/") {
             continue;
         }
-        for operation in [&mut item.get, &mut item.put, &mut item.post].into_iter().flatten() {
+        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
             add(operation, "401", "The token is missing or wrong.");
             add(operation, "500", "The gateway failed; its log says why.");
             add(operation, "503", "The gateway is busy or stopping; try again.");
