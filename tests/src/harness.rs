@@ -407,6 +407,7 @@ fn own_settings(data: &Path, keys: &Keys, token: &str) -> Vec<(String, String)> 
         ("ROOT_ACCESS_KEY", keys.access_key.clone()),
         ("ROOT_SECRET_KEY", keys.secret_key.clone()),
         ("ADMIN_TOKEN", token.to_owned()),
+        ("SECRETS_KEY", "harness-secrets-key-0123456789abcdef".to_owned()),
         ("LOG_LEVEL", "info".to_owned()),
     ];
     settings.map(|(name, value)| (format!("ARTIFACTSTORE_{name}"), value)).to_vec()

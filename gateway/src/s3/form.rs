@@ -3,6 +3,7 @@
 //! s3s reads the fields, checks the policy and its signature, and hands the file on as it comes: nothing of it is held
 //! in memory. The edge refuses forms of unknown length, because s3s would gather those first.
 
+use artifactstore_registry::model::access::Permission;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3s::dto::{PostObjectInput, PostObjectOutput, PutObjectInput};
 use s3s::post_policy::PostPolicyCondition;
@@ -21,6 +22,7 @@ const OTHERWISE_NAMED: [&str; 2] = ["acl", "tagging"];
 const OWNERS_OWN: [&str; 2] = ["private", "bucket-owner-full-control"];
 
 pub(super) async fn post(gateway: &Gateway, req: S3Request<PostObjectInput>) -> Answer<PostObjectOutput> {
+    gateway.permit(&req, Permission::Write, &req.input.bucket, &req.input.key)?;
     check_policy(&req.input)?;
     let headers = headers(&req)?;
     let mut put = req.map_input(|form| PutObjectInput {

@@ -19,6 +19,10 @@ fn package() -> PackageName {
     PackageName::parse("run-42").unwrap()
 }
 
+fn key_id() -> AccessKeyId {
+    AccessKeyId::parse("AKEXAMPLE").unwrap()
+}
+
 fn package_id(seed: u8) -> PackageId {
     PackageId::from_random([seed; 16])
 }
@@ -129,13 +133,42 @@ fn stored() -> StoredManifest {
     }
 }
 
-/// One of every kind, with every optional field; and those that have any, without.
-fn every_kind() -> Vec<Event> {
+/// One of every kind about uploads.
+fn uploads() -> Vec<Event> {
     let upload_attributes = UploadAttributes {
         file: attributes(),
         algorithm: Some(ChecksumAlgorithm::Sha256),
         checksum_kind: Some(ChecksumKind::FullObject),
     };
+    vec![
+        Event::UploadCreated(Box::new(UploadCreated {
+            key: key(),
+            upload: upload(),
+            producer: producer(),
+            attributes: upload_attributes,
+        })),
+        Event::PartIngested(Box::new(PartIngested { written: Vec::new(), checksum: None, ..part() })),
+        Event::PartIngested(Box::new(part())),
+        Event::UploadAborted(Box::new(UploadAborted { upload: upload(), producer: producer() })),
+    ]
+}
+
+/// One of every kind about access keys.
+fn keys() -> Vec<Event> {
+    vec![
+        Event::KeyCreated(Box::new(KeyCreated {
+            id: key_id(),
+            grants: vec![Grant::everything()],
+            sealed: vec![1; 60],
+            tenant: TenantName::parse("default").unwrap(),
+        })),
+        Event::KeyRotated(Box::new(KeyRotated { id: key_id(), sealed: vec![2; 60] })),
+        Event::KeyRevoked(Box::new(KeyRevoked { id: key_id() })),
+    ]
+}
+
+/// One of every other kind, with every optional field; and those that have any, without.
+fn every_other_kind() -> Vec<Event> {
     let opened = PackageOpened {
         package: package(),
         producer: producer(),
@@ -210,16 +243,11 @@ fn every_kind() -> Vec<Event> {
             producer: producer(),
         })),
         Event::SubresourceRemoved(Box::new(SubresourceRemoved { name: Subresource::Cors, producer: producer() })),
-        Event::UploadCreated(Box::new(UploadCreated {
-            key: key(),
-            upload: upload(),
-            producer: producer(),
-            attributes: upload_attributes,
-        })),
-        Event::PartIngested(Box::new(PartIngested { written: Vec::new(), checksum: None, ..part() })),
-        Event::PartIngested(Box::new(part())),
-        Event::UploadAborted(Box::new(UploadAborted { upload: upload(), producer: producer() })),
     ]
+}
+
+fn every_kind() -> Vec<Event> {
+    [every_other_kind(), uploads(), keys()].concat()
 }
 
 fn direct<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
@@ -239,7 +267,7 @@ fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
         assert_eq!(decoded.encode(), payload);
         kinds.insert(event.kind());
     }
-    assert_eq!(kinds.len(), 17, "a kind that was added belongs in here");
+    assert_eq!(kinds.len(), 20, "a kind that was added belongs in here");
 }
 
 #[test]
@@ -263,6 +291,9 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::UploadCreated(fact) => direct(fact),
             Event::PartIngested(fact) => direct(fact),
             Event::UploadAborted(fact) => direct(fact),
+            Event::KeyCreated(fact) => direct(fact),
+            Event::KeyRotated(fact) => direct(fact),
+            Event::KeyRevoked(fact) => direct(fact),
         };
         assert_eq!(cbor::check(&written), Ok(()), "{}", event.kind());
         assert_eq!(written, event.encode());

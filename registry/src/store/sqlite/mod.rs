@@ -33,8 +33,9 @@ pub use super::{OpenMode, Schema};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::model::access::AccessKey;
 use crate::model::event::Record;
-use crate::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::name::{AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{
     Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
@@ -402,6 +403,19 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Upload>> {
         reads::uploads(&self.readers, producer, range, after, limit).await
+    }
+
+    async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>> {
+        let text = format!("SELECT {} FROM access_keys WHERE id = ?", rows::ACCESS_KEY);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(id.to_string());
+        query.fetch_optional(&self.readers).await?.as_ref().map(rows::access_key).transpose()
+    }
+
+    async fn access_keys(&self, after: Option<&AccessKeyId>, limit: usize) -> Result<Vec<AccessKey>> {
+        let text = format!("SELECT {} FROM access_keys WHERE id > ? ORDER BY id LIMIT ?", rows::ACCESS_KEY);
+        let after = after.map_or_else(String::new, ToString::to_string);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(after).bind(reads::limited(limit));
+        query.fetch_all(&self.readers).await?.iter().map(rows::access_key).collect()
     }
 
     async fn parts(&self, upload: &UploadId, after: u32, limit: usize) -> Result<Vec<Part>> {
