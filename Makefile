@@ -45,7 +45,7 @@ build: ## build the program as the tests use it
 failpoints: ## build the program once more, so that the crash tests can end it at a named step
 	cargo build $(CARGO_FLAGS) --workspace --features artifactstore-gateway/failpoints --bin artifactstore-failpoints
 
-clients: ## install the real clients (aws, boto3, rclone) into a Python environment of their own
+clients: ## install the real clients of PyPI and npm into an environment of their own
 	tests/clients/setup "$(CLIENTS)"
 
 postgres: # the tests start servers of their own; what they need is the programs
@@ -71,7 +71,7 @@ bench: bench-programs ## measure: micro benches, the log, then this gateway besi
 	cargo bench $(CARGO_FLAGS) -p artifactstore-bench --bench micro -- --noplot
 	"$(BENCH)" log
 	"$(BENCH)" machine
-	"$(BENCH)" wire
+	"$(BENCH)" wire --heavy
 	"$(BENCH)" report --criterion "$(TARGET)/criterion" $(if $(BENCH_PAGE),--page "$(BENCH_PAGE)")
 
 bench-quick: export BENCH_RESULTS := $(TARGET)/bench/quick

@@ -16,9 +16,11 @@ mod crash;
 mod crowd;
 mod docs;
 mod durability;
+mod edge;
 mod evidence;
 mod examples;
 mod faults;
+mod forms;
 mod full;
 mod gateways;
 mod golden;
@@ -34,6 +36,7 @@ mod refusals;
 mod sealing;
 mod start;
 mod structure;
+mod tls;
 
 /// The store that the promises of [`bucket`] are tried on.
 pub(crate) async fn store() -> artifactstore_tests::Store {

@@ -37,6 +37,7 @@ pub struct Harness {
     launcher: Vec<String>,
     folder: TempDir,
     settings: Vec<(String, String)>,
+    scheme: &'static str,
     process: Option<Child>,
     producers: Mutex<BTreeSet<String>>,
 }
@@ -83,6 +84,7 @@ impl Harness {
             admin: Admin { address: nowhere, token },
             folder,
             settings: all,
+            scheme: "http",
             process: None,
             producers: Mutex::new(BTreeSet::new()),
         }
@@ -121,11 +123,12 @@ impl Harness {
         let mut child = command.spawn().expect("the gateway starts");
         let stdout = child.stdout.take().expect("its output is piped");
         let endpoints = timeout(PATIENCE, endpoints(stdout)).await;
-        let (s3, admin) = match endpoints {
+        let (scheme, s3, admin) = match endpoints {
             Ok(Some(found)) => found,
             Ok(None) => return Err(child.wait().await.expect("the gateway can be waited for")),
             Err(_) => panic!("the gateway does not listen; its log ends:\n{}", self.log_tail()),
         };
+        self.scheme = scheme;
         self.s3.address = s3;
         self.admin.address = admin;
         self.process = Some(child);
@@ -245,16 +248,29 @@ impl Harness {
         self.folder.path().join("data")
     }
 
+    /// The file with the authority that clients have to trust; `None` when the gateway speaks plain HTTP.
+    #[must_use]
+    pub fn authority(&self) -> Option<PathBuf> {
+        (self.scheme == "https").then(|| self.data().join("tls-authority.pem"))
+    }
+
+    /// Asks the gateway to read its certificate again.
+    pub fn hang_up(&self) {
+        if let Some(child) = &self.process {
+            signal(child, Signal::HUP);
+        }
+    }
+
     /// The S3 endpoint as a URL.
     #[must_use]
     pub fn s3_url(&self) -> String {
-        format!("http://{}", self.s3.address)
+        format!("{}://{}", self.scheme, self.s3.address)
     }
 
     /// The admin endpoint as a URL.
     #[must_use]
     pub fn admin_url(&self) -> String {
-        format!("http://{}", self.admin.address)
+        format!("{}://{}", self.scheme, self.admin.address)
     }
 
     /// Creates the producer of a name unless this harness did before.
@@ -414,16 +430,22 @@ fn own_settings(data: &Path, keys: &Keys, token: &str) -> Vec<(String, String)> 
 }
 
 /// Reads the lines that say where the gateway listens, and keeps its output flowing afterwards.
-pub async fn endpoints(output: impl AsyncRead + Unpin + Send + 'static) -> Option<(SocketAddr, SocketAddr)> {
+pub async fn endpoints(
+    output: impl AsyncRead + Unpin + Send + 'static,
+) -> Option<(&'static str, SocketAddr, SocketAddr)> {
     let mut lines = BufReader::new(output).lines();
-    let (mut s3, mut admin) = (None, None);
+    let (mut scheme, mut s3, mut admin) = ("http", None, None);
     while let Ok(Some(line)) = lines.next_line().await {
-        let address = |name: &str| line.strip_prefix(name)?.trim().strip_prefix("http://")?.parse().ok();
+        let mut address = |name: &str| {
+            let (found, address) = line.strip_prefix(name)?.trim().split_once("://")?;
+            scheme = if found == "https" { "https" } else { "http" };
+            address.parse().ok()
+        };
         s3 = s3.or_else(|| address("s3 "));
         admin = admin.or_else(|| address("admin "));
         if let (Some(s3), Some(admin)) = (s3, admin) {
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Some((s3, admin));
+            return Some((scheme, s3, admin));
         }
     }
     None

@@ -120,9 +120,6 @@ impl Registry {
                 let Some(seconds) = producer.settings.finalize_after_idle_seconds else { continue };
                 let since = self.inner.clock.now().minus_seconds(seconds);
                 for package in self.inner.store.packages_idle(&producer.name, since, PAGE).await? {
-                    if package.file_count == 0 {
-                        continue;
-                    }
                     let actor = Actor {
                         tenant: producer.tenant.clone(),
                         name: "gateway".to_owned(),

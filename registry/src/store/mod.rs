@@ -29,6 +29,9 @@ use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, Prod
 use crate::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
 use crate::model::state::{Head, State, Touched};
 
+/// From how many bytes of payload on a page of events takes no more: an event that carries a manifest may have 16 MiB.
+pub const EVENTS_BYTES: i64 = 32 << 20;
+
 /// How a store may be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
@@ -152,7 +155,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Where the log ends.
     async fn head(&self) -> Result<Head>;
-    /// Events behind `since`.
+    /// Events behind `since`: as many as that, or fewer when they have more than [`EVENTS_BYTES`]; none only when
+    /// there is none.
     async fn events(&self, since: Sequence, limit: usize) -> Result<Vec<Record>>;
 
     /// A producer.
@@ -202,7 +206,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         after: Option<&PackageCursor>,
         limit: usize,
     ) -> Result<Vec<Package>>;
-    /// Open packages that nobody wrote to since then.
+    /// Open packages that have files and that nobody wrote to since then.
     async fn packages_idle(&self, producer: &ProducerName, since: Timestamp, limit: usize) -> Result<Vec<Package>>;
 
     /// A blob.
@@ -283,7 +287,7 @@ pub trait Batch: Send {
 pub trait Snapshot: Send {
     /// Where the log ends, as of this snapshot.
     async fn head(&mut self) -> Result<Head>;
-    /// Events behind `since`.
+    /// Events behind `since`, as [`Store::events`] gives them.
     async fn events(&mut self, since: Sequence, limit: usize) -> Result<Vec<Record>>;
     /// A view's rows, in the order of their keys.
     fn view(&mut self, view: View) -> BoxStream<'_, Result<ViewRow>>;
