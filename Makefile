@@ -56,10 +56,11 @@ test: postgres clients build failpoints ## everything: unit tests, then every pr
 	tests/run unit
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	tests/run promises
+	tests/suites postgres-local
 	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/unit/junit.xml \
-		"$(TARGET)"/reports/promises/junit.xml
+		"$(TARGET)"/reports/promises/junit.xml "$(TARGET)"/reports/postgres-local/junit.xml
 
-test-rgw: clients build ## the same promises of a bucket on a real Ceph RGW, killed and filled up; installs Ceph as root
+test-rgw: postgres clients build ## the promises on a real Ceph RGW, killed and filled up, with PostgreSQL beside it; installs Ceph as root
 	tests/rgw/run
 
 bench-programs:
