@@ -11,7 +11,9 @@ use artifactstore_registry::backends::failpoint::{Point, reach};
 use artifactstore_registry::clock::{Clock as _, SystemClock};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, HOST, SERVER};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, HOST, ORIGIN, SERVER,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -29,7 +31,7 @@ use super::request_id::RequestId;
 use super::serve::Peer;
 use super::{fault, xml};
 use crate::error::{Face, Failure};
-use crate::s3::Gateway;
+use crate::s3::{Cors, Gateway};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -90,11 +92,17 @@ pub struct InvalidRegion(pub String);
 /// # Errors
 /// When the region is none.
 pub fn s3_service(registry: Registry, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
+    let cors = Cors::new(registry.clone());
     let gateway = Gateway::new(registry, settings.region.clone());
-    over(gateway, settings, keys)
+    over(gateway, settings, keys, Some(cors))
 }
 
-fn over(s3: impl s3s::S3, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
+fn over(
+    s3: impl s3s::S3,
+    settings: S3Settings,
+    keys: Arc<dyn KeyRing>,
+    cors: Option<Cors>,
+) -> Result<Edge, InvalidRegion> {
     let region = Region::new(settings.region.clone().into()).map_err(|_| InvalidRegion(settings.region.clone()))?;
     let mut config = S3Config::default();
     config.xml_max_body_size = settings.xml_max_bytes;
@@ -112,8 +120,9 @@ fn over(s3: impl s3s::S3, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Resul
     let door = Door::new(keys);
     builder.set_auth(door.clone());
     builder.set_access(door);
-    if let Some(domain) = &settings.domain {
-        builder.set_host(Domain::new(domain));
+    let domain = settings.domain.as_deref().map(Domain::new);
+    if let Some(domain) = &domain {
+        builder.set_host(domain.clone());
     }
     let inner = Inner {
         s3: builder.build(),
@@ -122,6 +131,8 @@ fn over(s3: impl s3s::S3, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Resul
         proxies: settings.trusted_proxies,
         sigv2_presigned: settings.sigv2_presigned,
         host_id: RequestId::fresh(),
+        domain,
+        cors,
     };
     Ok(Edge { inner: Arc::new(inner) })
 }
@@ -141,6 +152,9 @@ struct Inner {
     sigv2_presigned: bool,
     /// Which gateway of many answered: fresh for every start, and in its log.
     host_id: RequestId,
+    domain: Option<Domain>,
+    /// What is told to browsers of other origins; nothing where there is no registry to ask.
+    cors: Option<Cors>,
 }
 
 impl<B> tower::Service<Request<B>> for Edge
@@ -195,8 +209,20 @@ impl Inner {
             gauge,
         };
         let mut line = asked.line();
-        let response = match refuse_early(&parts, self.sigv2_presigned) {
+        let told = match &self.cors {
+            Some(cors) if parts.headers.contains_key(ORIGIN) || parts.method == Method::OPTIONS => {
+                self.tell(cors, &parts).await
+            }
+            None if parts.method == Method::OPTIONS => Err(crate::s3::cors_not_enabled()),
+            _ => Ok(None),
+        };
+        let (told, refused) = match told {
+            Ok(told) => (told, refuse_early(&parts, self.sigv2_presigned)),
+            Err(failure) => (None, Some(failure)),
+        };
+        let response = match refused {
             Some(failure) => asked.respond(&failure.face()),
+            None if parts.method == Method::OPTIONS => Response::new(s3s::Body::empty()),
             None => self.ask(Request::from_parts(parts, s3s::Body::http_body_unsync(body)), &asked).await,
         };
         let (mut head, body) = response.into_parts();
@@ -207,6 +233,7 @@ impl Inner {
             head.headers.insert(ID_2, id);
         }
         head.headers.insert(SERVER, NAME);
+        head.headers.extend(told.into_iter().flatten());
         if held_back && asked.gauge.bytes() == 0 {
             // The client was never asked for its body, so that the connection ends here. It must be told, or else it
             // sends its next request into a closing connection.
@@ -229,6 +256,16 @@ impl Inner {
         }
         parts.extensions.insert(client.clone());
         Some(client)
+    }
+
+    /// What the bucket's rules tell a browser of another origin; a preflight that no rule fits is refused.
+    async fn tell(&self, cors: &Cors, parts: &Parts) -> Result<Option<HeaderMap>, Failure> {
+        let hosted = self.domain.as_ref().and_then(|domain| domain.bucket(header(&parts.headers, &HOST)?));
+        let bucket = hosted.or_else(|| parts.uri.path().split('/').nth(1).map(str::to_owned));
+        if parts.method == Method::OPTIONS {
+            return cors.preflight(bucket.as_deref(), &parts.headers).await.map(Some);
+        }
+        Ok(cors.beside(bucket.as_deref(), &parts.method, &parts.headers).await)
     }
 
     async fn ask(&self, request: Request<s3s::Body>, asked: &Asked) -> Response<s3s::Body> {
@@ -265,10 +302,6 @@ fn refuse_early(parts: &Parts, sigv2_presigned: bool) -> Option<Failure> {
         return Some(Failure::request(400, "RequestHeaderSectionTooLarge", message));
     }
 
-    if parts.method == Method::OPTIONS {
-        let message = "CORSResponse: CORS is not enabled for this bucket.";
-        return Some(Failure::request(403, "AccessForbidden", message));
-    }
     let media_type = header(&parts.headers, &CONTENT_TYPE).unwrap_or_default();
     let form = media_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data");
     if form && parts.method == Method::POST && !parts.headers.contains_key(CONTENT_LENGTH) {

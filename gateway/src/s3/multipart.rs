@@ -146,6 +146,7 @@ fn completed(receipt: &FileReceipt, location: String) -> CompleteMultipartUpload
         e_tag: Some(faces::etag(&file.etag)),
         key: Some(encoding::xml_text(file.name.key.as_str()).into_owned()),
         location: Some(location),
+        version_id: faces::receipt_version(receipt),
         ..CompleteMultipartUploadOutput::default()
     };
     set_file_checksum!(output, file.attributes);

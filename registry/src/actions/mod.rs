@@ -12,5 +12,6 @@ pub mod request;
 mod retell;
 mod upload;
 mod verify;
+mod versions;
 
 pub(crate) use ingest::PlaneVault;

@@ -1,5 +1,7 @@
 //! Whether a command may be, and which facts it makes. Reads the state, changes nothing; no IO, no clock.
 
+mod version;
+
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::model::command::{Command, Content, FileIngest, FinalizeFacts, PackageChoice, PreparedSeal, WriteCondition};
@@ -9,7 +11,7 @@ use crate::model::event::{
 };
 use crate::model::glob;
 use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, ProducerName, UploadId};
-use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState};
+use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState, Versioning};
 use crate::model::state::State;
 
 /// The facts of a command, and what is to be decided right behind them in the same batch.
@@ -52,6 +54,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
             check_condition(Some(former), condition)?;
             let (mut events, package_id) = package_for_write(state, owner, &package, fresh_package)?;
+            events.extend(version::null_replaced(state, owner, name, (&package, &package_id))?);
             let mut attributes = (**attributes).clone();
             attributes.checksum.clone_from(&former.attributes.checksum);
             attributes.parts.clone_from(&former.attributes.parts);
@@ -67,6 +70,14 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         }
         Command::FileRemove { name, condition, fresh_package } => {
             file_remove(state, actor, name, condition, fresh_package)
+        }
+        Command::VersionRemove { name, version, condition, fresh_package } => {
+            version::version_remove(state, actor, (name, *version), condition, fresh_package)
+        }
+        Command::FileTag { name, version, tags } => version::file_tag(state, actor, (name, *version), tags),
+        Command::VersioningSet { producer, versioning } => version::versioning_set(state, actor, producer, *versioning),
+        Command::SubresourceSet { producer, name, document } => {
+            version::subresource_set(state, actor, (producer, *name), document.as_ref())
         }
         Command::UploadCreate { upload, name, attributes } => {
             let owner = producer_of(state, actor, name)?;
@@ -188,7 +199,7 @@ fn producer_configure(
 
 fn producer_delete(state: &State, actor: &Actor, name: &ProducerName) -> Result<Decision, Refusal> {
     let there = producer_owned(state, actor, name)?;
-    if there.file_count > 0 || there.upload_count > 0 || there.finalized_count > 0 {
+    if there.file_count > 0 || there.upload_count > 0 || there.finalized_count > 0 || there.history_count > 0 {
         return Err(Refusal::ProducerNotEmpty(name.clone()));
     }
     Ok(Event::ProducerDeleted(Box::new(ProducerDeleted { producer: name.clone() })).into())
@@ -253,6 +264,13 @@ fn check_condition(current: Option<&File>, condition: &WriteCondition) -> Result
             return Err(Refusal::PreconditionFailed("If-Match"));
         }
     }
+    if condition.size_bytes.is_some_and(|size| current.is_some_and(|file| file.size_bytes != size)) {
+        return Err(Refusal::PreconditionFailed("If-Match-Size"));
+    }
+    let seconds = |file: &File| file.ingested_at.to_parts().0;
+    if condition.ingested_second.is_some_and(|second| current.is_some_and(|file| seconds(file) != second)) {
+        return Err(Refusal::PreconditionFailed("If-Match-Last-Modified-Time"));
+    }
     if let (Some(etags), Some(file)) = (&condition.if_none_match, current)
         && fits(etags, file)
     {
@@ -288,6 +306,7 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     let former = state.file_current(&ingest.name);
     check_condition(former, &ingest.condition)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, &ingest.fresh_package)?;
+    events.extend(version::null_replaced(state, owner, &ingest.name, (&package, &package_id))?);
     let content = &ingest.content;
     let recorded = state.blobs.get(&content.content_address).is_some();
     if !recorded && content.recipe.is_none() {
@@ -333,6 +352,9 @@ fn file_remove(
     fresh: &PackageId,
 ) -> Result<Decision, Refusal> {
     let owner = producer_of(state, actor, name)?;
+    if owner.versioning != Versioning::Off {
+        return version::file_mark(state, owner, name, condition, fresh);
+    }
     let (package, _) = file_path(owner, name)?;
     let Some(former) = state.file_current(name) else {
         check_writable(state, owner, &package)?;

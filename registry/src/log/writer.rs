@@ -25,10 +25,10 @@ use super::plan;
 use super::seal::store_manifest;
 use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
-use crate::model::command::{Command, PackageChoice, Reply};
+use crate::model::command::{Command, PackageChoice, Removed, Reply};
 use crate::model::event::{Actor, Event, PackageFinalized, Record};
-use crate::model::name::FileName;
-use crate::model::row::{Package, Sequence};
+use crate::model::name::{FileName, ProducerName};
+use crate::model::row::{Package, Sequence, VersionChoice, Versioning};
 use crate::model::state::{Head, State, Touched};
 use crate::store::lease::Lease;
 use crate::store::{Batch, Store};
@@ -278,6 +278,14 @@ async fn load(batch: &mut dyn Batch, messages: &[Message], state: &mut State) ->
     batch.load(touched, state).await
 }
 
+/// What a command itself recorded.
+struct Own {
+    /// The number of its last event.
+    sequence: Option<Sequence>,
+    /// The version that it deleted.
+    deleted: Option<Sequence>,
+}
+
 /// A batch in the making.
 struct Work<'a> {
     parts: &'a WriterParts,
@@ -294,8 +302,11 @@ impl Work<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let before = self.records.len();
-        let mut deduplicated = false;
+        let (mut deduplicated, mut deleted) = (false, None);
         for event in decision.events {
+            if let Event::VersionRemoved(fact) = &event {
+                deleted = Some(fact.removes);
+            }
             deduplicated = matches!(&event, Event::FileIngested(fact) if fact.chunks.is_none());
             self.append(actor, event).await?;
         }
@@ -315,7 +326,9 @@ impl Work<'_> {
             }
         }
         let own = self.records.get(before..).and_then(<[Record]>::last).map(|record| record.sequence);
-        let mut answer = self.reply(actor, command, own, deduplicated, finalized);
+        // Which version went: the last of the command's own events says, also where it was asked for as `null`.
+        let own = Own { sequence: own, deleted };
+        let mut answer = self.reply(actor, command, &own, deduplicated, finalized);
         if let Ok(Reply::File { to_finalize, .. }) = &mut answer {
             *to_finalize = decision.to_finalize;
         }
@@ -373,24 +386,39 @@ impl Work<'_> {
         &self,
         actor: &Actor,
         command: &Command,
-        own: Option<Sequence>,
+        own: &Own,
         deduplicated: bool,
         finalized: Option<Box<Package>>,
     ) -> Answer {
         let file = |name: &FileName| {
             let file = self.state.file_current(name).cloned().ok_or(Refusal::FileMissing)?;
             let (file, finalized) = (Box::new(file), finalized.clone());
-            Ok(Reply::File { file, deduplicated, finalized, to_finalize: None })
+            let versioning = self.versioning(&name.producer);
+            Ok(Reply::File { file, deduplicated, versioning, finalized, to_finalize: None })
         };
         match command {
-            Command::ProducerCreate { producer, .. } | Command::ProducerConfigure { producer, .. } => {
+            Command::ProducerCreate { producer, .. }
+            | Command::ProducerConfigure { producer, .. }
+            | Command::VersioningSet { producer, .. }
+            | Command::SubresourceSet { producer, .. } => {
                 let row = self.state.producers.get(producer).cloned();
                 row.map(|row| Reply::Producer(Box::new(row))).ok_or_else(|| Refusal::ProducerMissing(producer.clone()))
             }
             Command::ProducerDelete { .. } | Command::UploadAbort { .. } => Ok(Reply::Deleted),
             Command::FileIngest(ingest) => file(&ingest.name),
             Command::FileDescribe { name, .. } => file(name),
-            Command::FileRemove { .. } => Ok(Reply::Removed(own)),
+            Command::FileRemove { name, .. } => {
+                let versioning = self.versioning(&name.producer);
+                let marker = own.sequence.filter(|_| versioning != Versioning::Off);
+                Ok(Reply::Removed(Removed { sequence: own.sequence, marker, versioning }))
+            }
+            Command::VersionRemove { name, .. } => {
+                // A marker is a version without a file.
+                let marker = own.deleted.filter(|sequence| self.state.files.get(sequence).is_none());
+                let versioning = self.versioning(&name.producer);
+                Ok(Reply::Removed(Removed { sequence: own.sequence, marker, versioning }))
+            }
+            Command::FileTag { name, version, .. } => self.tagged(name, *version),
             Command::UploadCreate { upload, .. } => {
                 let row = self.state.uploads.get(upload).cloned();
                 row.map(|row| Reply::Upload(Box::new(row))).ok_or_else(|| Refusal::UploadMissing(upload.clone()))
@@ -401,6 +429,22 @@ impl Work<'_> {
             }
             Command::PackageFinalize { package, .. } => self.package_reply(actor, package),
         }
+    }
+
+    fn versioning(&self, producer: &ProducerName) -> Versioning {
+        self.state.producers.get(producer).map_or(Versioning::Off, |producer| producer.versioning)
+    }
+
+    fn tagged(&self, name: &FileName, version: Option<VersionChoice>) -> Answer {
+        let file = match version {
+            None => self.state.file_current(name),
+            Some(VersionChoice::Numbered(sequence)) => self.state.files.get(&sequence),
+            Some(VersionChoice::Null) => {
+                let current = self.state.file_current(name).filter(|file| !file.versioned);
+                current.or_else(|| self.state.files.get(&self.state.history_null(name)?.sequence))
+            }
+        };
+        Ok(Reply::Tagged(Box::new(file.cloned().ok_or(Refusal::VersionMissing)?)))
     }
 
     fn package_reply(&self, actor: &Actor, choice: &PackageChoice) -> Answer {

@@ -26,7 +26,10 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
+use crate::model::row::{
+    Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    VersionChoice,
+};
 use crate::model::state::{Head, State, Touched};
 
 /// From how many bytes of payload on a page of events takes no more: an event that carries a manifest may have 16 MiB.
@@ -61,6 +64,10 @@ pub enum View {
     Names,
     /// Versions.
     Files,
+    /// What S3 shows of keys besides the files that have their names.
+    History,
+    /// Configurations of buckets.
+    Subresources,
     /// Blobs.
     Blobs,
     /// Chunks.
@@ -73,11 +80,13 @@ pub enum View {
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Producers,
         Self::Packages,
         Self::Names,
         Self::Files,
+        Self::History,
+        Self::Subresources,
         Self::Blobs,
         Self::Chunks,
         Self::Uploads,
@@ -92,6 +101,8 @@ impl View {
             Self::Packages => "packages",
             Self::Names => "names",
             Self::Files => "files",
+            Self::History => "history",
+            Self::Subresources => "subresources",
             Self::Blobs => "blobs",
             Self::Chunks => "chunks",
             Self::Uploads => "uploads",
@@ -120,6 +131,23 @@ pub struct KeyRange {
     pub after: Option<String>,
     /// Only keys before this one.
     pub before: Option<String>,
+}
+
+/// A range of a producer's versions: by key, and of one key newest first.
+#[derive(Debug, Clone, Default)]
+pub struct VersionRange {
+    /// Which keys.
+    pub keys: KeyRange,
+    /// Of this key, only versions older than this number.
+    pub older: Option<(String, Sequence)>,
+}
+
+/// Puts names and history in order: by key, and of one key newest first. Each is whole up to the limit, so that the first
+/// of both are the first of all.
+pub(crate) fn in_order(mut all: Vec<ListedVersion>, limit: usize) -> Vec<ListedVersion> {
+    all.sort_by(|a, b| a.listed.key.cmp(&b.listed.key).then(b.sequence.cmp(&a.sequence)));
+    all.truncate(limit);
+    all
 }
 
 /// The log and its views.
@@ -175,6 +203,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn versions(&self, sequences: &[Sequence]) -> Result<Vec<File>>;
     /// The names that there are now, by key, with what a listing tells of their versions.
     async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<Listed>>;
+    /// What S3 shows of a producer's keys, delete markers and versions without a name among it.
+    async fn names_and_history(
+        &self,
+        producer: &ProducerName,
+        range: &VersionRange,
+        limit: usize,
+    ) -> Result<Vec<ListedVersion>>;
+    /// An entry of a key's history: this version, or the newest.
+    async fn history(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<HistoryRow>>;
+    /// A configuration of a bucket.
+    async fn subresource(&self, producer: &ProducerName, name: Subresource) -> Result<Option<String>>;
     /// The versions that have names in a package now, by key.
     async fn members(
         &self,

@@ -13,10 +13,13 @@ use artifactstore_registry::clock::{Clock, Entropy, Timestamp};
 use artifactstore_registry::model::command::FinalizeFacts;
 use artifactstore_registry::model::event::Record;
 use artifactstore_registry::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use artifactstore_registry::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
+use artifactstore_registry::model::row::{
+    Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    VersionChoice,
+};
 use artifactstore_registry::model::state::Head;
 use artifactstore_registry::store::lease::{Lease, Work};
-use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog};
+use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog, VersionRange};
 use artifactstore_registry::{Registry, RegistryParts, Result};
 use async_trait::async_trait;
 
@@ -71,6 +74,26 @@ impl Store for Counting {
         self.queries.fetch_add(1, Ordering::Relaxed);
         self.rows.fetch_add(found.len(), Ordering::Relaxed);
         Ok(found)
+    }
+
+    async fn names_and_history(
+        &self,
+        producer: &ProducerName,
+        range: &VersionRange,
+        limit: usize,
+    ) -> Result<Vec<ListedVersion>> {
+        let found = self.behind.names_and_history(producer, range, limit).await?;
+        self.queries.fetch_add(1, Ordering::Relaxed);
+        self.rows.fetch_add(found.len(), Ordering::Relaxed);
+        Ok(found)
+    }
+
+    async fn history(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<HistoryRow>> {
+        self.behind.history(name, version).await
+    }
+
+    async fn subresource(&self, producer: &ProducerName, name: Subresource) -> Result<Option<String>> {
+        self.behind.subresource(producer, name).await
     }
 
     async fn begin(&self) -> Result<Box<dyn Batch>> {

@@ -1,11 +1,11 @@
 //! Packages: sealed once, with a clean cut, by every road.
 
 use artifactstore_registry::actions::lease::LEASE_TERM;
-use artifactstore_registry::actions::request::FileUpload;
+use artifactstore_registry::actions::request::{FileUpload, Removal};
 use artifactstore_registry::backends::digest::ContentAddress;
 use artifactstore_registry::model::command::PackageChoice;
 use artifactstore_registry::model::manifest::Manifest;
-use artifactstore_registry::model::row::{OnFinalized, ProducerSettings};
+use artifactstore_registry::model::row::{OnFinalized, ProducerSettings, VersionChoice};
 use artifactstore_registry::store::lease::Work;
 use artifactstore_registry::{Error, Refusal};
 use futures::future::join_all;
@@ -221,7 +221,11 @@ async fn a_new_revision_begins_with_the_files_before_and_leaves_the_sealed_one_r
     assert_eq!(paths, ["gone", "kept", "x"]);
     let page = harness.registry.package_files(&harness.actor, &first.id, Some(&files[0].name.key), 1).await.unwrap();
     assert_eq!(page[0].relative_path, "kept");
-    let found = harness.registry.file_stat(&harness.actor, &name("board/run/x"), Some(old.sequence)).await.unwrap();
+    let found = harness
+        .registry
+        .file_stat(&harness.actor, &name("board/run/x"), Some(VersionChoice::Numbered(old.sequence)))
+        .await
+        .unwrap();
     assert_eq!(harness.read_found(&found).await.unwrap(), b"old");
 
     harness.put("board/run/third", "3").await.unwrap();
@@ -355,7 +359,10 @@ async fn another_tenant_finds_and_changes_nothing() {
     assert!(matches!(stat, Err(Error::Refused(Refusal::PackageMissing))));
     let finalize = registry.package_finalize(&stranger, PackageChoice::Id(package.id)).await;
     assert!(matches!(finalize, Err(Error::Refused(Refusal::PackageMissing))));
-    let remove = registry.file_remove(&stranger, &name("board/run/x"), Default::default()).await;
+    let remove = {
+        let removal = Removal { key: name("board/run/x").key, version: None, condition: Default::default() };
+        registry.file_remove(&stranger, &producer("board"), removal).await
+    };
     assert!(matches!(remove, Err(Error::Refused(Refusal::ProducerForeign(_)))));
     assert!(registry.producer_list(&stranger, None, 10).await.unwrap().is_empty());
     assert!(registry.producer_delete(&stranger, &producer("board")).await.is_err());

@@ -56,6 +56,7 @@ fn attributes() -> Attributes {
         entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
     Attributes {
+        tags: map(&[("team", "evidence"), ("é", "")]),
         parts: vec![
             FilePart { size_bytes: 1, number: 1, checksum: Some(checksum()) },
             FilePart { size_bytes: 2, number: 2, checksum: None },
@@ -180,6 +181,35 @@ fn every_kind() -> Vec<Event> {
             producer: producer(),
             package_id: package_id(1),
         })),
+        Event::FileMarked(Box::new(FileMarked {
+            key: key(),
+            hides: Some(3),
+            package: package(),
+            producer: producer(),
+            package_id: package_id(1),
+        })),
+        Event::FileTagged(Box::new(FileTagged {
+            key: key(),
+            tags: attributes().tags,
+            package: package(),
+            version: 3,
+            producer: producer(),
+        })),
+        Event::VersionRemoved(Box::new(VersionRemoved {
+            key: key(),
+            package: package(),
+            removes: 3,
+            reveals: Some(2),
+            producer: producer(),
+            package_id: package_id(1),
+        })),
+        Event::VersioningSet(Box::new(VersioningSet { producer: producer(), versioning: Versioning::Suspended })),
+        Event::SubresourceSet(Box::new(SubresourceSet {
+            name: Subresource::PublicAccessBlock,
+            document: "<x/>".to_owned(),
+            producer: producer(),
+        })),
+        Event::SubresourceRemoved(Box::new(SubresourceRemoved { name: Subresource::Cors, producer: producer() })),
         Event::UploadCreated(Box::new(UploadCreated {
             key: key(),
             upload: upload(),
@@ -209,7 +239,7 @@ fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
         assert_eq!(decoded.encode(), payload);
         kinds.insert(event.kind());
     }
-    assert_eq!(kinds.len(), 11, "a kind that was added belongs in here");
+    assert_eq!(kinds.len(), 17, "a kind that was added belongs in here");
 }
 
 #[test]
@@ -224,6 +254,12 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::FileIngested(fact) => direct(fact),
             Event::FileDescribed(fact) => direct(fact),
             Event::FileRemoved(fact) => direct(fact),
+            Event::FileMarked(fact) => direct(fact),
+            Event::FileTagged(fact) => direct(fact),
+            Event::VersionRemoved(fact) => direct(fact),
+            Event::VersioningSet(fact) => direct(fact),
+            Event::SubresourceSet(fact) => direct(fact),
+            Event::SubresourceRemoved(fact) => direct(fact),
             Event::UploadCreated(fact) => direct(fact),
             Event::PartIngested(fact) => direct(fact),
             Event::UploadAborted(fact) => direct(fact),

@@ -36,14 +36,17 @@ use self::rows::Cells;
 use self::scratch::Scratch;
 use self::statement::{Shape, Statement};
 use super::lease::{Lease, Work};
-use super::{Batch, KeyRange, OpenMode, Schema, Snapshot, Store};
+use super::{Batch, KeyRange, OpenMode, Schema, Snapshot, Store, VersionRange, in_order};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::log::decide::PACKAGE_DEPTH_LIMIT;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
+use crate::model::row::{
+    Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    VersionChoice,
+};
 use crate::model::state::{Head, State, Touched};
 
 /// How many connections read at once.
@@ -267,6 +270,25 @@ impl Store for PostgresStore {
 
     async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<Listed>> {
         self.list(reads::names(producer, range, limit)?, &rows::LISTED, rows::listed).await
+    }
+
+    async fn names_and_history(
+        &self,
+        producer: &ProducerName,
+        range: &VersionRange,
+        limit: usize,
+    ) -> Result<Vec<ListedVersion>> {
+        let asked = reads::names_and_history(producer, range, limit)?;
+        Ok(in_order(self.list(asked, &rows::LISTED_VERSION, rows::listed_version).await?, limit))
+    }
+
+    async fn history(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<HistoryRow>> {
+        Ok(self.list(reads::history(name, version)?, &rows::HISTORY, rows::history).await?.pop())
+    }
+
+    async fn subresource(&self, producer: &ProducerName, name: Subresource) -> Result<Option<String>> {
+        let found = self.list(reads::subresource(producer, name)?, &rows::SUBRESOURCE, rows::subresource).await?;
+        Ok(found.into_iter().next().map(|row| row.document))
     }
 
     async fn members(

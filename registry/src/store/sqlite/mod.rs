@@ -27,14 +27,17 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 use self::lookups::{Lookups, Question};
 use self::reads::limited;
 use super::lease::{Lease, Work};
-use super::{Batch, KeyRange, Snapshot, Store, View};
+use super::{Batch, KeyRange, Snapshot, Store, VersionRange, View};
 pub use super::{OpenMode, Schema};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
+use crate::model::row::{
+    Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    VersionChoice,
+};
 use crate::model::state::Head;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
@@ -283,6 +286,23 @@ impl Store for SqliteStore {
 
     async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<Listed>> {
         reads::names(&self.readers, producer, range, limit).await
+    }
+
+    async fn names_and_history(
+        &self,
+        producer: &ProducerName,
+        range: &VersionRange,
+        limit: usize,
+    ) -> Result<Vec<ListedVersion>> {
+        reads::names_and_history(&self.readers, producer, range, limit).await
+    }
+
+    async fn history(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<HistoryRow>> {
+        reads::history(&self.readers, name, version).await
+    }
+
+    async fn subresource(&self, producer: &ProducerName, name: Subresource) -> Result<Option<String>> {
+        reads::subresource(&self.readers, producer, name).await
     }
 
     async fn members(

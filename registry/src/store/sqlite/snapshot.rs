@@ -43,12 +43,15 @@ impl Snapshot for SqliteSnapshot {
             View::Packages => (rows::PACKAGE, "id"),
             View::Names => (rows::NAME, "producer, key"),
             View::Files => (rows::FILE, "sequence"),
+            View::History => (rows::HISTORY, "producer, key, sequence DESC"),
+            View::Subresources => (rows::SUBRESOURCE, "producer, name"),
             View::Blobs => (rows::BLOB, "content_address"),
             View::Chunks => (rows::CHUNK, "address"),
             View::Uploads => (rows::UPLOAD, "id"),
             View::Parts => (rows::PART, "upload, number"),
         };
-        let text = format!("SELECT {columns} FROM {} AS f ORDER BY {order}", view.table());
+        let alias = if view == View::History { "h" } else { "f" };
+        let text = format!("SELECT {columns} FROM {} AS {alias} ORDER BY {order}", view.table());
         let found = sqlx::query(AssertSqlSafe(text)).fetch(&mut *self.transaction);
         found.map(move |row| row_of(view, &row?)).boxed()
     }
@@ -60,6 +63,8 @@ fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
         View::Packages => view_row::package(&rows::package(row)?),
         View::Names => view_row::name(&rows::name(row)?),
         View::Files => view_row::file(&rows::file(row)?),
+        View::History => view_row::history(&rows::history(row)?),
+        View::Subresources => view_row::subresource(&rows::subresource(row)?),
         View::Blobs => view_row::blob(&rows::blob(row)?),
         View::Chunks => view_row::chunk(&rows::chunk(row)?),
         View::Uploads => view_row::upload(&rows::upload(row)?),
