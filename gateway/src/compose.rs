@@ -369,6 +369,7 @@ fn s3_side(settings: &Settings, registry: &Registry, credentials: &Credentials) 
     let keys = StaticKeys::new([(credentials.access_key.clone(), AccessKey { secret, tenant: root_tenant() })]);
     let s3_settings = S3Settings {
         region: settings.region.clone(),
+        checksum_sha256: settings.checksum_sha256,
         domain: settings.s3_domain.clone(),
         body_idle_timeout: settings.body_idle_timeout,
         ..S3Settings::default()

@@ -41,6 +41,10 @@ suites! {
     boto3_writes_conditionally => "boto3_suite.py" "conditions";
     boto3_copies_and_replaces_metadata => "boto3_suite.py" "copies";
     boto3_deletes_many_and_reads_ranges => "boto3_suite.py" "delete-ranges";
+    boto3_keeps_versions_and_deletes_them => "boto3_suite.py" "versions";
+    boto3_sets_tags_and_configurations => "boto3_suite.py" "settings";
+    boto3_compares_the_sha256_of_the_whole => "boto3_suite.py" "whole-sha256";
+    boto3_compares_the_sha256_of_the_whole_over_tls => "boto3_suite.py" "tls-whole-sha256";
     boto3_parses_every_error => "boto3_suite.py" "errors";
     rclone_syncs_checks_and_touches => "rclone_suite.py" "sync";
     rclone_copies_a_large_file_in_parts => "rclone_suite.py" "large";

@@ -90,6 +90,8 @@ settings! {
     region: String = "NAME", "ARTIFACTSTORE_REGION";
     /// The domain whose subdomains are buckets [default: none, which is path style only]
     s3_domain: String = "DOMAIN", "ARTIFACTSTORE_S3_DOMAIN";
+    /// Whether answers that carry checksums also carry the SHA-256 of the whole [default: true]
+    checksum_sha256: bool = "BOOL", "ARTIFACTSTORE_CHECKSUM_SHA256";
     /// What to log: off, error, warn, info, debug, trace, or a list of module=level [default: info for `serve`, else warn]
     log_level: String = "LEVEL", "ARTIFACTSTORE_LOG_LEVEL";
     /// How to log, on the standard error [default: text]

@@ -42,6 +42,8 @@ pub struct S3Settings {
     pub region: String,
     /// The domain under which buckets are hosts (`<bucket>.<domain>`); without it, all is path style.
     pub domain: Option<String>,
+    /// Whether a client that asks for checksums is also told the SHA-256 of the whole.
+    pub checksum_sha256: bool,
     /// How long a client may send nothing in the midst of a body.
     pub body_idle_timeout: Duration,
     /// The largest body of one PUT, in bytes.
@@ -55,6 +57,7 @@ impl Default for S3Settings {
         Self {
             region: "us-east-1".to_owned(),
             domain: None,
+            checksum_sha256: true,
             body_idle_timeout: Duration::from_secs(60),
             object_max_bytes: 5 * 1024 * 1024 * 1024,
             xml_max_bytes: 8 * 1024 * 1024,
@@ -73,7 +76,7 @@ pub struct InvalidRegion(pub String);
 /// When the region is none.
 pub fn s3_service(registry: Registry, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
     let cors = Cors::new(registry.clone());
-    let gateway = Gateway::new(registry, settings.region.clone());
+    let gateway = Gateway::new(registry, settings.region.clone(), settings.checksum_sha256);
     over(gateway, settings, keys, Some(cors))
 }
 

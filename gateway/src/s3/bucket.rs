@@ -101,7 +101,7 @@ pub(super) async fn head(gateway: &Gateway, req: S3Request<HeadBucketInput>) -> 
 
 pub(super) async fn delete(gateway: &Gateway, req: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
     let actor = gateway.actor(&req)?;
-    gateway.registry.producer_delete(&actor, &ProducerName::parse(&req.input.bucket)?).await?;
+    gateway.registry.producer_delete_with_uploads(&actor, &ProducerName::parse(&req.input.bucket)?).await?;
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 
