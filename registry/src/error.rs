@@ -276,4 +276,7 @@ pub enum Refusal {
     /// The content this command leans on is no longer stored.
     #[error("the content this leans on is no longer stored")]
     ContentMissing,
+    /// The command was given under a lease that is over; another gateway may be at this work.
+    #[error("the lease of this work is over")]
+    LeaseOver,
 }

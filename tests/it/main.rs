@@ -3,19 +3,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps says where it failed")]
 
 mod admin;
+mod balancer;
 mod body;
 #[path = "../bucket/mod.rs"]
 mod bucket;
 mod clients;
+#[path = "../cluster/mod.rs"]
+mod cluster;
 mod conditions;
 mod copying;
 mod crash;
 mod crowd;
 mod docs;
 mod durability;
+mod edge;
 mod evidence;
+mod examples;
 mod faults;
+mod forms;
 mod full;
+mod gateways;
 mod golden;
 mod ingest;
 mod listing;
@@ -29,6 +36,7 @@ mod refusals;
 mod sealing;
 mod start;
 mod structure;
+mod tls;
 
 /// The store that the promises of [`bucket`] are tried on.
 pub(crate) async fn store() -> artifactstore_tests::Store {

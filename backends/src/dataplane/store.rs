@@ -5,7 +5,8 @@
 //! waited for one pack at a time, a pack that is worth its own way does not wait for the one before.
 //!
 //! Invariant: whoever is told a location may rely on it: the object is stored and synced.
-//! Invariant: a chunk keeps its room in the budget until it is written, also when its body's future is dropped.
+//! Invariant: a chunk keeps its room in the budget until it is written, also when its body's future is dropped, and
+//! when the backend gave up a write that hangs and still has its bytes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,14 +87,14 @@ async fn store_alone(shelf: &Shelf, FinishedChunk { address, bytes, room }: Fini
     if let Some(location) = known {
         return Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false });
     }
-    let object = put(shelf, SealedObject::hashed_already(bytes, ObjectKey(address.0))).await?;
-    drop(room);
+    let object = put(shelf, SealedObject::hashed_already(bytes, ObjectKey(address.0)), room).await?;
     Ok(Stored { chunk: placed(shelf, chunk, object, 0), written: true })
 }
 
-async fn put(shelf: &Shelf, object: SealedObject) -> Result<ObjectKey> {
-    let _no_sweep = shelf.writing(&object.key()).await;
-    shelf.backend.put(object).await
+/// Writes an object. What holds its bytes also holds their room, and holds off a deletion.
+async fn put(shelf: &Shelf, object: SealedObject, room: impl Send + Sync + 'static) -> Result<ObjectKey> {
+    let no_deletion = shelf.writing(&object.key()).await;
+    shelf.backend.put(object.holding((room, no_deletion))).await
 }
 
 fn placed(shelf: &Shelf, chunk: Chunk, object: ObjectKey, offset_bytes: u64) -> LocatedChunk {
@@ -225,11 +226,10 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
     };
     drop(fresh);
     let object = match object {
-        Some(object) => Some(put(shelf, object).await?),
+        Some(object) => Some(put(shelf, object, rooms).await?),
         None => None,
     };
     reach(Point::PackStored);
-    drop(rooms);
     let stored = chunks.into_iter().zip(known).map(|(chunk, known)| match (known, object) {
         (Some(location), _) => Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false }),
         (None, Some(object)) => {

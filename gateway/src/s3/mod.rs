@@ -18,6 +18,7 @@ mod cors;
 mod delete;
 mod encoding;
 mod faces;
+mod form;
 mod inventory;
 mod list;
 mod multipart;
@@ -35,6 +36,7 @@ use s3s::dto;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use crate::edge::auth::Caller;
+use crate::edge::forwarded::Client;
 use crate::edge::request_id::RequestId;
 use crate::error::{Face, Failure, chain};
 
@@ -82,6 +84,11 @@ fn anonymous() -> Failure {
 
 fn request_id<T>(req: &S3Request<T>) -> &str {
     req.extensions.get::<RequestId>().map_or("", RequestId::as_str)
+}
+
+/// Whether the client spoke TLS, with the gateway or with a proxy that is believed.
+fn over_tls<T>(req: &S3Request<T>) -> bool {
+    req.extensions.get::<Client>().is_some_and(|client| client.tls)
 }
 
 /// A header's value as text; nothing when it is absent or not UTF-8.
@@ -158,6 +165,7 @@ operations! {
     put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput, versions::set;
 
     put_object: PutObjectInput => PutObjectOutput, object::put;
+    post_object: PostObjectInput => PostObjectOutput, form::post;
     get_object: GetObjectInput => GetObjectOutput, object::get;
     head_object: HeadObjectInput => HeadObjectOutput, object::head;
     copy_object: CopyObjectInput => CopyObjectOutput, copy::object;

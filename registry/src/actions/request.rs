@@ -290,7 +290,7 @@ pub struct Health {
     pub head: Option<Sequence>,
     /// When that event was committed.
     pub head_at: Option<Timestamp>,
-    /// How the database is, in one line, when it is not well.
+    /// How the database, or the log writer before it, is, in one line, when it is not well.
     pub database_problem: Option<String>,
     /// How the backend is.
     pub backend: BackendStatus,
@@ -300,7 +300,13 @@ impl Health {
     /// Whether files can be ingested and read.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.head.is_some() && self.backend.ready
+        self.database_ready() && self.backend.ready
+    }
+
+    /// Whether the log can be read and written.
+    #[must_use]
+    pub const fn database_ready(&self) -> bool {
+        self.head.is_some() && self.database_problem.is_none()
     }
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a suite speaks by panicking")]
 
+mod leases;
 mod sample;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
@@ -32,9 +33,12 @@ pub async fn all<S: Store, F: Future<Output = S>>(fresh: impl Fn() -> F) {
     packages_are_paged_by_name_and_revision(&fresh().await).await;
     uploads_and_parts_are_paged_and_done_with(&fresh().await).await;
     many_rows_at_once_are_all_there(&fresh().await).await;
+    a_page_of_large_events_is_a_short_one(&fresh().await).await;
     a_snapshot_sees_nothing_later(&fresh().await).await;
     views_stream_in_the_order_of_their_keys(&fresh().await).await;
     a_scratch_store_is_adopted_only_at_the_same_event(&fresh().await).await;
+    leases::a_lease_is_one_holders_until_it_is_over(&fresh().await).await;
+    leases::a_lease_that_is_over_holds_in_no_batch(&fresh().await).await;
 }
 
 async fn write(store: &dyn Store, records: &[Record], state: &State) -> Head {
@@ -308,6 +312,24 @@ pub async fn uploads_and_parts_are_paged_and_done_with(store: &dyn Store) {
     write(store, &[], &state).await;
     assert!(store.parts(&of_one, 0, 9).await.unwrap().is_empty());
     assert!(store.upload(&of_one).await.unwrap().is_none());
+}
+
+/// So that whoever reads the log in pages holds little, whatever is in it.
+pub async fn a_page_of_large_events_is_a_short_one(store: &dyn Store) {
+    let large = |sequence| Record { payload: vec![7; 15 << 20], ..record(sequence) };
+    let records: Vec<Record> = [large(1), record(2), large(3), large(4), record(5), large(6)].into();
+    write(store, &records, &State::default()).await;
+    let (mut read, mut pages) = (Vec::new(), Vec::new());
+    loop {
+        let page = store.events(read.len() as u64, 5).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        pages.push(page.len());
+        read.extend(page);
+    }
+    assert!(read == records, "every event comes once, in order");
+    assert_eq!(pages, [4, 2]);
 }
 
 /// More rows than one statement takes.

@@ -3,12 +3,14 @@
 //! Invariant: a batch is one transaction; readers see all of it or nothing of it.
 
 pub mod conformance;
+pub mod lease;
 pub mod postgres;
 pub mod sqlite;
 mod view_row;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifactstore_backends as backends;
 use artifactstore_backends::dataplane::spi::{Catalog, LocatedBlob};
@@ -18,6 +20,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 
+use self::lease::{Lease, Work};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -28,6 +31,9 @@ use crate::model::row::{
     VersionChoice,
 };
 use crate::model::state::{Head, State, Touched};
+
+/// From how many bytes of payload on a page of events takes no more: an event that carries a manifest may have 16 MiB.
+pub const EVENTS_BYTES: i64 = 32 << 20;
 
 /// How a store may be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,9 +174,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Closes every connection, having waited for what is under way.
     async fn close(&self);
 
+    /// Takes a lease for so long, if nobody has one that still runs.
+    async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>>;
+    /// Lets a lease run for so long from now on, if it still runs; says whether.
+    async fn lease_renew(&self, lease: &Lease, term: Duration) -> Result<bool>;
+    /// Ends a lease, so that the next one need not wait; one that is over already is let be.
+    async fn lease_end(&self, lease: &Lease) -> Result<()>;
+
     /// Where the log ends.
     async fn head(&self) -> Result<Head>;
-    /// Events behind `since`.
+    /// Events behind `since`: as many as that, or fewer when they have more than [`EVENTS_BYTES`]; none only when
+    /// there is none.
     async fn events(&self, since: Sequence, limit: usize) -> Result<Vec<Record>>;
 
     /// A producer.
@@ -231,7 +245,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         after: Option<&PackageCursor>,
         limit: usize,
     ) -> Result<Vec<Package>>;
-    /// Open packages that nobody wrote to since then.
+    /// Open packages that have files and that nobody wrote to since then.
     async fn packages_idle(&self, producer: &ProducerName, since: Timestamp, limit: usize) -> Result<Vec<Package>>;
 
     /// A blob.
@@ -297,6 +311,8 @@ async fn blob_located<S: Store + ?Sized>(
 pub trait Batch: Send {
     /// Where the log ends, as of this batch.
     fn head(&self) -> Head;
+    /// Whether a lease still runs. One that does cannot be taken over before this batch has ended.
+    async fn lease_runs(&mut self, lease: &Lease) -> Result<bool>;
     /// Loads what the state does not have yet.
     async fn load(&mut self, touched: Touched, state: &mut State) -> Result<()>;
     /// Writes events, the new head and every changed row.
@@ -310,7 +326,7 @@ pub trait Batch: Send {
 pub trait Snapshot: Send {
     /// Where the log ends, as of this snapshot.
     async fn head(&mut self) -> Result<Head>;
-    /// Events behind `since`.
+    /// Events behind `since`, as [`Store::events`] gives them.
     async fn events(&mut self, since: Sequence, limit: usize) -> Result<Vec<Record>>;
     /// A view's rows, in the order of their keys.
     fn view(&mut self, view: View) -> BoxStream<'_, Result<ViewRow>>;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use artifactstore_registry::actions::request::{PackageCursor, PackageFilter};
 use artifactstore_registry::backends::backend::Backend;
@@ -17,6 +18,7 @@ use artifactstore_registry::model::row::{
     VersionChoice,
 };
 use artifactstore_registry::model::state::Head;
+use artifactstore_registry::store::lease::{Lease, Work};
 use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog, VersionRange};
 use artifactstore_registry::{Registry, RegistryParts, Result};
 use async_trait::async_trait;
@@ -116,6 +118,18 @@ impl Store for Counting {
 
     async fn close(&self) {
         self.behind.close().await;
+    }
+
+    async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
+        self.behind.lease_take(work, holder, term).await
+    }
+
+    async fn lease_renew(&self, lease: &Lease, term: Duration) -> Result<bool> {
+        self.behind.lease_renew(lease, term).await
+    }
+
+    async fn lease_end(&self, lease: &Lease) -> Result<()> {
+        self.behind.lease_end(lease).await
     }
 
     async fn head(&self) -> Result<Head> {

@@ -1,10 +1,12 @@
 //! Packages: sealed once, with a clean cut, by every road.
 
+use artifactstore_registry::actions::lease::LEASE_TERM;
 use artifactstore_registry::actions::request::{FileUpload, Removal};
 use artifactstore_registry::backends::digest::ContentAddress;
 use artifactstore_registry::model::command::PackageChoice;
 use artifactstore_registry::model::manifest::Manifest;
 use artifactstore_registry::model::row::{OnFinalized, ProducerSettings, VersionChoice};
+use artifactstore_registry::store::lease::Work;
 use artifactstore_registry::{Error, Refusal};
 use futures::future::join_all;
 
@@ -279,6 +281,28 @@ async fn a_quiet_period_seals_what_nobody_wrote_to() {
         futures::join!(harness.registry.packages_finalize_idle(), harness.registry.packages_finalize_idle());
     assert!(one.unwrap() + two.unwrap() >= 1);
     assert_eq!(harness.kinds().await.iter().filter(|kind| *kind == "v1.package.finalized").count(), 2);
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_slept_past_its_lease_seals_nothing() {
+    let settings = ProducerSettings { finalize_after_idle_seconds: Some(60), ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    harness.clock.set_seconds(2_000_000);
+    harness.put("board/a/x", "x").await.unwrap();
+    harness.clock.set_seconds(2_000_100);
+    assert_eq!(harness.registry.packages_finalize_idle().await.unwrap(), 1, "now it has the lease");
+    harness.put("board/b/x", "x").await.unwrap();
+    harness.clock.set_seconds(2_000_200);
+    let events = harness.kinds().await.len();
+    // What it believes of its lease is what it was told a moment ago; that another has it, only the commit finds.
+    harness.tamper("UPDATE leases SET expires_at = 0").await;
+    let other = harness.store.lease_take(Work::FinalizeIdle, "another gateway", LEASE_TERM).await.unwrap().unwrap();
+    assert_eq!(harness.registry.packages_finalize_idle().await.unwrap(), 0);
+    assert_eq!(harness.registry.packages_finalize_idle().await.unwrap(), 0, "the other one has it");
+    assert_eq!(harness.kinds().await.len(), events);
+    harness.store.lease_end(&other).await.unwrap();
+    assert_eq!(harness.registry.packages_finalize_idle().await.unwrap(), 1);
     harness.finish().await;
 }
 

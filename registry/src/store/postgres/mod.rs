@@ -7,6 +7,7 @@ mod batch;
 mod cells;
 mod connections;
 mod follow;
+mod leases;
 mod load;
 mod open;
 mod partitions;
@@ -20,6 +21,7 @@ mod write;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_backends::recipe::{Chunk, Location};
@@ -33,6 +35,7 @@ use self::follow::Follower;
 use self::rows::Cells;
 use self::scratch::Scratch;
 use self::statement::{Shape, Statement};
+use super::lease::{Lease, Work};
 use super::{Batch, KeyRange, OpenMode, Schema, Snapshot, Store, VersionRange, in_order};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
@@ -166,6 +169,18 @@ impl Store for PostgresStore {
 
     fn changed(&self) -> Option<watch::Receiver<u64>> {
         self.follower.as_ref().map(Follower::heard)
+    }
+
+    async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
+        leases::take(&self.readers, work, holder, term).await
+    }
+
+    async fn lease_renew(&self, lease: &Lease, term: Duration) -> Result<bool> {
+        leases::renew(&self.readers, lease, term).await
+    }
+
+    async fn lease_end(&self, lease: &Lease) -> Result<()> {
+        leases::end(&self.readers, lease).await
     }
 
     async fn close(&self) {

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::name::{FileName, Key, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{Sequence, Subresource, VersionChoice};
-use crate::store::{KeyRange, VersionRange};
+use crate::store::{EVENTS_BYTES, KeyRange, VersionRange};
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 
 /// Conditions in the making.
@@ -53,10 +53,19 @@ impl Where {
 }
 
 pub(super) fn events(since: Sequence, limit: usize) -> Result<Statement> {
-    let mut conditions = Where::default();
-    conditions.number("e.sequence >", signed(since))?;
-    let select = format!("SELECT {} FROM events AS e", rows::EVENT.narrow("e"));
-    conditions.statement(&select, "e.sequence", limit)
+    let mut asked = Statement::default();
+    let since = asked.bind(signed(since))?;
+    let (limit, bytes) = (asked.bind(limited(limit))?, asked.bind(EVENTS_BYTES)?);
+    asked.text = format!(
+        "SELECT {} FROM events AS e WHERE e.sequence > {since} AND e.sequence <= (SELECT max(c.sequence) FROM (
+            SELECT s.sequence, sum(s.size) OVER (ORDER BY s.sequence ROWS UNBOUNDED PRECEDING) - s.size AS before FROM (
+                SELECT sequence, octet_length(payload)::int8 AS size FROM events
+                WHERE sequence > {since} ORDER BY sequence LIMIT {limit}
+            ) AS s
+        ) AS c WHERE c.before < {bytes}) ORDER BY e.sequence",
+        rows::EVENT.narrow("e")
+    );
+    Ok(asked)
 }
 
 pub(super) fn producers(tenant: Option<&TenantName>, after: Option<&ProducerName>, limit: usize) -> Result<Statement> {
@@ -182,6 +191,7 @@ pub(super) fn packages_idle(producer: &ProducerName, since: Timestamp, limit: us
     let mut conditions = Where::default();
     conditions.text("p.producer =", producer.as_str())?;
     conditions.conditions.push("p.finalized_at IS NULL".to_owned());
+    conditions.conditions.push("p.file_count > 0".to_owned());
     conditions.number("p.changed_at <=", since.0)?;
     let select = format!("SELECT {} FROM packages AS p", rows::PACKAGE.narrow("p"));
     conditions.statement(&select, "p.changed_at", limit)

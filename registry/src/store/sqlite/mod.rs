@@ -4,16 +4,17 @@
 //! the loss of power. The bundled library is used, never the system's.
 
 mod batch;
+mod leases;
 mod load;
 mod lookups;
 mod reads;
 mod rows;
+mod scratch;
 mod snapshot;
 mod statement;
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
@@ -25,7 +26,7 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
 use self::lookups::{Lookups, Question};
 use self::reads::limited;
-use self::write::signed;
+use super::lease::{Lease, Work};
 use super::{Batch, KeyRange, Snapshot, Store, VersionRange, View};
 pub use super::{OpenMode, Schema};
 use crate::actions::request::{PackageCursor, PackageFilter};
@@ -89,6 +90,7 @@ impl SqliteStore {
     /// # Errors
     /// When it cannot be opened, is newer than this program, or, with [`OpenMode::Existing`], missing or older.
     pub async fn open(path: &Path, mode: OpenMode) -> Result<Self> {
+        scratch::sweep(path);
         let create = mode == OpenMode::Create;
         Self::connect(path, options(path).create_if_missing(create), create, false).await
     }
@@ -180,10 +182,7 @@ impl Store for SqliteStore {
     }
 
     async fn scratch(&self) -> Result<Box<dyn Store>> {
-        static SERIAL: AtomicU64 = AtomicU64::new(0);
-        let mut path = self.path.clone().into_os_string();
-        path.push(format!(".scratch-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed)));
-        let path = PathBuf::from(path);
+        let path = scratch::fresh(&self.path);
         // What is lost of it in a crash, or undone by halves, is made again: nothing is written twice.
         let options = options(&path)
             .create_if_missing(true)
@@ -205,6 +204,18 @@ impl Store for SqliteStore {
         self.path.display().to_string()
     }
 
+    async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
+        leases::take(&self.writer, work, holder, term).await
+    }
+
+    async fn lease_renew(&self, lease: &Lease, term: Duration) -> Result<bool> {
+        leases::renew(&self.writer, lease, term).await
+    }
+
+    async fn lease_end(&self, lease: &Lease) -> Result<()> {
+        leases::end(&self.writer, lease).await
+    }
+
     async fn close(&self) {
         self.lookups.stop().await;
         self.readers.close().await;
@@ -217,9 +228,7 @@ impl Store for SqliteStore {
     }
 
     async fn events(&self, since: Sequence, limit: usize) -> Result<Vec<Record>> {
-        let text = format!("SELECT {} FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?", rows::EVENT);
-        let query = sqlx::query(AssertSqlSafe(text)).bind(signed(since)).bind(limited(limit));
-        query.fetch_all(&self.readers).await?.iter().map(rows::record).collect()
+        reads::events(&self.readers, since, limit).await
     }
 
     async fn writing(&self, name: &FileName) -> Result<Option<(Producer, Option<Package>)>> {
@@ -333,7 +342,7 @@ impl Store for SqliteStore {
 
     async fn packages_idle(&self, producer: &ProducerName, since: Timestamp, limit: usize) -> Result<Vec<Package>> {
         let text = format!(
-            "SELECT {} FROM packages WHERE producer = ? AND finalized_at IS NULL AND changed_at <= ? \
+            "SELECT {} FROM packages WHERE producer = ? AND finalized_at IS NULL AND changed_at <= ? AND file_count > 0 \
              ORDER BY changed_at LIMIT ?",
             rows::PACKAGE
         );

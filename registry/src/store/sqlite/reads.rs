@@ -3,7 +3,7 @@
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_backends::recipe::Location;
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, Row, Sqlite};
+use sqlx::{AssertSqlSafe, Executor, Row, Sqlite};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rows;
@@ -11,11 +11,12 @@ use super::statement::{padded, values};
 use super::write::signed;
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::error::Result;
+use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageName, ProducerName, TenantName};
 use crate::model::row::{
     File, HistoryRow, Listed, ListedVersion, Package, Producer, Sequence, Subresource, Upload, VersionChoice,
 };
-use crate::store::{KeyRange, VersionRange, in_order};
+use crate::store::{EVENTS_BYTES, KeyRange, VersionRange, in_order};
 
 /// A query whose values are bound one after another.
 type Bound = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
@@ -113,6 +114,24 @@ pub(super) async fn names(
     );
     let query = conditions.bind(sqlx::query(AssertSqlSafe(text))).bind(limited(limit));
     rows::listed(&query.fetch_all(pool).await?)
+}
+
+pub(super) async fn events<'e>(
+    reader: impl Executor<'e, Database = Sqlite>,
+    since: Sequence,
+    limit: usize,
+) -> Result<Vec<Record>> {
+    // How far the page goes is found out by the sizes alone, which stand beside the payloads.
+    let text = format!(
+        "SELECT {} FROM events WHERE sequence > ?1 AND sequence <= (SELECT max(sequence) FROM (
+            SELECT sequence, sum(size) OVER (ORDER BY sequence ROWS UNBOUNDED PRECEDING) - size AS before FROM (
+                SELECT sequence, length(payload) AS size FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2
+            )
+        ) WHERE before < ?3) ORDER BY sequence",
+        rows::EVENT
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(signed(since)).bind(limited(limit)).bind(EVENTS_BYTES);
+    query.fetch_all(reader).await?.iter().map(rows::record).collect()
 }
 
 /// One statement, so that a version is seen either with its name or in the history; each half is read in order of its

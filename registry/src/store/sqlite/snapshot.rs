@@ -6,9 +6,7 @@ use futures::stream::BoxStream;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
-use super::reads::limited;
-use super::write::signed;
-use super::{rows, tables};
+use super::{reads, rows, tables};
 use crate::error::Result;
 use crate::model::event::Record;
 use crate::model::row::Sequence;
@@ -36,9 +34,7 @@ impl Snapshot for SqliteSnapshot {
     }
 
     async fn events(&mut self, since: Sequence, limit: usize) -> Result<Vec<Record>> {
-        let text = format!("SELECT {} FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?", rows::EVENT);
-        let query = sqlx::query(AssertSqlSafe(text)).bind(signed(since)).bind(limited(limit));
-        query.fetch_all(&mut *self.transaction).await?.iter().map(rows::record).collect()
+        reads::events(&mut *self.transaction, since, limit).await
     }
 
     fn view(&mut self, view: View) -> BoxStream<'_, Result<ViewRow>> {
