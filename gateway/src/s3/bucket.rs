@@ -11,7 +11,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response};
 
-use super::{Answer, Gateway, attributes, faces, tagging};
+use super::{Answer, Gateway, attributes, configuration, faces, tagging};
 use crate::error::Failure;
 
 /// The most buckets of one answer, and what is taken when the client names no number.
@@ -86,9 +86,12 @@ pub(super) async fn create(gateway: &Gateway, req: S3Request<CreateBucketInput>)
     let configuration = req.input.create_bucket_configuration.as_ref();
     let tags = configuration.and_then(|wanted| wanted.tags.clone()).filter(|tags| !tags.is_empty());
     let tags = tags.map(tagging::bucket_document).transpose()?;
+    let ownership = req.input.object_ownership.as_ref().map(configuration::ownership_document).transpose()?;
     gateway.registry.producer_create(&actor, &name, ProducerSettings::default()).await?;
-    if tags.is_some() {
-        gateway.registry.subresource_set(&actor, &name, Subresource::Tagging, tags).await?;
+    for (subresource, document) in [(Subresource::Tagging, tags), (Subresource::Ownership, ownership)] {
+        if document.is_some() {
+            gateway.registry.subresource_set(&actor, &name, subresource, document).await?;
+        }
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), ..CreateBucketOutput::default() }))
 }
