@@ -204,7 +204,7 @@ mod tests {
     use bytes::Bytes;
     use http_body_util::Full;
     use std::convert::Infallible;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncReadExt as _;
 
     async fn start(pause: Duration) -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
