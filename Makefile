@@ -71,6 +71,7 @@ bench: export BENCH_RESULTS := $(TARGET)/bench/results
 bench: bench-programs ## measure: micro benches, the log, then this gateway beside other servers (docs/performance.md)
 	cargo bench $(CARGO_FLAGS) -p artifactstore-bench --bench micro -- --noplot
 	"$(BENCH)" log
+	"$(BENCH)" listing
 	"$(BENCH)" machine
 	"$(BENCH)" wire --heavy
 	"$(BENCH)" report --criterion "$(TARGET)/criterion" $(if $(BENCH_PAGE),--page "$(BENCH_PAGE)")

@@ -387,6 +387,7 @@ fn s3_side(settings: &Settings, registry: &Registry, credentials: &Credentials) 
     let keys = RegistryKeys::new(registry.clone(), sealer(credentials), root);
     let s3_settings = S3Settings {
         region: settings.region.clone(),
+        checksum_sha256: settings.checksum_sha256,
         domain: settings.s3_domain.clone(),
         body_idle_timeout: settings.edge.body_idle_timeout,
         trusted_proxies: settings.edge.trusted_proxies.clone(),

@@ -101,6 +101,9 @@ settings! {
     region: String = "NAME", "ARTIFACTSTORE_REGION";
     /// The domain whose subdomains are buckets [default: none, which is path style only]
     s3_domain: String = "DOMAIN", "ARTIFACTSTORE_S3_DOMAIN";
+    /// Whether answers that carry checksums also carry the SHA-256 of the whole [default: true]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    checksum_sha256: bool = "BOOLEAN", "ARTIFACTSTORE_CHECKSUM_SHA256";
     /// Proxies whose X-Forwarded-For, -Proto and -Host are believed: addresses and networks with commas between
     /// [default: none]
     trusted_proxies: String = "NETWORKS", "ARTIFACTSTORE_TRUSTED_PROXIES";

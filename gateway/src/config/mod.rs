@@ -143,6 +143,8 @@ pub struct Settings {
     pub region: String,
     /// The domain whose subdomains are buckets; path style only without.
     pub s3_domain: Option<String>,
+    /// Whether a client that asks for checksums is also told the SHA-256 of the whole.
+    pub checksum_sha256: bool,
     /// What is logged, when it was set.
     pub log_level: Option<String>,
     /// How it is logged.
@@ -211,6 +213,7 @@ impl Settings {
             admin_token: given.admin_token,
             secrets_key: given.secrets_key,
             region,
+            checksum_sha256: given.checksum_sha256.unwrap_or(true),
             s3_domain: given.s3_domain.filter(|domain| !domain.is_empty()),
             log_level: given.log_level,
             log_format: given.log_format.unwrap_or_default(),

@@ -55,6 +55,8 @@ pub struct S3Settings {
     pub region: String,
     /// The domain under which buckets are hosts (`<bucket>.<domain>`); without it, all is path style.
     pub domain: Option<String>,
+    /// Whether a client that asks for checksums is also told the SHA-256 of the whole.
+    pub checksum_sha256: bool,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// Whether links and forms that are signed with Signature Version 2 are taken.
@@ -72,6 +74,7 @@ impl Default for S3Settings {
         Self {
             region: "us-east-1".to_owned(),
             domain: None,
+            checksum_sha256: true,
             trusted_proxies: Vec::new(),
             sigv2_presigned: false,
             body_idle_timeout: Duration::from_secs(60),
@@ -92,7 +95,7 @@ pub struct InvalidRegion(pub String);
 /// When the region is none.
 pub fn s3_service(registry: Registry, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
     let cors = Cors::new(registry.clone());
-    let gateway = Gateway::new(registry, settings.region.clone());
+    let gateway = Gateway::new(registry, settings.region.clone(), settings.checksum_sha256);
     over(gateway, settings, keys, Some(cors))
 }
 

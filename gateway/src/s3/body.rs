@@ -10,7 +10,7 @@ use http_body_util::StreamBody;
 use s3s::dto::{self, StreamingBlob};
 use s3s::{Body, S3Request, TrailingHeaders};
 
-use super::checksum;
+use super::{checksum, header};
 use crate::error::{Failure, chain};
 
 /// The parts of a PUT's input that concern its body.
@@ -44,7 +44,8 @@ pub(super) fn incoming<T>(req: &S3Request<T>, body: Incoming<'_>) -> Result<(Ing
     let compute = asked.filter(|_| checksum.is_none() && trailer.is_none());
     let hints = IngestHints {
         size_bytes: body.content_length.and_then(|length| u64::try_from(length).ok()),
-        md5: body.content_md5.map(checksum::md5).transpose()?,
+        // An empty header is no digest, and s3s takes it for none.
+        md5: header(&req.headers, "content-md5").or(body.content_md5).map(checksum::md5).transpose()?,
         sha256: sha256_verified(req).filter(|_| body.content_length.is_some_and(|length| length > 0)),
         checksum,
         trailer,

@@ -8,6 +8,7 @@ use artifactstore_backends::digest::{Checksum, Sha256Digest};
 
 use crate::clock::Timestamp;
 use crate::error::Refusal;
+use crate::model::attributes::Attributes;
 use crate::model::command::{Command, Content, FileIngest, FinalizeFacts, PackageChoice, PreparedSeal, WriteCondition};
 use crate::model::event::{
     Actor, Event, FileDescribed, FileIngested, FileRemoved, PackageFinalized, PackageOpened, PartIngested,
@@ -53,24 +54,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::ProducerDelete { producer } => producer_delete(state, actor, producer),
         Command::FileIngest(ingest) => file_ingest(state, actor, ingest),
         Command::FileDescribe { name, attributes, condition, fresh_package } => {
-            let owner = producer_of(state, actor, name)?;
-            let (package, _) = file_path(owner, name)?;
-            let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
-            check_condition(Some(former), condition)?;
-            let (mut events, package_id) = package_for_write(state, owner, &package, fresh_package)?;
-            events.extend(version::null_replaced(state, owner, name, (&package, &package_id))?);
-            let mut attributes = (**attributes).clone();
-            attributes.checksum.clone_from(&former.attributes.checksum);
-            attributes.parts.clone_from(&former.attributes.parts);
-            events.push(Event::FileDescribed(Box::new(FileDescribed {
-                key: name.key.clone(),
-                package,
-                producer: name.producer.clone(),
-                package_id,
-                supersedes: former.sequence,
-                attributes,
-            })));
-            Ok(Decision { events, ..Decision::default() })
+            file_describe(state, actor, name, attributes, (condition, fresh_package))
         }
         Command::FileRemove { name, condition, fresh_package } => {
             file_remove(state, actor, name, condition, fresh_package)
@@ -359,6 +343,33 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
         Box::new(Command::PackageFinalize { package, idle_since: None, facts, prepared: None })
     });
     Ok(Decision { events, then, ..Decision::default() })
+}
+
+fn file_describe(
+    state: &State,
+    actor: &Actor,
+    name: &FileName,
+    attributes: &Attributes,
+    (condition, fresh): (&WriteCondition, &PackageId),
+) -> Result<Decision, Refusal> {
+    let owner = producer_of(state, actor, name)?;
+    let (package, _) = file_path(owner, name)?;
+    let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
+    check_condition(Some(former), condition)?;
+    let (mut events, package_id) = package_for_write(state, owner, &package, fresh)?;
+    events.extend(version::null_replaced(state, owner, name, (&package, &package_id))?);
+    let mut attributes = attributes.clone();
+    attributes.checksum.clone_from(&former.attributes.checksum);
+    attributes.parts.clone_from(&former.attributes.parts);
+    events.push(Event::FileDescribed(Box::new(FileDescribed {
+        key: name.key.clone(),
+        package,
+        producer: name.producer.clone(),
+        package_id,
+        supersedes: former.sequence,
+        attributes,
+    })));
+    Ok(Decision { events, ..Decision::default() })
 }
 
 fn file_remove(
