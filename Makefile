@@ -52,7 +52,7 @@ test: postgres clients build failpoints ## everything: unit tests, then every pr
 	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/unit/junit.xml \
 		"$(TARGET)"/reports/promises/junit.xml
 
-test-rgw: clients build ## the same promises of a bucket on a real Ceph RGW, killed and filled up; installs Ceph as root
+test-rgw: clients build failpoints ## the same promises of a bucket on a real Ceph RGW, killed and filled up; installs Ceph as root
 	tests/rgw/run
 
 bench-programs:

@@ -176,7 +176,7 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::SizeMismatch { .. } => (400, "InvalidRequest"),
         Refusal::PartsMissing => (400, "MalformedXML"),
         Refusal::ChecksumMismatch(_) => (400, "BadDigest"),
-        Refusal::ContentMissing => (503, "SlowDown"),
+        Refusal::ContentMissing | Refusal::StorageClosed(_) => (503, "SlowDown"),
         _ => (500, "InternalError"),
     }
 }

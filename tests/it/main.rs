@@ -28,6 +28,7 @@ mod reading;
 mod refusals;
 mod sealing;
 mod start;
+mod storage_tls;
 mod structure;
 
 /// The store that the promises of [`bucket`] are tried on.

@@ -6,6 +6,7 @@ mod ingest;
 mod list;
 mod producer;
 mod read;
+pub mod relocate;
 mod remove;
 pub mod request;
 mod retell;

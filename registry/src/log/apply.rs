@@ -13,6 +13,7 @@ use crate::model::event::{
 use crate::model::name::{FileName, PackageId, ProducerName, TenantName, UploadId};
 use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Seal, Sequence, Upload, UploadState};
 use crate::model::state::{NameRow, State};
+use crate::model::storage::StorageMove;
 
 /// A fact and its place in the log.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +48,24 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
         Event::UploadAborted(aborted) => {
             upload_closed(state, &aborted.producer, &aborted.upload);
             state.uploads.remove(aborted.upload.clone());
+        }
+        Event::StorageDirected(directed) => {
+            state.moves.put(
+                fact.sequence,
+                StorageMove {
+                    sequence: fact.sequence,
+                    from: directed.from.clone(),
+                    to: directed.to.clone(),
+                    closed_sequence: None,
+                    ended_sequence: None,
+                },
+            );
+        }
+        Event::StorageClosed(closed) => {
+            state.moves.change(&closed.begun, |row| row.closed_sequence = Some(fact.sequence));
+        }
+        Event::StorageMoved(moved) => {
+            state.moves.change(&moved.begun, |row| row.ended_sequence = Some(fact.sequence));
         }
     }
 }
@@ -128,7 +147,9 @@ fn package_finalized(state: &mut State, fact: Fact<'_>, finalized: &PackageFinal
             (stored.package_id.clone(), stored.finalized_at, stored.manifest_address, stored.manifest_size)
         }
     };
-    state.producers.change(&fact.event.producer(), |row| row.finalized_count += 1);
+    if let Some(producer) = fact.event.producer() {
+        state.producers.change(&producer, |row| row.finalized_count += 1);
+    }
     state.packages.change(&id, |row| {
         row.seal = Some(Seal { finalized_at, sequence: fact.sequence, manifest_digest, manifest_size_bytes });
     });

@@ -33,13 +33,21 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         Command::PackageFinalize { package: PackageChoice::Id(id), .. } => {
             touched.packages.insert(id.clone());
         }
+        Command::StorageDirect { .. } | Command::StorageClose { .. } | Command::StorageEnd { .. } => {
+            touched.moves = true;
+        }
     }
 }
 
 /// Everything else.
 pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
     match command {
-        Command::ProducerCreate { .. } | Command::ProducerConfigure { .. } | Command::ProducerDelete { .. } => {}
+        Command::ProducerCreate { .. }
+        | Command::ProducerConfigure { .. }
+        | Command::ProducerDelete { .. }
+        | Command::StorageDirect { .. }
+        | Command::StorageClose { .. }
+        | Command::StorageEnd { .. } => {}
         Command::FileIngest(ingest) => file_ingest(ingest, state, touched),
         Command::FileDescribe { name, .. } | Command::FileRemove { name, .. } => {
             file(name, state, touched);
@@ -52,11 +60,13 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
             touched.uploads.insert(upload.clone());
             touched.parts.insert((upload.clone(), *number));
             touched.chunks.extend(stored.recipe.chunks.iter().map(|chunk| chunk.address));
+            touched.moves |= !stored.written.is_empty();
         }
         Command::UploadAbort { upload, .. } => {
             touched.uploads.insert(upload.clone());
         }
         Command::PackageFinalize { package, prepared, .. } => {
+            touched.moves = true;
             let key = match package {
                 PackageChoice::Name(producer, name) => Some((producer.clone(), name.clone())),
                 PackageChoice::Id(id) => {
@@ -84,6 +94,7 @@ fn file(name: &FileName, state: &State, touched: &mut Touched) {
 fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
     file(&ingest.name, state, touched);
     touched.blobs.insert(ingest.content.content_address);
+    touched.moves |= !ingest.content.written.is_empty();
     if let Some(recipe) = &ingest.content.recipe {
         touched.chunks.extend(recipe.chunks.iter().map(|chunk| chunk.address));
     }
@@ -94,7 +105,7 @@ fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
 
 /// What applying an event touches.
 pub fn event(event: &Event, touched: &mut Touched) {
-    touched.producers.insert(event.producer());
+    touched.producers.extend(event.producer());
     match event {
         Event::ProducerCreated(_) | Event::ProducerConfigured(_) | Event::ProducerDeleted(_) => {}
         Event::PackageOpened(fact) => {
@@ -137,6 +148,7 @@ pub fn event(event: &Event, touched: &mut Touched) {
         Event::UploadAborted(fact) => {
             touched.uploads.insert(fact.upload.clone());
         }
+        Event::StorageDirected(_) | Event::StorageClosed(_) | Event::StorageMoved(_) => touched.moves = true,
     }
 }
 

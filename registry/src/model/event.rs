@@ -236,6 +236,35 @@ pub struct UploadAborted {
     pub producer: ProducerName,
 }
 
+/// New bytes are written to another backend from now on; what lies in the one before is still read there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageDirected {
+    /// The backend that is written to from now on.
+    pub to: String,
+    /// The backend that was written to.
+    pub from: String,
+}
+
+/// Nothing new is recorded in a backend that is being left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageClosed {
+    /// The backend.
+    pub from: String,
+    /// The event that directed writes elsewhere.
+    pub begun: Sequence,
+}
+
+/// Everything that was recorded in one backend, up to its close, is served from another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageMoved {
+    /// The backend that serves it.
+    pub to: String,
+    /// The backend that needs to be read no longer.
+    pub from: String,
+    /// The event that directed writes there.
+    pub begun: Sequence,
+}
+
 impl FileIngested {
     /// The name.
     #[must_use]
@@ -303,6 +332,12 @@ events! {
     PartIngested => "v1.part.ingested",
     /// An upload was given up.
     UploadAborted => "v1.upload.aborted",
+    /// Writes were directed to another backend.
+    StorageDirected => "v1.storage.directed",
+    /// A backend that is being left takes no more.
+    StorageClosed => "v1.storage.closed",
+    /// A backend serves what another one was given.
+    StorageMoved => "v1.storage.moved",
 }
 
 impl Serialize for PackageFinalized {
@@ -397,10 +432,11 @@ impl Record {
 }
 
 impl Event {
-    /// The producer that the event is about.
+    /// The producer that the event is about, if it is about one.
     #[must_use]
-    pub fn producer(&self) -> ProducerName {
-        match self {
+    pub fn producer(&self) -> Option<ProducerName> {
+        Some(match self {
+            Self::StorageDirected(_) | Self::StorageClosed(_) | Self::StorageMoved(_) => return None,
             Self::ProducerCreated(fact) => fact.producer.clone(),
             Self::ProducerConfigured(fact) => fact.producer.clone(),
             Self::ProducerDeleted(fact) => fact.producer.clone(),
@@ -415,7 +451,7 @@ impl Event {
             Self::UploadCreated(fact) => fact.producer.clone(),
             Self::PartIngested(fact) => fact.producer.clone(),
             Self::UploadAborted(fact) => fact.producer.clone(),
-        }
+        })
     }
 
     /// The package that the event is about, if it is about one.
@@ -435,7 +471,10 @@ impl Event {
             | Self::ProducerDeleted(_)
             | Self::UploadCreated(_)
             | Self::PartIngested(_)
-            | Self::UploadAborted(_) => None,
+            | Self::UploadAborted(_)
+            | Self::StorageDirected(_)
+            | Self::StorageClosed(_)
+            | Self::StorageMoved(_) => None,
         }
     }
 }

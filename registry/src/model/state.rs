@@ -9,6 +9,7 @@ use artifactstore_backends::digest::ContentAddress;
 
 use super::name::{FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
 use super::row::{Blob, ChunkPlace, File, Package, Part, Producer, Sequence, Upload};
+use super::storage::{Storage, StorageMove};
 use crate::clock::Timestamp;
 
 /// A package by name: its latest revision is meant.
@@ -86,6 +87,11 @@ impl<K: Ord + Clone + Debug, R> Table<K, R> {
         self.rows.retain(|_, loaded| !loaded.row.as_ref().is_some_and(&fits));
     }
 
+    /// The rows that are loaded.
+    pub fn loaded(&self) -> impl Iterator<Item = &R> {
+        self.rows.values().filter_map(|loaded| loaded.row.as_ref())
+    }
+
     /// Every key that was changed, in order, with its row if it has one now.
     pub fn changed(&self) -> impl Iterator<Item = (&K, Option<&R>)> {
         self.rows.iter().filter(|(_, loaded)| loaded.changed).map(|(key, loaded)| (key, loaded.row.as_ref()))
@@ -152,6 +158,10 @@ pub struct State {
     pub uploads: Table<UploadId, Upload>,
     /// Parts.
     pub parts: Table<(UploadId, PartNumber), Part>,
+    /// Moves of the bytes between backends.
+    pub moves: Table<Sequence, StorageMove>,
+    /// Whether all of them are loaded.
+    pub moves_loaded: bool,
     /// Producers whose packages are all to be deleted, before any is written.
     pub packages_cleared: BTreeSet<ProducerName>,
     /// Uploads whose parts are all to be deleted.
@@ -181,6 +191,8 @@ pub struct Touched {
     pub uploads: BTreeSet<UploadId>,
     /// Parts.
     pub parts: BTreeSet<(UploadId, PartNumber)>,
+    /// Whether the moves of the bytes are wanted: all of them, since they are few.
+    pub moves: bool,
 }
 
 impl Touched {
@@ -196,6 +208,7 @@ impl Touched {
         self.chunks.append(&mut other.chunks);
         self.uploads.append(&mut other.uploads);
         self.parts.append(&mut other.parts);
+        self.moves |= other.moves;
     }
 }
 
@@ -212,6 +225,17 @@ impl State {
         touched.chunks.retain(|key| !self.chunks.is_loaded(key));
         touched.uploads.retain(|key| !self.uploads.is_loaded(key));
         touched.parts.retain(|key| !self.parts.is_loaded(key));
+        touched.moves &= !self.moves_loaded;
+    }
+
+    /// Where bytes lie.
+    ///
+    /// # Panics
+    /// When the moves were not loaded.
+    #[must_use]
+    pub fn storage(&self) -> Storage {
+        assert!(self.moves_loaded, "the moves are asked for and were not loaded");
+        Storage::new(self.moves.loaded().cloned())
     }
 
     /// The latest revision of a package, if there is one.

@@ -6,6 +6,7 @@ use super::ViewRow;
 use crate::model::cbor;
 use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Upload};
 use crate::model::state::NameRow;
+use crate::model::storage::StorageMove;
 
 /// Names hold no NUL, so that joining them with one keeps their order.
 fn text_row<R: Serialize>(key: &[&str], row: &R) -> ViewRow {
@@ -41,6 +42,10 @@ pub(super) fn chunk(row: &ChunkPlace) -> ViewRow {
 
 pub(super) fn upload(row: &Upload) -> ViewRow {
     text_row(&[row.id.as_str()], row)
+}
+
+pub(super) fn storage_move(row: &StorageMove) -> ViewRow {
+    ViewRow { key: row.sequence.to_be_bytes().to_vec(), label: row.sequence.to_string(), row: cbor::encode(row) }
 }
 
 pub(super) fn part(row: &Part) -> ViewRow {

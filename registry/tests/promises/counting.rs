@@ -7,13 +7,13 @@ use artifactstore_registry::actions::request::{PackageCursor, PackageFilter};
 use artifactstore_registry::backends::backend::Backend;
 use artifactstore_registry::backends::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
 use artifactstore_registry::backends::digest::{ContentAddress, ObjectKey};
-use artifactstore_registry::backends::recipe::Location;
 use artifactstore_registry::clock::{Clock, Entropy, Timestamp};
 use artifactstore_registry::model::command::FinalizeFacts;
 use artifactstore_registry::model::event::Record;
 use artifactstore_registry::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use artifactstore_registry::model::row::{Blob, File, Listed, Package, Part, Producer, Sequence, Upload};
+use artifactstore_registry::model::row::{Blob, ChunkPlace, File, Listed, Package, Part, Producer, Sequence, Upload};
 use artifactstore_registry::model::state::Head;
+use artifactstore_registry::model::storage::StorageMove;
 use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog};
 use artifactstore_registry::{Registry, RegistryParts, Result};
 use async_trait::async_trait;
@@ -172,8 +172,12 @@ impl Store for Counting {
         self.behind.files_of_blob(address, limit).await
     }
 
-    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>> {
+    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<ChunkPlace>>> {
         self.behind.locations(chunks).await
+    }
+
+    async fn moves(&self) -> Result<Vec<StorageMove>> {
+        self.behind.moves().await
     }
 
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {

@@ -189,6 +189,9 @@ fn every_kind() -> Vec<Event> {
         Event::PartIngested(Box::new(PartIngested { written: Vec::new(), checksum: None, ..part() })),
         Event::PartIngested(Box::new(part())),
         Event::UploadAborted(Box::new(UploadAborted { upload: upload(), producer: producer() })),
+        Event::StorageDirected(Box::new(StorageDirected { to: "s3".to_owned(), from: "local".to_owned() })),
+        Event::StorageClosed(Box::new(StorageClosed { from: "local".to_owned(), begun: 7 })),
+        Event::StorageMoved(Box::new(StorageMoved { to: "s3".to_owned(), from: "local".to_owned(), begun: 7 })),
     ]
 }
 
@@ -209,7 +212,7 @@ fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
         assert_eq!(decoded.encode(), payload);
         kinds.insert(event.kind());
     }
-    assert_eq!(kinds.len(), 11, "a kind that was added belongs in here");
+    assert_eq!(kinds.len(), 14, "a kind that was added belongs in here");
 }
 
 #[test]
@@ -227,6 +230,9 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::UploadCreated(fact) => direct(fact),
             Event::PartIngested(fact) => direct(fact),
             Event::UploadAborted(fact) => direct(fact),
+            Event::StorageDirected(fact) => direct(fact),
+            Event::StorageClosed(fact) => direct(fact),
+            Event::StorageMoved(fact) => direct(fact),
         };
         assert_eq!(cbor::check(&written), Ok(()), "{}", event.kind());
         assert_eq!(written, event.encode());

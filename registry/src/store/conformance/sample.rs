@@ -11,6 +11,7 @@ use crate::model::row::{
     Blob, ChunkPlace, File, Package, Part, Producer, ProducerSettings, Seal, Sequence, Upload, UploadState,
 };
 use crate::model::state::{Head, NameRow, State};
+use crate::model::storage::StorageMove;
 
 pub(super) fn producer(name: &str) -> Producer {
     Producer {
@@ -165,5 +166,20 @@ pub(super) fn one_of_everything() -> State {
     state.uploads.put(row.id.clone(), row);
     let row = part("up", 1);
     state.parts.put((row.upload.clone(), row.number), row);
+    for row in [storage_move(5), storage_move(9)] {
+        state.moves.put(row.sequence, row);
+    }
     state
+}
+
+/// A move that has ended, or one that has only begun.
+pub(super) fn storage_move(sequence: Sequence) -> StorageMove {
+    let ended = (sequence < 9).then_some(sequence + 2);
+    StorageMove {
+        sequence,
+        from: "local".to_owned(),
+        to: "s3".to_owned(),
+        closed_sequence: ended.map(|ended| ended - 1),
+        ended_sequence: ended,
+    }
 }

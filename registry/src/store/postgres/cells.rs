@@ -8,6 +8,7 @@ use crate::model::event::Record;
 use crate::model::name::{FileName, PackageName, ProducerName};
 use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Upload, UploadState};
 use crate::model::state::NameRow;
+use crate::model::storage::StorageMove;
 
 /// A row's values.
 pub(super) struct Values {
@@ -132,6 +133,14 @@ pub(super) fn chunk(row: &ChunkPlace) -> Values {
             Some(signed(row.sequence)),
         ],
         bytes: vec![Some(row.chunk.address.0.to_vec()), Some(row.location.object.0.to_vec())],
+    }
+}
+
+pub(super) fn storage_move(row: &StorageMove) -> Values {
+    Values {
+        texts: vec![Some(row.from.clone()), Some(row.to.clone())],
+        numbers: vec![Some(signed(row.sequence)), row.closed_sequence.map(signed), row.ended_sequence.map(signed)],
+        bytes: vec![],
     }
 }
 

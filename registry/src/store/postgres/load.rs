@@ -61,6 +61,9 @@ pub(super) fn question(touched: &Touched) -> Result<Option<Statement>> {
             rows::PART.wide("p")
         ));
     }
+    if touched.moves {
+        parts.push(format!("SELECT {} FROM storage_moves AS m", rows::MOVE.wide("m")));
+    }
     asked.text = parts.join(" UNION ALL ");
     Ok(if parts.is_empty() { None } else { Some(asked) })
 }
@@ -144,6 +147,9 @@ fn take(row: &PgRow, state: &mut State) -> Result<()> {
     } else if tag == rows::UPLOAD.tag {
         let row = rows::upload(&Cells::wide(&rows::UPLOAD, row))?;
         state.uploads.load(row.id.clone(), Some(row));
+    } else if tag == rows::MOVE.tag {
+        let row = rows::storage_move(&Cells::wide(&rows::MOVE, row))?;
+        state.moves.load(row.sequence, Some(row));
     } else {
         let row = rows::part(&Cells::wide(&rows::PART, row))?;
         state.parts.load((row.upload.clone(), row.number), Some(row));
@@ -178,6 +184,7 @@ fn note_absent(touched: &Touched, state: &mut State) {
     touched.chunks.iter().for_each(|key| state.chunks.load(*key, None));
     touched.uploads.iter().for_each(|key| state.uploads.load(key.clone(), None));
     touched.parts.iter().for_each(|key| state.parts.load(key.clone(), None));
+    state.moves_loaded |= touched.moves;
 }
 
 /// Takes in what a question brought, and what it did not.

@@ -65,6 +65,7 @@ const fn shape(view: View) -> &'static Shape {
         View::Chunks => &rows::CHUNK,
         View::Uploads => &rows::UPLOAD,
         View::Parts => &rows::PART,
+        View::Moves => &rows::MOVE,
     }
 }
 
@@ -84,6 +85,7 @@ fn row_of(view: View, row: &PgRow) -> Result<ViewRow> {
         View::Chunks => view_row::chunk(&rows::chunk(&cells)?),
         View::Uploads => view_row::upload(&rows::upload(&cells)?),
         View::Parts => view_row::part(&rows::part(&cells)?),
+        View::Moves => view_row::storage_move(&rows::storage_move(&cells)?),
     })
 }
 

@@ -101,7 +101,9 @@ impl Parts {
         self.replace(&rows::UPLOAD, written.into_iter().map(cells::upload).collect())?;
         self.delete(&rows::UPLOAD, deleted.into_iter().map(|key| vec![key.to_string()]).collect())?;
         let (written, _) = state.parts.changes();
-        self.replace(&rows::PART, written.into_iter().map(cells::part).collect())
+        self.replace(&rows::PART, written.into_iter().map(cells::part).collect())?;
+        let (written, _) = state.moves.changes();
+        self.replace(&rows::MOVE, written.into_iter().map(cells::storage_move).collect())
     }
 }
 

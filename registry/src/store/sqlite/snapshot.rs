@@ -51,6 +51,7 @@ impl Snapshot for SqliteSnapshot {
             View::Chunks => (rows::CHUNK, "address"),
             View::Uploads => (rows::UPLOAD, "id"),
             View::Parts => (rows::PART, "upload, number"),
+            View::Moves => (rows::MOVE, "sequence"),
         };
         let text = format!("SELECT {columns} FROM {} AS f ORDER BY {order}", view.table());
         let found = sqlx::query(AssertSqlSafe(text)).fetch(&mut *self.transaction);
@@ -68,6 +69,7 @@ fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
         View::Chunks => view_row::chunk(&rows::chunk(row)?),
         View::Uploads => view_row::upload(&rows::upload(row)?),
         View::Parts => view_row::part(&rows::part(row)?),
+        View::Moves => view_row::storage_move(&rows::storage_move(row)?),
     })
 }
 

@@ -11,6 +11,7 @@ use crate::model::event::Record;
 use crate::model::name::{PackageName, ProducerName, UploadId};
 use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Upload, UploadState};
 use crate::model::state::{Head, NameRow, State};
+use crate::model::storage::StorageMove;
 
 /// Counts and numbers as SQLite has them; none comes near the limit.
 pub(super) fn signed(number: u64) -> i64 {
@@ -115,7 +116,9 @@ impl Writing<'_> {
         let (written, _) = state.parts.changes();
         self.replace("parts", rows::PART, &written, part).await?;
         let cleared: Vec<_> = state.parts_cleared.iter().collect();
-        self.delete("parts", "upload", &cleared, upload_id).await
+        self.delete("parts", "upload", &cleared, upload_id).await?;
+        let (written, _) = state.moves.changes();
+        self.replace("storage_moves", rows::MOVE, &written, storage_move).await
     }
 }
 
@@ -226,6 +229,15 @@ fn chunk(script: &mut Script, row: &ChunkPlace) {
         .bind(codec)
         .bind(tier)
         .bind(signed(row.sequence));
+}
+
+fn storage_move(script: &mut Script, row: &StorageMove) {
+    script
+        .bind(signed(row.sequence))
+        .bind(row.from.clone())
+        .bind(row.to.clone())
+        .bind(row.closed_sequence.map(signed))
+        .bind(row.ended_sequence.map(signed));
 }
 
 fn upload(script: &mut Script, row: &Upload) {
