@@ -24,7 +24,7 @@ BENCH_ARTIFACTSTORE ?= $(TARGET)/release/artifactstore
 export BENCH_SECONDS BENCH_FOLDER BENCH_ARTIFACTSTORE
 BENCH := $(TARGET)/release/artifactstore-bench
 
-.PHONY: help run build failpoints clients postgres test test-rgw crash bench bench-quick bench-programs lint golden clean
+.PHONY: help run run-cluster build failpoints clients postgres test test-rgw crash bench bench-quick bench-programs lint golden clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
@@ -32,13 +32,20 @@ help: ## what there is
 run: ## build and serve: S3 on 127.0.0.1:9000, admin on 127.0.0.1:9001, everything kept in ./data
 	cargo run --release $(CARGO_FLAGS) -p artifactstore-gateway --bin artifactstore -- serve
 
+# What `make run-cluster` tells examples/cluster/run besides, such as --gateways 3.
+CLUSTER ?=
+
+run-cluster: ## PostgreSQL, a Ceph RGW and two gateways behind nginx on this machine, until Ctrl-C; installs them as root
+	cargo build --release $(CARGO_FLAGS) -p artifactstore-gateway --bin artifactstore
+	@exec examples/cluster/run --program "$(TARGET)/release/artifactstore" $(CLUSTER)
+
 build: ## build the program as the tests use it
 	cargo build $(CARGO_FLAGS) --workspace --bins
 
 failpoints: ## build the program once more, so that the crash tests can end it at a named step
 	cargo build $(CARGO_FLAGS) --workspace --features artifactstore-gateway/failpoints --bin artifactstore-failpoints
 
-clients: ## install the real clients (aws, boto3, rclone) into a Python environment of their own
+clients: ## install the real clients of PyPI and npm into an environment of their own
 	tests/clients/setup "$(CLIENTS)"
 
 postgres: # the tests start servers of their own; what they need is the programs
@@ -64,7 +71,7 @@ bench: bench-programs ## measure: micro benches, the log, then this gateway besi
 	cargo bench $(CARGO_FLAGS) -p artifactstore-bench --bench micro -- --noplot
 	"$(BENCH)" log
 	"$(BENCH)" machine
-	"$(BENCH)" wire
+	"$(BENCH)" wire --heavy
 	"$(BENCH)" report --criterion "$(TARGET)/criterion" $(if $(BENCH_PAGE),--page "$(BENCH_PAGE)")
 
 bench-quick: export BENCH_RESULTS := $(TARGET)/bench/quick

@@ -5,7 +5,9 @@
 //!
 //! Invariant: an object has the bytes of its name. Nobody chooses an address: a [`SealedObject`] is named by its bytes.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -22,19 +24,21 @@ pub struct SealedObject {
     key: ObjectKey,
     bytes: Bytes,
     md5: Option<Md5Digest>,
+    /// Kept for as long as somebody has the bytes, and never looked at.
+    _held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl SealedObject {
     /// Names the bytes by their BLAKE3.
     #[must_use]
     pub fn seal(bytes: Bytes) -> Self {
-        Self { key: ObjectKey(*blake3::hash(&bytes).as_bytes()), bytes, md5: None }
+        Self { key: ObjectKey(*blake3::hash(&bytes).as_bytes()), bytes, md5: None, _held: None }
     }
 
     /// For bytes that the data plane has hashed while they passed, so that nothing is hashed twice.
     pub(crate) fn hashed_already(bytes: Bytes, key: ObjectKey) -> Self {
         debug_assert_eq!(Self::seal(bytes.clone()).key, key, "an object is named by its own bytes");
-        Self { key, bytes, md5: None }
+        Self { key, bytes, md5: None, _held: None }
     }
 
     /// With the MD5 of the bytes, where it was made already: as a proof on the way, of which nothing is named.
@@ -46,6 +50,11 @@ impl SealedObject {
     #[must_use]
     pub fn md5(&self) -> Option<Md5Digest> {
         self.md5
+    }
+
+    /// Lets this go when the object is dropped, wherever that is: a write whose caller was let go still has the bytes.
+    pub(crate) fn holding(self, held: impl Any + Send + Sync) -> Self {
+        Self { _held: Some(Arc::new(held)), ..self }
     }
 
     /// The name of the object.

@@ -14,7 +14,7 @@ use artifactstore_registry::model::manifest::{
     MANIFEST_VERSION, Manifest, ManifestFile, ManifestPackage, Provenance, RetentionSummary, StorageReceipt,
 };
 use artifactstore_registry::model::name::{FileName, InvalidName, PackageId, PackageName, ProducerName, TenantName};
-use artifactstore_registry::model::row::{Package, Producer, ProducerSettings};
+use artifactstore_registry::model::row::{Package, Producer, ProducerSettings, Versioning};
 use artifactstore_registry::model::state::State;
 
 /// How many files go into one package.
@@ -118,6 +118,8 @@ pub fn state(number: u64) -> Result<State, InvalidName> {
         upload_count: 0,
         package_count: 1,
         finalized_count: 0,
+        versioning: Versioning::default(),
+        history_count: 0,
     };
     state.producers.load(name.clone(), Some(row));
     let package = Package {

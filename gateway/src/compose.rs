@@ -41,6 +41,7 @@ use crate::edge;
 use crate::edge::auth::{AccessKey, StaticKeys};
 use crate::edge::serve::ServeLimits;
 use crate::edge::service::{Edge, InvalidRegion, S3Settings, s3_service};
+use crate::edge::tls::{Tls, TlsError};
 use crate::telemetry::{RequestCounts, chain};
 
 /// Why the gateway, or a command, did not start.
@@ -88,6 +89,9 @@ pub enum StartError {
     /// The credentials.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The region.
     #[error(transparent)]
     Region(#[from] InvalidRegion),
@@ -283,6 +287,8 @@ pub struct Gateway {
     pub admin_address: SocketAddr,
     /// What clients sign with.
     pub credentials: Credentials,
+    /// What its listeners speak TLS with; `None` when they speak plain HTTP.
+    pub tls: Option<Arc<Tls>>,
     registry: Registry,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -306,6 +312,8 @@ const fn temporaries_age(database: &Database) -> Duration {
 /// When any of that fails. Nothing is served then.
 pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
     let lock = FolderLock::take(&settings.data_dir)?;
+    // What can fail without a trace does so first.
+    let tls = settings.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
     // Ports come before everything that writes: a start that cannot succeed leaves no credentials behind.
     let s3_listener = listen(settings.s3_listen, "s3_listen")?;
     let admin_listener = listen(settings.admin_listen, "admin_listen")?;
@@ -334,16 +342,17 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
         })
         .service(s3);
     let limits = ServeLimits {
-        connections: settings.connections_limit,
+        connections: settings.edge.connections_limit,
+        header_timeout: settings.edge.header_timeout,
+        write_timeout: settings.edge.body_idle_timeout,
         grace: settings.shutdown_grace,
-        ..ServeLimits::default()
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(edge::serve::serve(s3_listener, s3, limits, stop.clone()));
-    tasks.spawn(edge::serve::serve(admin_listener, router, limits, stop.clone()));
+    tasks.spawn(edge::serve::serve(s3_listener, tls.clone(), s3, limits, stop.clone()));
+    tasks.spawn(edge::serve::serve(admin_listener, tls.clone(), router, limits, stop.clone()));
     tasks.spawn(finalize_idle(registry.clone(), stop.clone()));
     let grace = settings.shutdown_grace;
-    Ok(Gateway { s3_address, admin_address, credentials, registry, stop, tasks, grace, _lock: lock })
+    Ok(Gateway { s3_address, admin_address, credentials, tls, registry, stop, tasks, grace, _lock: lock })
 }
 
 impl Gateway {
@@ -383,7 +392,9 @@ fn s3_side(settings: &Settings, registry: &Registry, credentials: &Credentials) 
     let s3_settings = S3Settings {
         region: settings.region.clone(),
         domain: settings.s3_domain.clone(),
-        body_idle_timeout: settings.body_idle_timeout,
+        body_idle_timeout: settings.edge.body_idle_timeout,
+        trusted_proxies: settings.edge.trusted_proxies.clone(),
+        sigv2_presigned: settings.edge.sigv2_presigned,
         ..S3Settings::default()
     };
     Ok(s3_service(registry.clone(), s3_settings, Arc::new(keys))?)

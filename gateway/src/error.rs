@@ -159,12 +159,14 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
     match refusal {
         Refusal::ProducerMissing(_) => (404, "NoSuchBucket"),
         Refusal::ProducerOwned(_) => (409, "BucketAlreadyOwnedByYou"),
-        Refusal::ProducerForeign(_) | Refusal::KeyReserved(_) | Refusal::PackageFinalized { .. } => {
-            (403, "AccessDenied")
-        }
+        Refusal::ProducerForeign(_)
+        | Refusal::KeyReserved(_)
+        | Refusal::VersionSealed { .. }
+        | Refusal::PackageFinalized { .. } => (403, "AccessDenied"),
         Refusal::ProducerNotEmpty(_) => (409, "BucketNotEmpty"),
         Refusal::SettingInvalid { .. } => (400, "InvalidArgument"),
-        Refusal::FileMissing => (404, "NoSuchKey"),
+        Refusal::FileMissing | Refusal::FileMarked { .. } => (404, "NoSuchKey"),
+        Refusal::MarkerMeant { .. } => (405, "MethodNotAllowed"),
         Refusal::VersionMissing => (404, "NoSuchVersion"),
         Refusal::PackageMissing => (404, "NoSuchPackage"),
         Refusal::PackageOpen => (409, "PackageOpen"),
@@ -176,7 +178,7 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::SizeMismatch { .. } => (400, "InvalidRequest"),
         Refusal::PartsMissing => (400, "MalformedXML"),
         Refusal::ChecksumMismatch(_) => (400, "BadDigest"),
-        Refusal::ContentMissing | Refusal::StorageClosed(_) => (503, "SlowDown"),
+        Refusal::ContentMissing | Refusal::LeaseOver | Refusal::StorageClosed(_) => (503, "SlowDown"),
         _ => (500, "InternalError"),
     }
 }

@@ -10,7 +10,7 @@ use crate::config::LogFormat;
 
 /// Begins to log. A second call changes nothing, so that tests may each make one.
 pub fn init(level: &str, format: LogFormat) {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter(level)).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let begun = match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
@@ -19,6 +19,12 @@ pub fn init(level: &str, format: LogFormat) {
     if begun.is_err() {
         tracing::debug!("the log was begun already");
     }
+}
+
+/// s3s calls every refusal an error, and names no request; what it says is in the access log and the answer already. It
+/// speaks when it is asked by name.
+fn filter(level: &str) -> String {
+    if level.contains("s3s") { level.to_owned() } else { format!("{level},s3s=off") }
 }
 
 /// An error and its causes, in one line.
@@ -64,6 +70,12 @@ mod tests {
         let inner = std::io::Error::other("the disk\nis gone");
         let outer = crate::compose::StartError::FolderUnusable { path: "/x".into(), source: inner };
         assert_eq!(chain(&outer), "cannot use the folder /x: the disk is gone");
+    }
+
+    #[test]
+    fn the_library_below_speaks_when_it_is_asked_by_name() {
+        assert_eq!(filter("info"), "info,s3s=off");
+        assert_eq!(filter("info,s3s=debug"), "info,s3s=debug");
     }
 
     #[test]

@@ -192,6 +192,30 @@ pub enum Refusal {
     /// No such version of this key.
     #[error("the version does not exist")]
     VersionMissing,
+    /// The key was deleted where versions are kept: a delete marker stands in front of them.
+    #[error("the key does not exist")]
+    FileMarked {
+        /// The event that made the marker.
+        marker: u64,
+        /// Whether it was made while versioning was on.
+        versioned: bool,
+    },
+    /// What is meant is a delete marker, which has nothing that could be read or changed.
+    #[error("the version is a delete marker, which can only be deleted")]
+    MarkerMeant {
+        /// When it was made.
+        made_at: crate::clock::Timestamp,
+    },
+    /// The version belongs to a finalized revision of its package, and stays.
+    #[error("the version was made before revision {revision} of the package {package:?} of {producer} was finalized")]
+    VersionSealed {
+        /// The producer.
+        producer: ProducerName,
+        /// The package's name; empty for the root package.
+        package: String,
+        /// The sealed revision.
+        revision: u32,
+    },
     /// The key is reserved for what the registry shows under `.artifact/`.
     #[error("the key is reserved: {0}")]
     KeyReserved(&'static str),
@@ -262,4 +286,7 @@ pub enum Refusal {
     /// The content this command leans on is no longer stored.
     #[error("the content this leans on is no longer stored")]
     ContentMissing,
+    /// The command was given under a lease that is over; another gateway may be at this work.
+    #[error("the lease of this work is over")]
+    LeaseOver,
 }

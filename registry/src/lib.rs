@@ -15,6 +15,7 @@ pub use error::{Error, Refusal, Result};
 
 use std::sync::Arc;
 
+use actions::lease::Leases;
 use backends::dataplane::spi::DataPlane;
 use clock::{Clock, Entropy};
 use log::writer::{LogWriter, Vault, WriterParts};
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) facts: FinalizeFacts,
     pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) leases: Leases,
     /// Held by whoever makes the seal of a large package: each holds all of its manifest in memory.
     pub(crate) sealing: tokio::sync::Mutex<()>,
     pub(crate) manifest_inline_limit_bytes: usize,
@@ -78,13 +80,16 @@ impl Registry {
         });
         let RegistryParts { store, plane, clock, entropy, facts, manifest_inline_limit_bytes } = parts;
         let sealing = tokio::sync::Mutex::default();
-        let inner = Inner { store, plane, log, clock, entropy, facts, vault, sealing, manifest_inline_limit_bytes };
+        let leases = Leases::new(hex::encode(entropy.fresh()));
+        let inner =
+            Inner { store, plane, log, clock, entropy, facts, vault, leases, sealing, manifest_inline_limit_bytes };
         Self { inner: Arc::new(inner) }
     }
 
     /// Takes no more commands, waits for those on their way, and closes the store.
     pub async fn stop(&self) {
         self.inner.log.stop().await;
+        self.inner.leases.end(&*self.inner.store).await;
         self.inner.store.close().await;
     }
 }

@@ -25,6 +25,14 @@ pub(crate) async fn impatient_gateway_on(store: &Store) -> Harness {
     gateway(store.settings(), &IMPATIENT).await
 }
 
+/// The settings of a gateway on a store for which it has little patience.
+#[allow(dead_code, reason = "for several gateways on a store")]
+pub(crate) fn impatient_settings(store: &Store) -> Vec<(String, String)> {
+    let mut settings = store.settings();
+    settings.extend(IMPATIENT.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    settings
+}
+
 const IMPATIENT: [(&str, &str); 1] = [("ARTIFACTSTORE_STORAGE_S3_TIMEOUT_SECONDS", "2")];
 
 async fn gateway(settings: Vec<(String, String)>, more: &[(&str, &str)]) -> Harness {

@@ -1,10 +1,10 @@
-"""What the suites share: a place to work, clients made from the environment, small checks, and a TLS front.
+"""What the suites share: a place to work, clients made from the environment, and small checks.
 
 Everything comes from the environment that the test harness sets: AWS_ENDPOINT_URL with the keys beside it, and
-ARTIFACTSTORE_URL with ARTIFACTSTORE_ADMIN_TOKEN for the admin REST.
+ARTIFACTSTORE_URL with ARTIFACTSTORE_ADMIN_TOKEN for the admin REST. When the gateway speaks TLS, AWS_CA_BUNDLE and SSL_CERT_FILE
+name the authority to trust.
 """
 
-import asyncio
 import atexit
 import contextlib
 import hashlib
@@ -12,18 +12,15 @@ import json
 import os
 import random
 import shutil
-import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.parse
 import urllib.request
 
 import boto3
 import botocore.config
-import trustme
+import botocore.exceptions
 
 WORK = tempfile.mkdtemp(prefix="suite-")
 atexit.register(shutil.rmtree, WORK, ignore_errors=True)
@@ -142,51 +139,9 @@ def timed(call):
     return time.monotonic() - begun
 
 
-def over_tls():
-    """Puts TLS before the gateway and points every client at it.
-
-    Current SDKs send other bodies over TLS than over plain HTTP (chunked, with the checksum in a trailer), so plain HTTP
-    alone would never try that half of the gateway. Bytes pass through unread in both directions.
-    """
-    upstream = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    bundle = os.path.join(WORK, "authority.pem")
-    authority.cert_pem.write_to_path(bundle)
-    listening = threading.Event()
-    port = []
-
-    async def pump(reader, writer):
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
-        with contextlib.suppress(ConnectionError, ssl.SSLError, RuntimeError):
-            writer.close()
-
-    async def serve(reader, writer):
-        inner = await asyncio.open_connection(upstream.hostname, upstream.port)
-        await asyncio.gather(pump(reader, inner[1]), pump(inner[0], writer))
-
-    async def front():
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-        port.append(server.sockets[0].getsockname()[1])
-        listening.set()
-        await server.serve_forever()
-
-    threading.Thread(target=asyncio.run, args=(front(),), daemon=True).start()
-    assert listening.wait(20), "the TLS front does not listen"
-    os.environ["AWS_ENDPOINT_URL"] = f"https://localhost:{port[0]}"
-    os.environ["AWS_CA_BUNDLE"] = bundle
-
-
 def main(parts):
-    """Runs the part that the command line names; `tls-` before it puts TLS before the gateway. With none, runs all."""
-    for wanted in sys.argv[1:] or list(parts):
-        name = wanted.removeprefix("tls-")
-        if name != wanted:
-            over_tls()
+    """Runs the parts that the command line names; with none, all."""
+    for name in sys.argv[1:] or list(parts):
         begun = time.monotonic()
         parts[name]()
-        print(f"{wanted}: {time.monotonic() - begun:.1f} s")
+        print(f"{name}: {time.monotonic() - begun:.1f} s")

@@ -3,47 +3,73 @@
 use artifactstore_tests::{Harness, clients};
 
 /// Runs one part of a client's suite against a gateway of its own, and audits what it left.
-async fn suite(script: &str, part: &str) {
-    let gateway = Harness::start().await;
+async fn suite(script: &str, part: &str, settings: &[(&str, &str)]) {
+    let gateway = Harness::start_with(settings).await;
     println!("{}", clients::script(&gateway, script, &[part]).await.succeeded());
     gateway.finish().await;
 }
 
-/// A test per part of a suite: its name is the promise.
+const HTTP: &[(&str, &str)] = &[];
+const TLS: &[(&str, &str)] = &[("ARTIFACTSTORE_TLS_SELF_SIGNED", "true")];
+
+/// A test per part of a suite and wire: its name is the promise.
 macro_rules! suites {
-    ($($(#[$attribute:meta])* $name:ident => $script:literal $part:literal;)*) => {
+    ($($name:ident => $script:literal $part:literal $wire:ident;)*) => {
         $(
-            $(#[$attribute])*
             #[tokio::test]
             async fn $name() {
-                suite($script, $part).await;
+                suite($script, $part, $wire).await;
             }
         )*
     };
 }
 
 suites! {
-    aws_copies_small_files_up_and_down => "aws_suite.py" "small";
-    aws_copies_small_files_over_tls => "aws_suite.py" "tls-small";
-    aws_copies_a_large_file_in_parts => "aws_suite.py" "large";
-    aws_copies_a_large_file_in_parts_over_tls => "aws_suite.py" "tls-large";
-    aws_copies_a_real_tree_of_thousands_of_files => "aws_suite.py" "tree";
-    aws_syncs_up_then_nothing_then_down_to_an_equal_tree => "aws_suite.py" "sync";
-    aws_removes_and_presigns => "aws_suite.py" "remove-presign";
-    aws_sees_a_finalized_package_refuse => "aws_suite.py" "finalized";
-    boto3_uploads_with_threads => "boto3_suite.py" "threads";
-    boto3_uploads_with_threads_over_tls => "boto3_suite.py" "tls-threads";
-    boto3_checks_every_checksum_algorithm => "boto3_suite.py" "checksums";
-    boto3_checks_every_checksum_algorithm_over_tls => "boto3_suite.py" "tls-checksums";
-    boto3_keeps_odd_keys => "boto3_suite.py" "odd-keys";
-    boto3_lists_thousands_of_keys => "boto3_suite.py" "listing";
-    boto3_uses_presigned_links => "boto3_suite.py" "presigned";
-    boto3_writes_conditionally => "boto3_suite.py" "conditions";
-    boto3_copies_and_replaces_metadata => "boto3_suite.py" "copies";
-    boto3_deletes_many_and_reads_ranges => "boto3_suite.py" "delete-ranges";
-    boto3_parses_every_error => "boto3_suite.py" "errors";
-    rclone_syncs_checks_and_touches => "rclone_suite.py" "sync";
-    rclone_copies_a_large_file_in_parts => "rclone_suite.py" "large";
+    aws_copies_small_files_up_and_down => "aws_suite.py" "small" HTTP;
+    aws_copies_small_files_over_tls => "aws_suite.py" "small" TLS;
+    aws_copies_a_large_file_in_parts => "aws_suite.py" "large" HTTP;
+    aws_copies_a_large_file_in_parts_over_tls => "aws_suite.py" "large" TLS;
+    aws_copies_a_real_tree_of_thousands_of_files => "aws_suite.py" "tree" HTTP;
+    aws_syncs_up_then_nothing_then_down_to_an_equal_tree => "aws_suite.py" "sync" HTTP;
+    aws_syncs_over_tls => "aws_suite.py" "sync" TLS;
+    aws_removes_and_presigns => "aws_suite.py" "remove-presign" HTTP;
+    aws_removes_and_presigns_over_tls => "aws_suite.py" "remove-presign" TLS;
+    aws_sees_a_finalized_package_refuse => "aws_suite.py" "finalized" HTTP;
+    aws_sees_a_finalized_package_refuse_over_tls => "aws_suite.py" "finalized" TLS;
+    aws_of_debian_does_everything => "aws2_suite.py" "everything" HTTP;
+    aws_of_debian_does_everything_over_tls => "aws2_suite.py" "everything" TLS;
+    boto3_uploads_with_threads => "boto3_suite.py" "threads" HTTP;
+    boto3_uploads_with_threads_over_tls => "boto3_suite.py" "threads" TLS;
+    boto3_checks_every_checksum_algorithm => "boto3_suite.py" "checksums" HTTP;
+    boto3_checks_every_checksum_algorithm_over_tls => "boto3_suite.py" "checksums" TLS;
+    boto3_keeps_odd_keys => "boto3_suite.py" "odd-keys" HTTP;
+    boto3_keeps_odd_keys_over_tls => "boto3_suite.py" "odd-keys" TLS;
+    boto3_lists_thousands_of_keys => "boto3_suite.py" "listing" HTTP;
+    boto3_uses_presigned_links => "boto3_suite.py" "presigned" HTTP;
+    boto3_uses_presigned_links_over_tls => "boto3_suite.py" "presigned" TLS;
+    boto3_writes_conditionally => "boto3_suite.py" "conditions" HTTP;
+    boto3_writes_conditionally_over_tls => "boto3_suite.py" "conditions" TLS;
+    boto3_copies_and_replaces_metadata => "boto3_suite.py" "copies" HTTP;
+    boto3_copies_and_replaces_metadata_over_tls => "boto3_suite.py" "copies" TLS;
+    boto3_deletes_many_and_reads_ranges => "boto3_suite.py" "delete-ranges" HTTP;
+    boto3_deletes_many_and_reads_ranges_over_tls => "boto3_suite.py" "delete-ranges" TLS;
+    boto3_parses_every_error => "boto3_suite.py" "errors" HTTP;
+    boto3_parses_every_error_over_tls => "boto3_suite.py" "errors" TLS;
+    boto3_behind_nginx_that_buffers => "nginx_suite.py" "buffered" HTTP;
+    boto3_behind_nginx_that_passes_on => "nginx_suite.py" "unbuffered" HTTP;
+    boto3_behind_nginx_that_speaks_tls_with_the_gateway => "nginx_suite.py" "unbuffered" TLS;
+    rclone_syncs_checks_and_touches => "rclone_suite.py" "sync" HTTP;
+    rclone_syncs_checks_and_touches_over_tls => "rclone_suite.py" "sync" TLS;
+    rclone_copies_a_large_file_in_parts => "rclone_suite.py" "large" HTTP;
+    rclone_copies_a_large_file_in_parts_over_tls => "rclone_suite.py" "large" TLS;
+    restic_backs_up_checks_restores_and_prunes => "restic_suite.py" "everything" HTTP;
+    restic_backs_up_checks_restores_and_prunes_over_tls => "restic_suite.py" "everything" TLS;
+    s3cmd_does_everything => "s3cmd_suite.py" "everything" HTTP;
+    s3cmd_does_everything_over_tls => "s3cmd_suite.py" "everything" TLS;
+    s5cmd_does_everything => "s5cmd_suite.py" "everything" HTTP;
+    s5cmd_does_everything_over_tls => "s5cmd_suite.py" "everything" TLS;
+    the_javascript_sdk_does_everything => "node_suite.cjs" "everything" HTTP;
+    the_javascript_sdk_does_everything_over_tls => "node_suite.cjs" "everything" TLS;
 }
 
 #[tokio::test]

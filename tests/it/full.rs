@@ -9,13 +9,13 @@ use tempfile::TempDir;
 use crate::body;
 
 /// A file system of a few MiB; unmounted when it is dropped.
-struct Tiny {
+pub(crate) struct Tiny {
     folder: TempDir,
 }
 
 impl Tiny {
     /// `None`, and a line that says so, when this user may not mount.
-    fn mount(size: &str) -> Option<Self> {
+    pub(crate) fn mount(size: &str) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "artifactstore-test"]).arg(folder.path());
@@ -26,12 +26,12 @@ impl Tiny {
         mounted.then_some(Self { folder })
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Takes all the room that is left, up to the last block.
-    fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         let path = self.path().join("ballast");
         let mut zeros = std::io::repeat(0);
         let filled = std::io::copy(&mut zeros, &mut std::fs::File::create(&path).unwrap());

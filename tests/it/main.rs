@@ -3,19 +3,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps says where it failed")]
 
 mod admin;
+mod balancer;
 mod body;
 #[path = "../bucket/mod.rs"]
 mod bucket;
 mod clients;
+#[path = "../cluster/mod.rs"]
+mod cluster;
 mod conditions;
 mod copying;
 mod crash;
 mod crowd;
 mod docs;
 mod durability;
+mod edge;
 mod evidence;
+mod examples;
 mod faults;
+mod forms;
 mod full;
+mod gateways;
 mod golden;
 mod ingest;
 mod listing;
@@ -30,6 +37,7 @@ mod sealing;
 mod start;
 mod storage_tls;
 mod structure;
+mod tls;
 
 /// The store that the promises of [`bucket`] are tried on.
 pub(crate) async fn store() -> artifactstore_tests::Store {

@@ -37,7 +37,7 @@ async fn the_first_start_makes_a_folder_and_credentials_that_work_and_are_kept()
     for round in 0..2 {
         let mut gateway = program(folder.path(), &["serve"], &ANY_PORT).stdout(Stdio::piped()).spawn().unwrap();
         let output = gateway.stdout.take().unwrap();
-        let (s3, admin) = harness::endpoints(output).await.expect("it listens");
+        let (_, s3, admin) = harness::endpoints(output).await.expect("it listens");
         let credentials = folder.path().join("data/credentials");
         let mode = std::fs::metadata(&credentials).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);

@@ -12,7 +12,7 @@ use crate::bucket::{gateway_on, impatient_gateway_on};
 use crate::store;
 
 /// The program that runs the cluster, on the cluster under test.
-async fn cluster(verb: &str, arguments: &[&str]) -> String {
+pub(crate) async fn cluster(verb: &str, arguments: &[&str]) -> String {
     let folder = std::env::var_os("ARTIFACTSTORE_RGW_CLUSTER").expect("`make test-rgw` names the cluster's folder");
     let mut program = Command::new(workspace().join("tests/rgw/cluster"));
     program.args([verb, "--dir"]).arg(folder).args(arguments);
@@ -77,7 +77,7 @@ async fn a_quota_that_is_used_up_is_a_full_storage_and_reads_go_on() {
 }
 
 /// Makes the cluster take the little that it holds for too much, or no longer, and waits until it does.
-async fn fill(full: bool) {
+pub(crate) async fn fill(full: bool) {
     const RATIOS: [&str; 3] = ["set-nearfull-ratio", "set-backfillfull-ratio", "set-full-ratio"];
     let values = if full { ["0.000001", "0.000002", "0.000003"] } else { ["0.85", "0.9", "0.95"] };
     for (ratio, value) in RATIOS.iter().zip(values) {

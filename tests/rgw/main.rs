@@ -8,6 +8,9 @@ mod body;
 #[path = "../bucket/mod.rs"]
 mod bucket;
 mod ceph;
+#[path = "../cluster/mod.rs"]
+mod cluster;
+mod gateways;
 
 use artifactstore_tests::Store;
 

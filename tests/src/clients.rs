@@ -27,7 +27,8 @@ pub fn program(name: &str) -> PathBuf {
 /// # Panics
 /// When it cannot be started.
 pub async fn script(gateway: &Harness, name: &str, arguments: &[&str]) -> Outcome {
-    let mut command = Command::new(program("python"));
+    let interpreter = if name.ends_with(".cjs") { PathBuf::from("node") } else { program("python") };
+    let mut command = Command::new(interpreter);
     command.arg(workspace().join("tests/clients").join(name)).args(arguments);
     command::run(with_environment(gateway, command)).await
 }
@@ -40,6 +41,7 @@ pub fn with_environment(gateway: &Harness, mut command: Command) -> Command {
     // A folder that is there already is fine; one that cannot be made fails the client with a better message.
     let _ = std::fs::create_dir_all(&home);
     let programs = program("python").parent().map(PathBuf::from).unwrap_or_default();
+    let environment = programs.parent().map(PathBuf::from).unwrap_or_default();
     let keys = &gateway.s3.keys;
     command
         .env_clear()
@@ -51,9 +53,17 @@ pub fn with_environment(gateway: &Harness, mut command: Command) -> Command {
         .env("AWS_ACCESS_KEY_ID", &keys.access_key)
         .env("AWS_SECRET_ACCESS_KEY", &keys.secret_key)
         .env("AWS_DEFAULT_REGION", &keys.region)
+        .env("AWS_REGION", &keys.region)
+        .env("ARTIFACTSTORE_CLIENTS", environment)
         .env("AWS_ENDPOINT_URL", gateway.s3_url())
         .env("ARTIFACTSTORE_URL", gateway.admin_url())
         .env("ARTIFACTSTORE_ADMIN_TOKEN", &gateway.admin.token)
         .env("ARTIFACTSTORE_BINARY", command::binary());
+    if let Some(authority) = gateway.authority() {
+        // Each client asks for it under a name of its own.
+        for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
+            command.env(name, &authority);
+        }
+    }
     command
 }

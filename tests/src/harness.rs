@@ -32,8 +32,11 @@ pub struct Harness {
     /// Its admin side.
     pub admin: Admin,
     program: PathBuf,
+    /// What is put before the program, so that it runs elsewhere.
+    launcher: Vec<String>,
     folder: TempDir,
     settings: Vec<(String, String)>,
+    scheme: &'static str,
     process: Option<Child>,
     producers: Mutex<BTreeSet<String>>,
 }
@@ -72,13 +75,22 @@ impl Harness {
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Self {
             program,
+            launcher: Vec::new(),
             s3: S3 { address: nowhere, keys },
             admin: Admin { address: nowhere, token },
             folder,
             settings: all,
+            scheme: "http",
             process: None,
             producers: Mutex::new(BTreeSet::new()),
         }
+    }
+
+    /// Has this put before the program and every subcommand.
+    #[must_use]
+    pub fn launched_by(mut self, launcher: Vec<String>) -> Self {
+        self.launcher = launcher;
+        self
     }
 
     /// Starts the gateway again on the same folder after [`Harness::stop`] or [`Harness::kill`]. Its ports change.
@@ -107,11 +119,12 @@ impl Harness {
         let mut child = command.spawn().expect("the gateway starts");
         let stdout = child.stdout.take().expect("its output is piped");
         let endpoints = timeout(PATIENCE, endpoints(stdout)).await;
-        let (s3, admin) = match endpoints {
+        let (scheme, s3, admin) = match endpoints {
             Ok(Some(found)) => found,
             Ok(None) => return Err(child.wait().await.expect("the gateway can be waited for")),
             Err(_) => panic!("the gateway does not listen; its log ends:\n{}", self.log_tail()),
         };
+        self.scheme = scheme;
         self.s3.address = s3;
         self.admin.address = admin;
         self.process = Some(child);
@@ -149,6 +162,20 @@ impl Harness {
         let Some(mut child) = self.process.take() else { return };
         signal(&child, Signal::KILL);
         child.wait().await.expect("the gateway can be waited for");
+    }
+
+    /// Makes the gateway stand still wherever it is, until it is woken up.
+    pub fn pause(&self) {
+        if let Some(child) = &self.process {
+            signal(child, Signal::STOP);
+        }
+    }
+
+    /// Wakes the gateway up after [`Harness::pause`].
+    pub fn wake(&self) {
+        if let Some(child) = &self.process {
+            signal(child, Signal::CONT);
+        }
     }
 
     /// Asks the gateway to stop, and does not wait for it.
@@ -192,7 +219,14 @@ impl Harness {
     /// A subcommand with this gateway's settings and nothing else of the environment.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.launcher.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command.args(arguments).env_clear().current_dir(self.folder.path());
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
@@ -210,16 +244,29 @@ impl Harness {
         self.folder.path().join("data")
     }
 
+    /// The file with the authority that clients have to trust; `None` when the gateway speaks plain HTTP.
+    #[must_use]
+    pub fn authority(&self) -> Option<PathBuf> {
+        (self.scheme == "https").then(|| self.data().join("tls-authority.pem"))
+    }
+
+    /// Asks the gateway to read its certificate again.
+    pub fn hang_up(&self) {
+        if let Some(child) = &self.process {
+            signal(child, Signal::HUP);
+        }
+    }
+
     /// The S3 endpoint as a URL.
     #[must_use]
     pub fn s3_url(&self) -> String {
-        format!("http://{}", self.s3.address)
+        format!("{}://{}", self.scheme, self.s3.address)
     }
 
     /// The admin endpoint as a URL.
     #[must_use]
     pub fn admin_url(&self) -> String {
-        format!("http://{}", self.admin.address)
+        format!("{}://{}", self.scheme, self.admin.address)
     }
 
     /// Creates the producer of a name unless this harness did before.
@@ -328,11 +375,16 @@ impl Harness {
         self.folder.path().join("gateway.log")
     }
 
+    /// The gateway's log as it is now.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
     /// The last lines of the gateway's log.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        let text = std::fs::read(self.log_path()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
@@ -361,16 +413,22 @@ fn own_settings(data: &Path, keys: &Keys, token: &str) -> Vec<(String, String)> 
 }
 
 /// Reads the lines that say where the gateway listens, and keeps its output flowing afterwards.
-pub async fn endpoints(output: impl AsyncRead + Unpin + Send + 'static) -> Option<(SocketAddr, SocketAddr)> {
+pub async fn endpoints(
+    output: impl AsyncRead + Unpin + Send + 'static,
+) -> Option<(&'static str, SocketAddr, SocketAddr)> {
     let mut lines = BufReader::new(output).lines();
-    let (mut s3, mut admin) = (None, None);
+    let (mut scheme, mut s3, mut admin) = ("http", None, None);
     while let Ok(Some(line)) = lines.next_line().await {
-        let address = |name: &str| line.strip_prefix(name)?.trim().strip_prefix("http://")?.parse().ok();
+        let mut address = |name: &str| {
+            let (found, address) = line.strip_prefix(name)?.trim().split_once("://")?;
+            scheme = if found == "https" { "https" } else { "http" };
+            address.parse().ok()
+        };
         s3 = s3.or_else(|| address("s3 "));
         admin = admin.or_else(|| address("admin "));
         if let (Some(s3), Some(admin)) = (s3, admin) {
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Some((s3, admin));
+            return Some((scheme, s3, admin));
         }
     }
     None

@@ -13,6 +13,8 @@ pub mod clients;
 pub mod command;
 pub mod golden;
 pub mod harness;
+pub mod linear;
+pub mod link;
 pub mod postgres;
 pub mod proxy;
 pub mod request;

@@ -70,6 +70,8 @@ pub struct Request {
     trailer: Option<(String, Option<String>)>,
     date: Option<String>,
     presigned: Option<u32>,
+    host: Option<String>,
+    host_signed: Option<String>,
     anonymous: bool,
     expect: bool,
     spoil_signature: bool,
@@ -94,6 +96,8 @@ impl S3 {
             trailer: None,
             date: None,
             presigned: None,
+            host: None,
+            host_signed: None,
             anonymous: false,
             expect: false,
             spoil_signature: false,
@@ -267,6 +271,20 @@ impl Request {
         self
     }
 
+    /// Signs for this host, and sends another, as a client behind a proxy that asks for itself.
+    #[must_use]
+    pub fn host_signed(mut self, host: &str) -> Self {
+        self.host_signed = Some(host.to_owned());
+        self
+    }
+
+    /// Asks for this host instead of the address.
+    #[must_use]
+    pub fn host(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
+        self
+    }
+
     /// Puts the signature into the query, good for so many seconds.
     #[must_use]
     pub const fn presigned(mut self, seconds: u32) -> Self {
@@ -377,7 +395,8 @@ impl Request {
         let payload = self.payload_name();
         let mut query = self.query.clone();
         let mut signed = self.headers.clone();
-        signed.push(("host".to_owned(), self.s3.address.to_string()));
+        let host = self.host.clone().unwrap_or_else(|| self.s3.address.to_string());
+        signed.push(("host".to_owned(), self.host_signed.clone().unwrap_or_else(|| host.clone())));
         if let Payload::Chunked { .. } = self.payload {
             let decoded = self.declare_decoded.unwrap_or(self.body.len());
             signed.push(("content-encoding".to_owned(), "aws-chunked".to_owned()));
@@ -406,6 +425,7 @@ impl Request {
             seal.signature = spoil(&seal.signature);
         }
         let mut lines = signed.clone();
+        lines.iter_mut().filter(|(name, _)| name == "host").for_each(|(_, value)| value.clone_from(&host));
         if self.presigned.is_some() {
             query.push(("X-Amz-Signature".to_owned(), seal.signature.clone()));
         } else if !self.anonymous {

@@ -80,6 +80,17 @@ impl Keys {
         format!("{}/{}/s3/aws4_request", &date[..8], self.region)
     }
 
+    /// The signature of a form's policy.
+    #[must_use]
+    pub fn sign_policy(&self, policy: &str, date: &str) -> String {
+        hex::encode(hmac(&self.day_key(date), policy))
+    }
+
+    fn day_key(&self, date: &str) -> [u8; 32] {
+        let day = hmac(format!("AWS4{}", self.secret_key).as_bytes(), &date[..8]);
+        hmac(&hmac(&hmac(&day, &self.region), "s3"), "aws4_request")
+    }
+
     /// Signs. `headers` are the signed ones: names in lower case.
     #[must_use]
     pub fn sign(
@@ -101,8 +112,7 @@ impl Keys {
             signed_names(headers)
         );
         let scope = self.scope(date);
-        let day = hmac(format!("AWS4{}", self.secret_key).as_bytes(), &date[..8]);
-        let key = hmac(&hmac(&hmac(&day, &self.region), "s3"), "aws4_request");
+        let key = self.day_key(date);
         let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256_hex(canonical.as_bytes()));
         Seal { key, date: date.to_owned(), scope, signature: hex::encode(hmac(&key, &text)) }
     }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
 use crate::dataplane::budget::Room;
 use crate::dataplane::join::feed;
@@ -26,8 +26,13 @@ use crate::recipe::{LocatedChunk, Recipe};
 
 /// Uploads that are followed; the one that was longest without a part makes room for a new one.
 const UPLOADS_FOLLOWED: usize = 256;
-/// Chunks of early parts that wait in one upload; past it, following that upload is given up.
-const CHUNKS_WAITING: usize = 16 * 1024;
+/// Chunks of early parts that wait, over all uploads; an upload whose part finds no place is given up.
+const CHUNKS_WAITING: usize = 64 * 1024;
+/// Bytes of early parts are kept until their upload was without a part for so long: it may have been forsaken, and
+/// others have use for the room.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// After so long without a part, nothing of an upload waits any more.
+const WAITING_FOR: Duration = Duration::from_secs(3600);
 /// Parts that are followed at once, over all uploads, so that uploads themselves keep their share of the machine.
 const READERS: usize = 2;
 /// How long a sender waits for the parts before its own to be followed: what came out of order may take long to read.
@@ -38,13 +43,22 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Follower {
     uploads: Mutex<Uploads>,
     readers: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
 struct Uploads {
-    followed: HashMap<String, (u64, Arc<Upload>)>,
-    /// Counts parts; an upload's last count is how recently it was used.
+    followed: HashMap<String, Entry>,
+    /// Counts parts.
     turn: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    upload: Arc<Upload>,
+    /// The count of parts at its last one, and when that was.
+    turn: u64,
+    last_part: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +71,6 @@ struct Upload {
 #[derive(Debug, Default)]
 struct Waiting {
     parts: BTreeMap<u32, Part>,
-    chunks: usize,
     given_up: bool,
 }
 
@@ -65,6 +78,8 @@ struct Waiting {
 struct Part {
     mark: blake3::Hash,
     chunks: Vec<Followed>,
+    /// One for each chunk.
+    _places: OwnedSemaphorePermit,
 }
 
 /// A stored chunk of a part, and its bytes when there was room to keep them.
@@ -105,36 +120,50 @@ impl Default for Run {
 impl Uploads {
     fn find_or_begin(&mut self, name: &str) -> Arc<Upload> {
         if !self.followed.contains_key(name) && self.followed.len() >= UPLOADS_FOLLOWED {
-            let oldest = self.followed.iter().min_by_key(|(_, (turn, _))| *turn).map(|(name, _)| name.clone());
+            let oldest = self.followed.iter().min_by_key(|(_, entry)| entry.turn).map(|(name, _)| name.clone());
             oldest.and_then(|name| self.followed.remove(&name));
         }
         self.turn += 1;
-        let (turn, upload) = self.followed.entry(name.to_owned()).or_default();
-        *turn = self.turn;
-        Arc::clone(upload)
+        let (turn, last_part) = (self.turn, Instant::now());
+        let begun = || Entry { upload: Arc::default(), turn, last_part };
+        let entry = self.followed.entry(name.to_owned()).or_insert_with(begun);
+        (entry.turn, entry.last_part) = (turn, last_part);
+        Arc::clone(&entry.upload)
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<Upload>> {
+        self.followed.get(name).map(|entry| Arc::clone(&entry.upload))
+    }
+
+    /// Takes back what uploads hold that were without a part for long.
+    fn tidy(&self) {
+        for entry in self.followed.values() {
+            let idle = entry.last_part.elapsed();
+            if idle >= WAITING_FOR {
+                entry.upload.waiting().give_up();
+            } else if idle >= KEPT_FOR {
+                entry.upload.waiting().let_bytes_go();
+            }
+        }
     }
 }
 
 impl Waiting {
-    fn add(&mut self, number: u32, part: Part) {
-        if self.given_up {
-            return;
-        }
-        self.chunks += part.chunks.len();
-        if let Some(replaced) = self.parts.insert(number, part) {
-            self.chunks -= replaced.chunks.len();
-        }
-        if self.chunks > CHUNKS_WAITING {
-            self.give_up();
+    fn add(&mut self, number: u32, part: Option<Part>) {
+        match part {
+            Some(part) if !self.given_up => drop(self.parts.insert(number, part)),
+            _ => self.give_up(),
         }
     }
 
     /// The first part, unless its turn is yet to come.
     fn take_up_to(&mut self, number: u32) -> Option<(u32, Part)> {
         let first = self.parts.first_entry().filter(|first| *first.key() <= number)?;
-        let (number, part) = first.remove_entry();
-        self.chunks -= part.chunks.len();
-        Some((number, part))
+        Some(first.remove_entry())
+    }
+
+    fn let_bytes_go(&mut self) {
+        self.parts.values_mut().flat_map(|part| &mut part.chunks).for_each(|chunk| chunk.kept = None);
     }
 
     fn give_up(&mut self) {
@@ -150,7 +179,8 @@ impl Upload {
 
 impl Follower {
     pub(super) fn new() -> Self {
-        Self { uploads: Mutex::default(), readers: Semaphore::new(READERS) }
+        let places = Arc::new(Semaphore::new(CHUNKS_WAITING));
+        Self { uploads: Mutex::default(), readers: Semaphore::new(READERS), places }
     }
 
     /// A part is stored: follows it in the background, now or when those before it are there. The catalog may not know
@@ -158,8 +188,15 @@ impl Follower {
     /// [`PATIENCE`]: senders do not run ahead of the digests, and a completion has one part to wait for as a rule.
     /// Dropping the future changes nothing but that wait.
     pub(super) async fn follow(&self, shelf: &Arc<Shelf>, part: &PartOf, recipe: &Recipe, chunks: Vec<Followed>) {
-        let upload = self.uploads().find_or_begin(&part.upload);
-        upload.waiting().add(part.number, Part { mark: mark(recipe), chunks });
+        let upload = {
+            let mut uploads = self.uploads();
+            uploads.tidy();
+            uploads.find_or_begin(&part.upload)
+        };
+        let places = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        let places = Arc::clone(&self.places).try_acquire_many_owned(places).ok();
+        let waits = places.map(|places| Part { mark: mark(recipe), chunks, _places: places });
+        upload.waiting().add(part.number, waits);
         let advance = |last| {
             let (shelf, upload) = (Arc::clone(shelf), Arc::clone(&upload));
             tokio::spawn(async move { shelf.follower.advance(&shelf, &upload, last).await })
@@ -170,11 +207,13 @@ impl Follower {
     }
 
     /// The running digests and how many of these parts they cover: none, when what was followed is no prefix of them.
+    /// No bytes are kept any longer for what was not followed: who asks reads it.
     pub(super) async fn prefix(&self, upload: &str, parts: &[(u32, Recipe)]) -> (Box<BodyHasher>, usize) {
-        let followed = self.uploads().followed.get(upload).map(|(_, upload)| Arc::clone(upload));
+        let followed = self.uploads().find(upload);
         let Some(upload) = followed else { return (whole(), 0) };
         // What is being read back just now would have to be read by the caller otherwise: worth waiting for.
         let run = upload.run.lock().await;
+        upload.waiting().let_bytes_go();
         let mut pairs = (1_u32..).zip(&run.parts).zip(parts);
         let same = pairs.all(|((number, followed), (given, recipe))| number == *given && *followed == mark(recipe));
         if same && run.parts.len() <= parts.len() { (run.hasher.clone(), run.parts.len()) } else { (whole(), 0) }
@@ -231,7 +270,7 @@ impl Follower {
     /// Whether this upload's running digests have come this far; for tests.
     #[cfg(test)]
     pub(super) async fn covers(&self, upload: &str) -> usize {
-        let Some(upload) = self.uploads().followed.get(upload).map(|(_, upload)| Arc::clone(upload)) else { return 0 };
+        let Some(upload) = self.uploads().find(upload) else { return 0 };
         upload.run.lock().await.parts.len()
     }
 }

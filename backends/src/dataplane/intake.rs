@@ -2,7 +2,8 @@
 //!
 //! It goes on while the other half hashes and stores what came before. When its sender is slow and others wait for
 //! room, it gives its own back: what there is of the open chunk becomes a chunk of its own, or, when that is little, is
-//! set aside. The next cut is where it would have been, so that all other chunks of the body stay what they are.
+//! set aside until there is more of it. The next cut is where it would have been, so that all other chunks of the body
+//! stay what they are.
 //!
 //! Invariant: a stream waits for room only while it holds no unfinished chunk and none that waits to be written.
 
@@ -51,8 +52,8 @@ pub(super) struct Intake<'a> {
     received_bytes: u64,
     cutter: FixedCutter,
     open: Option<OpenChunk>,
-    /// Bytes of the open chunk that hold no room.
-    aside: Bytes,
+    /// Bytes of the open chunk that hold no room: it is not asked for again before there are enough of them.
+    aside: BytesMut,
     /// The capacity of a chunk that has ended and waits.
     ended: Option<usize>,
     /// How long the sender was waited for since the open chunk, or the one that waits, began to hold room.
@@ -75,7 +76,7 @@ impl<'a> Intake<'a> {
             received_bytes: 0,
             cutter: FixedCutter::new(shelf.chunk_size_bytes),
             open: None,
-            aside: Bytes::new(),
+            aside: BytesMut::new(),
             ended: None,
             waited: Duration::ZERO,
             steps,
@@ -109,7 +110,7 @@ impl<'a> Intake<'a> {
             return Err(self.wrong_length());
         }
         if !self.aside.is_empty() {
-            let bytes = BytesMut::from(std::mem::take(&mut self.aside));
+            let bytes = std::mem::take(&mut self.aside);
             self.pass_on(Step::Bytes { bytes, ends_chunk: true, room: None }).await?;
         }
         self.end_chunk().await?;
@@ -125,6 +126,10 @@ impl<'a> Intake<'a> {
         while !bytes.is_empty() {
             let cut = self.cutter.next_cut(&bytes);
             let piece = bytes.split_to(cut.unwrap_or(bytes.len()));
+            if cut.is_none() && !self.aside.is_empty() && self.is_little(self.aside.len() + piece.len()) {
+                self.aside.extend_from_slice(&piece);
+                continue;
+            }
             let mut open = match self.open.take() {
                 Some(open) => open,
                 None => self.open_chunk((bytes.len() + piece.len()) as u64).await?,
@@ -177,8 +182,8 @@ impl<'a> Intake<'a> {
 
     async fn give_back(&mut self) -> Result<()> {
         match self.open.take() {
-            Some(open) if open.passed_on_bytes == 0 && open.fresh.len() < self.shelf.chunk_size_bytes / ASIDE_PART => {
-                self.aside = Bytes::copy_from_slice(&open.fresh);
+            Some(open) if open.passed_on_bytes == 0 && self.is_little(open.fresh.len()) => {
+                self.aside = BytesMut::from(&*open.fresh);
             }
             Some(open) => {
                 self.open = Some(open);
@@ -190,6 +195,10 @@ impl<'a> Intake<'a> {
             self.pass_on(Step::Write).await?;
         }
         Ok(())
+    }
+
+    fn is_little(&self, size_bytes: usize) -> bool {
+        size_bytes < self.shelf.chunk_size_bytes / ASIDE_PART
     }
 
     async fn pass_on(&self, step: Step) -> Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! While few bodies come in, each has its MD5 made beside its other digests. When there are many, whole chunks are
 //! handed in here instead, and whatever waits is hashed side by side; a lane that is through takes the next chunk.
+//! Workers have threads of their own: one goes on while chunks come, for which no other body's digests may wait.
 //!
 //! Invariant: a body has one chunk here at a time, so that its MD5 sees its bytes in order.
 
@@ -82,10 +83,20 @@ impl Md5Lanes {
         let wanted = queue.workers == 0 || queue.chunks.len() > queue.workers * WAITING_FOR_ANOTHER;
         if wanted && queue.workers < rayon::current_num_threads() {
             queue.workers += 1;
-            let queue = Arc::clone(&self.queue);
-            rayon::spawn(move || work(&queue));
+            drop(queue);
+            begin_work(&self.queue);
         }
         answered
+    }
+}
+
+fn begin_work(queue: &Arc<Mutex<Queue>>) {
+    let named = std::thread::Builder::new().name("md5-lanes".to_owned());
+    let mine = Arc::clone(queue);
+    if named.spawn(move || work(&mine)).is_err() {
+        // No more threads are to be had: then where the other digests are made.
+        let shared = Arc::clone(queue);
+        rayon::spawn(move || work(&shared));
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, oneshot};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, RwLockWriteGuard, oneshot};
 
 use crate::backend::Backend;
 use crate::dataplane::backends::Backends;
@@ -37,7 +37,7 @@ pub(super) struct Shelf {
     pub(super) budget: Budget,
     pub(super) packs: Packs,
     pub(super) md5: Md5Lanes,
-    locks: Vec<RwLock<()>>,
+    locks: Vec<Arc<RwLock<()>>>,
 }
 
 impl Shelf {
@@ -51,13 +51,13 @@ impl Shelf {
             budget: Budget::new(options.buffer_budget_bytes, chunk_size_bytes),
             packs: Packs::default(),
             md5: Md5Lanes::default(),
-            locks: std::iter::repeat_with(RwLock::default).take(LOCKS).collect(),
+            locks: std::iter::repeat_with(Arc::default).take(LOCKS).collect(),
         }
     }
 
     /// Holds off deletion by age while an object is written. Writes do not hold off each other.
-    pub(super) async fn writing(&self, key: &ObjectKey) -> RwLockReadGuard<'_, ()> {
-        self.locks[usize::from(key.0[0]) % LOCKS].read().await
+    pub(super) async fn writing(&self, key: &ObjectKey) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.locks[usize::from(key.0[0]) % LOCKS]).read_owned().await
     }
 
     /// Holds off writes while an object's age is looked at and the object deleted.

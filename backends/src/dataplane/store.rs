@@ -5,7 +5,8 @@
 //! waited for one pack at a time, a pack that is worth its own way does not wait for the one before.
 //!
 //! Invariant: whoever is told a location may rely on it: the object is stored and synced.
-//! Invariant: a chunk keeps its room in the budget until it is written, also when its body's future is dropped.
+//! Invariant: a chunk keeps its room in the budget until it is written, also when its body's future is dropped, and
+//! when the backend gave up a write that hangs and still has its bytes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -89,8 +90,7 @@ async fn store_alone(shelf: &Shelf, FinishedChunk { address, bytes, md5, room }:
         return Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false });
     }
     let object = SealedObject::hashed_already(bytes, ObjectKey(address.0)).with_md5(md5);
-    let place = put(shelf, object).await?;
-    drop(room);
+    let place = put(shelf, object, room).await?;
     Ok(Stored { chunk: placed(&place, chunk, 0), written: true })
 }
 
@@ -100,10 +100,11 @@ struct Place {
     object: ObjectKey,
 }
 
-async fn put(shelf: &Shelf, object: SealedObject) -> Result<Place> {
-    let _no_sweep = shelf.writing(&object.key()).await;
+/// Writes an object. What holds its bytes also holds their room, and holds off a deletion.
+async fn put(shelf: &Shelf, object: SealedObject, room: impl Send + Sync + 'static) -> Result<Place> {
+    let no_deletion = shelf.writing(&object.key()).await;
     let backend = shelf.writer().await?;
-    let object = backend.put(object).await?;
+    let object = backend.put(object.holding((room, no_deletion))).await?;
     Ok(Place { backend: backend.name().to_owned(), object })
 }
 
@@ -236,11 +237,10 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
     };
     drop(fresh);
     let place = match object {
-        Some(object) => Some(put(shelf, object).await?),
+        Some(object) => Some(put(shelf, object, rooms).await?),
         None => None,
     };
     reach(Point::PackStored);
-    drop(rooms);
     let stored = chunks.into_iter().zip(known).map(|(chunk, known)| match (known, &place) {
         (Some(location), _) => Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false }),
         (None, Some(place)) => {

@@ -49,6 +49,9 @@ pub struct FaultyBackend {
 struct Seen {
     calls: Vec<Call>,
     failing: Option<usize>,
+    /// Whether the write that fails keeps its object, as one does that was given up and hangs.
+    hangs: bool,
+    hung: Vec<SealedObject>,
 }
 
 impl FaultyBackend {
@@ -60,7 +63,12 @@ impl FaultyBackend {
 
     /// Forgets the calls so far, and lets the n-th from now on fail, counted from 1; zero lets all pass.
     pub fn fail_nth(&self, n: usize) {
-        *self.seen() = Seen { calls: Vec::new(), failing: n.checked_sub(1) };
+        *self.seen() = Seen { failing: n.checked_sub(1), ..Seen::default() };
+    }
+
+    /// The same, and if that call is a write, it keeps its object until this or [`FaultyBackend::fail_nth`] is called.
+    pub fn hang_nth(&self, n: usize) {
+        *self.seen() = Seen { failing: n.checked_sub(1), hangs: true, ..Seen::default() };
     }
 
     /// The calls since the last [`FaultyBackend::fail_nth`].
@@ -97,7 +105,13 @@ impl Backend for FaultyBackend {
     }
 
     async fn put(&self, object: SealedObject) -> Result<ObjectKey> {
-        self.pass(Call::Put(object.key()))?;
+        if let Err(error) = self.pass(Call::Put(object.key())) {
+            let mut seen = self.seen();
+            if seen.hangs {
+                seen.hung.push(object);
+            }
+            return Err(error);
+        }
         self.behind.put(object).await
     }
 

@@ -121,8 +121,10 @@ impl Bars<'_> {
     fn memory(&mut self) {
         let idle = self.wire.idle_bytes.get(&Peer::Artifactstore).map(|bytes| *bytes as f64 / MIB);
         self.at_most("idle memory", "under 40 MiB", idle, 40.0);
-        let loaded = self.ours(Op::Crowd).map(|one| one.server_peak_bytes as f64 / MIB);
-        self.at_most("loaded memory", "under budget + 64 MiB", loaded, BUDGET_BYTES / MIB + 64.0);
+        for op in [Op::Crowd, Op::CrowdLarge, Op::PutHuge, Op::ManyParts, Op::Seal] {
+            let loaded = self.ours(op).map(|one| one.server_peak_bytes as f64 / MIB);
+            self.at_most(op.title(), "memory, in MiB, under budget + 64 MiB", loaded, BUDGET_BYTES / MIB + 64.0);
+        }
     }
 }
 

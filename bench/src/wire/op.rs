@@ -11,6 +11,12 @@ pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
 /// The size of a part of a multipart upload.
 pub const PART_BYTES: u64 = 16 * MIB;
+/// The same, where there are as many parts as there may be.
+pub const SMALL_PART_BYTES: u64 = 5 * MIB;
+/// How many files there are in the package that is sealed.
+pub const SEALED_FILES: u64 = 50_000;
+/// The bodies that differ, of those of 1 GiB: the disk need not hold all of them.
+pub const LARGE_BODIES: u64 = 12;
 /// How much a ranged GET asks for.
 pub const RANGE_BYTES: u64 = 64 * KIB;
 /// How many keys there are to list.
@@ -49,6 +55,14 @@ pub enum Op {
     List,
     /// 64 PUTs of 64 MiB at once, for the memory that they take.
     Crowd,
+    /// 64 PUTs of 1 GiB at once, for the same; only when asked for, as those that follow.
+    CrowdLarge,
+    /// One PUT of 5 GiB.
+    PutHuge,
+    /// An upload of 10,000 parts of 5 MiB.
+    ManyParts,
+    /// Finalizing a package of 50,000 files.
+    Seal,
 }
 
 /// How an operation works on the server.
@@ -58,11 +72,8 @@ pub enum Kind {
     Put,
     /// The same bytes under new keys.
     PutStored,
-    /// Whole uploads in parts; whether the last part goes first.
-    Multipart {
-        /// Whether the last part goes first.
-        reversed: bool,
-    },
+    /// Whole uploads in parts.
+    Multipart(Parting),
     /// Whole prepared objects.
     Get,
     /// Pieces of prepared objects.
@@ -71,7 +82,22 @@ pub enum Kind {
     Head,
     /// Pages of prepared keys.
     List,
+    /// The seal of prepared files.
+    Seal,
 }
+
+/// How uploads are cut into parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parting {
+    /// The size of a part.
+    pub part_bytes: u64,
+    /// Whether the last part goes first.
+    pub reversed: bool,
+    /// Whether all parts have the same bytes.
+    pub same: bool,
+}
+
+const PARTED: Parting = Parting { part_bytes: PART_BYTES, reversed: false, same: false };
 
 /// The load of an operation.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +130,10 @@ impl Op {
             Self::Head => "HEAD, 32 connections",
             Self::List => "LIST 1,000 of 20,000 keys, 4 connections",
             Self::Crowd => "64 PUTs of 64 MiB at once",
+            Self::CrowdLarge => "64 PUTs of 1 GiB at once",
+            Self::PutHuge => "PUT of 5 GiB",
+            Self::ManyParts => "multipart, 10,000 parts of 5 MiB, 4 in flight",
+            Self::Seal => "finalize of 50,000 files",
         }
     }
 
@@ -115,17 +145,30 @@ impl Op {
             Self::PutSmall => (Kind::Put, 4 * KIB, 32, None),
             Self::PutLarge => (Kind::Put, 64 * MIB, 4, None),
             Self::PutStored => (Kind::PutStored, 64 * MIB, 4, None),
-            Self::Multipart => (Kind::Multipart { reversed: false }, 256 * MIB, 4, None),
-            Self::MultipartInOrder => (Kind::Multipart { reversed: false }, 1024 * MIB, 4, Some(1)),
-            Self::MultipartReversed => (Kind::Multipart { reversed: true }, 1024 * MIB, 4, Some(1)),
+            Self::Multipart => (Kind::Multipart(PARTED), 256 * MIB, 4, None),
+            Self::MultipartInOrder => (Kind::Multipart(PARTED), 1024 * MIB, 4, Some(1)),
+            Self::MultipartReversed => (Kind::Multipart(Parting { reversed: true, ..PARTED }), 1024 * MIB, 4, Some(1)),
             Self::GetSmall => (Kind::Get, 4 * KIB, 32, None),
             Self::GetLarge => (Kind::Get, 64 * MIB, 4, None),
             Self::GetRange => (Kind::Range, 64 * MIB, 32, None),
             Self::Head => (Kind::Head, 4 * KIB, 32, None),
             Self::List => (Kind::List, 16, 4, None),
             Self::Crowd => (Kind::Put, 64 * MIB, 64, Some(64)),
+            Self::CrowdLarge => (Kind::Put, 1024 * MIB, 64, Some(64)),
+            Self::PutHuge => (Kind::Put, 5120 * MIB, 1, Some(1)),
+            Self::ManyParts => {
+                let parting = Parting { part_bytes: SMALL_PART_BYTES, reversed: false, same: true };
+                (Kind::Multipart(parting), 10_000 * SMALL_PART_BYTES, 4, Some(1))
+            }
+            Self::Seal => (Kind::Seal, 16, 1, Some(1)),
         };
         Shape { kind, size_bytes, connections, times }
+    }
+
+    /// Whether it writes so much, for so long, that it is only done when asked for.
+    #[must_use]
+    pub const fn is_heavy(self) -> bool {
+        matches!(self, Self::CrowdLarge | Self::PutHuge | Self::ManyParts | Self::Seal)
     }
 
     /// Whether a peer is asked for it unless told otherwise: what it cannot do is left out, and what says nothing new.
@@ -134,6 +177,7 @@ impl Op {
         match (peer, self) {
             (Peer::Artifactstore, _) => true,
             (Peer::Nginx, op) => matches!(op, Self::GetSmall | Self::GetLarge | Self::GetRange | Self::Head),
+            (_, op) if op.is_heavy() => false,
             (_, Self::PutStored | Self::MultipartInOrder | Self::MultipartReversed | Self::Crowd) => false,
             // How it reads does not depend on how it syncs.
             (Peer::GarageSynced, op) => {

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::client::Call;
 use super::http::Connection;
 use super::load::{Load, Tally, Until, run};
-use super::op::{Kind, LIST_KEYS, MIB, Op, Shape};
+use super::op::{Kind, LARGE_BODIES, LIST_KEYS, MIB, Op, SEALED_FILES, Shape};
 use super::payload::Pool;
 use super::peer::{Peer, Programs, Running};
-use super::work::{Pages, Prepared, Put, Uploads, key};
+use super::work::{Pages, Prepared, Put, Seal, Uploads, key};
 use crate::measure::{self, Latency, cores, cpu, forget_peak, machine_cpu, peak_bytes, resident_bytes};
 use crate::progress::Progress;
 
@@ -30,6 +30,9 @@ pub struct WireOptions {
     /// How long new requests are begun, for each operation
     #[arg(long, env = "BENCH_SECONDS", default_value_t = 5.0)]
     pub seconds: f64,
+    /// Also do what takes minutes and writes tens of GiB, for the memory that it takes
+    #[arg(long)]
+    pub heavy: bool,
     /// Sign bodies with their SHA-256 and not as UNSIGNED-PAYLOAD; the client then computes it
     #[arg(long)]
     pub signed_payload: bool,
@@ -147,7 +150,9 @@ pub fn wire(options: &WireOptions, progress: &Progress) -> anyhow::Result<WireRe
     let mut report =
         WireReport { seconds: options.seconds, signed_payload: options.signed_payload, ..WireReport::default() };
     for peer in chosen::<Peer>(&options.peers) {
-        let ops: Vec<Op> = chosen::<Op>(&options.ops).into_iter().filter(|op| op.is_asked_of(peer)).collect();
+        let usual = |op: &Op| options.heavy || options.ops.contains(op) || !op.is_heavy();
+        let ops = chosen::<Op>(&options.ops).into_iter().filter(|op| op.is_asked_of(peer) && usual(op));
+        let ops: Vec<Op> = ops.collect();
         let absence = peer.absence(&options.programs);
         if let Some(why) = absence {
             progress.line(&format!("{}: skipped: {why}", peer.title()));
@@ -223,6 +228,9 @@ impl Bench<'_> {
         if ops.contains(&Op::List) {
             self.store("list", 4 << 56, LIST_KEYS, Op::List.shape().size_bytes)?;
         }
+        if ops.contains(&Op::Seal) {
+            self.store("sealed", 5 << 56, SEALED_FILES, Op::Seal.shape().size_bytes)?;
+        }
         Ok(())
     }
 
@@ -236,7 +244,8 @@ impl Bench<'_> {
                 std::fs::write(path, self.pool.body(first + number, size_bytes).to_vec())?;
             }
         } else {
-            let put = Put { target: &self.running.target, pool: self.pool, prefix, first, size_bytes, same: false };
+            let target = &self.running.target;
+            let put = Put { target, pool: self.pool, prefix, first, size_bytes, bodies: u64::MAX };
             let connections = if size_bytes >= MIB { 4 } else { 32 };
             let load = Load { connections, threads: 1, until: Until::Turns(count) };
             let tally = run(self.running.target.address, load, &put)?;
@@ -256,7 +265,7 @@ impl Bench<'_> {
 
     fn measure(&self, op: Op) -> anyhow::Result<Measured> {
         let shape = op.shape();
-        if shape.times.is_none() && !matches!(shape.kind, Kind::Multipart { .. }) {
+        if shape.times.is_none() && !matches!(shape.kind, Kind::Multipart(_)) {
             self.work(op, &shape, Until::Time(WARM_UP), "warm")?;
         }
         let (pids, own) = (&self.running.pids, [std::process::id()]);
@@ -293,13 +302,17 @@ impl Bench<'_> {
         let first = (op as u64 + 1) << 40 | u64::from(phase == "run") << 39;
         let prefix = prefix.as_str();
         let tally = match shape.kind {
-            Kind::Put => run(target.address, load, &Put { target, pool, prefix, first, size_bytes, same: false })?,
+            Kind::Put => {
+                let bodies = if op == Op::CrowdLarge { LARGE_BODIES } else { u64::MAX };
+                run(target.address, load, &Put { target, pool, prefix, first, size_bytes, bodies })?
+            }
             Kind::PutStored => {
-                run(target.address, load, &Put { target, pool, prefix, first: 3 << 56, size_bytes, same: true })?
+                run(target.address, load, &Put { target, pool, prefix, first: 3 << 56, size_bytes, bodies: 1 })?
             }
-            Kind::Multipart { reversed } => {
-                return Uploads { target, pool, prefix, first, size_bytes, reversed }.run(load);
+            Kind::Multipart(parting) => {
+                return Uploads { target, pool, prefix, first, size_bytes, parting }.run(load);
             }
+            Kind::Seal => run(target.address, load, &Seal { target, package: "sealed" })?,
             Kind::Get | Kind::Head => {
                 let (prefix, count) =
                     if size_bytes >= MIB { ("large", LARGE_OBJECTS) } else { ("small", SMALL_OBJECTS) };

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use super::client::{Call, Target, element, succeeded};
 use super::http::{Connection, Take};
 use super::load::{Load, Tally, Until, Work, run};
-use super::op::{PAGE_KEYS, PART_BYTES, RANGE_BYTES};
+use super::op::{PAGE_KEYS, Parting, RANGE_BYTES};
 use super::payload::{BLOCK_BYTES, Pool};
 
 /// New objects, each under a key of its own.
@@ -25,13 +25,13 @@ pub struct Put<'a> {
     pub first: u64,
     /// The size of an object.
     pub size_bytes: u64,
-    /// One body under all keys.
-    pub same: bool,
+    /// How many bodies there are; they come in turn.
+    pub bodies: u64,
 }
 
 impl Work for Put<'_> {
     async fn once(&self, connection: &mut Connection, turn: u64) -> anyhow::Result<u64> {
-        let number = if self.same { self.first } else { self.first + turn };
+        let number = self.first + turn % self.bodies;
         let key = key(self.prefix, turn);
         let call = Call { method: "PUT", key: &key, ..Call::default() };
         self.target.send(connection, call, &self.pool.body(number, self.size_bytes), None).await?;
@@ -123,15 +123,17 @@ struct Parts<'a> {
     number: u64,
     count: u64,
     size_bytes: u64,
-    reversed: bool,
+    parting: Parting,
     etags: Mutex<BTreeMap<u64, String>>,
 }
 
 impl Work for Parts<'_> {
     async fn once(&self, connection: &mut Connection, turn: u64) -> anyhow::Result<u64> {
-        let part = if self.reversed { self.count - 1 - turn } else { turn };
-        let size = PART_BYTES.min(self.size_bytes - part * PART_BYTES);
-        let body = self.pool.body(self.number, self.size_bytes).piece(part * PART_BYTES / BLOCK_BYTES as u64, size);
+        let Parting { part_bytes, reversed, same } = self.parting;
+        let part = if reversed { self.count - 1 - turn } else { turn };
+        let size = part_bytes.min(self.size_bytes - part * part_bytes);
+        let begin = if same { 0 } else { part * part_bytes };
+        let body = self.pool.body(self.number, self.size_bytes).piece(begin / BLOCK_BYTES as u64, size);
         let number = (part + 1).to_string();
         let query = [("partNumber", number.as_str()), ("uploadId", self.upload)];
         let call = Call { method: "PUT", key: self.key, query: &query, ..Call::default() };
@@ -155,8 +157,25 @@ pub struct Uploads<'a> {
     pub first: u64,
     /// The size of an upload.
     pub size_bytes: u64,
-    /// Whether the last part goes first.
-    pub reversed: bool,
+    /// How they are cut.
+    pub parting: Parting,
+}
+
+/// Finalizes one package, by a PUT as any client can send it.
+#[derive(Debug)]
+pub struct Seal<'a> {
+    /// The server.
+    pub target: &'a Target,
+    /// The package.
+    pub package: &'a str,
+}
+
+impl Work for Seal<'_> {
+    async fn once(&self, connection: &mut Connection, _turn: u64) -> anyhow::Result<u64> {
+        let key = format!("{}/.artifact/finalize", self.package);
+        self.target.ask(connection, Call { method: "PUT", key: &key, ..Call::default() }).await?;
+        Ok(0)
+    }
 }
 
 impl Uploads<'_> {
@@ -206,11 +225,11 @@ impl Uploads<'_> {
         let created = runtime.block_on(self.target.ask(connection, create))?;
         let created = String::from_utf8_lossy(&created.body).into_owned();
         let upload = element(&created, "UploadId")?;
-        let count = self.size_bytes.div_ceil(PART_BYTES);
-        let (number, size_bytes, reversed) = (self.first + turn, self.size_bytes, self.reversed);
+        let count = self.size_bytes.div_ceil(self.parting.part_bytes);
+        let (number, size_bytes, parting) = (self.first + turn, self.size_bytes, self.parting);
         let (target, pool) = (self.target, self.pool);
         let etags = Mutex::default();
-        let parts = Parts { target, pool, key: &key, upload, number, count, size_bytes, reversed, etags };
+        let parts = Parts { target, pool, key: &key, upload, number, count, size_bytes, parting, etags };
         let sent = run(target.address, Load { until: Until::Turns(count), ..load }, &parts)?;
         ensure!(sent.errors == 0, "a part failed: {}", sent.first_error.unwrap_or_default());
         let etags = parts.etags.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -79,7 +79,7 @@ impl From<Health> for HealthShape {
             version: VERSION.to_owned(),
             head_sequence: health.head,
             head_at: health.head_at.map(|at| at.to_string()),
-            database: DatabaseShape { ready: health.head.is_some(), problem: health.database_problem },
+            database: DatabaseShape { ready: health.database_ready(), problem: health.database_problem },
             backend: BackendShape {
                 name: health.backend.backend,
                 ready: health.backend.ready,
@@ -148,7 +148,7 @@ fn exposition(admin: &Admin, health: &Health) -> String {
     let flag = |up: bool| plain(u8::from(up).to_string());
     let build = vec![(format!("{{version=\"{VERSION}\"}}"), "1".to_owned())];
     figure("build_info", "gauge", "The version of the program.", &build);
-    figure("database_up", "gauge", "Whether the database answers.", &flag(health.head.is_some()));
+    figure("database_up", "gauge", "Whether the log can be read and written.", &flag(health.database_ready()));
     figure("backend_up", "gauge", "Whether the backend can be written and read.", &flag(health.backend.ready));
     if let Some(head) = health.head {
         figure("events_total", "counter", "Events in the log.", &plain(head.to_string()));

@@ -2,12 +2,21 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
+use http::header::HOST;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use super::{CliError, Outcome, output};
 use crate::admin::HealthShape;
@@ -33,9 +42,11 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> Outcome {
     if address.port() == 0 {
         return Err(CliError::Other("port 0 names no gateway: say --admin-listen with the port it took".to_owned()));
     }
-    let url = format!("http://{address}/health");
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{address}/health");
     let silent = |why: &str| CliError::Other(format!("no gateway answers at {url}: {why}"));
-    let asked = tokio::time::timeout(Duration::from_secs(args.timeout_seconds), ask(&url)).await;
+    let asked =
+        tokio::time::timeout(Duration::from_secs(args.timeout_seconds), ask(address, settings.tls.is_some())).await;
     let answer = asked.map_err(|_| silent("it took too long"))?.map_err(|why| silent(&why))?;
     let health: HealthShape = serde_json::from_slice(&answer).map_err(|_| silent("it is something else"))?;
     let ready = health.status == "ready";
@@ -67,10 +78,74 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn ask(url: &str) -> Result<Bytes, String> {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let url = url.parse().map_err(|_| "the address is no URL".to_owned())?;
-    let response = client.get(url).await.map_err(|error| chain(&error))?;
+async fn ask(address: SocketAddr, tls: bool) -> Result<Bytes, String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    if !tls {
+        return converse(stream, address).await;
+    }
+    let connector = TlsConnector::from(Arc::new(unverified().map_err(|error| chain(&error))?));
+    let stream = connector.connect(ServerName::from(address.ip()), stream).await.map_err(|error| chain(&error))?;
+    converse(stream, address).await
+}
+
+/// TLS that asks no certificate whose it is. Nothing secret is sent, the address is the gateway's own, and its
+/// certificate is for the names that clients use.
+fn unverified() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(Anybody(Arc::clone(&provider)));
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+async fn converse<T>(stream: T, address: SocketAddr) -> Result<Bytes, String>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = shaken.map_err(|error| chain(&error))?;
+    // It ends with the sender; what broke it is what the request says.
+    tokio::spawn(connection);
+    let request = Request::get("/health").header(HOST, address.to_string()).body(Empty::<Bytes>::new());
+    let request = request.map_err(|_| "the address is no host".to_owned())?;
+    let response = sender.send_request(request).await.map_err(|error| chain(&error))?;
     let body = Limited::new(response.into_body(), ANSWER_LIMIT_BYTES).collect().await;
     body.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string())
 }

@@ -20,7 +20,7 @@ pub enum LogFormat {
 }
 
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $value:literal, $env:literal;)*) => {
+    ($($(#[$meta:meta])* $name:ident: $type:ty = $value:literal, $env:literal;)*) => {
         /// What was given of each setting, by flag or environment variable, or in the file.
         #[derive(Debug, Clone, Default, Args, Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -31,7 +31,7 @@ macro_rules! settings {
             #[serde(skip)]
             pub config: Option<PathBuf>,
             $(
-                $(#[doc = $doc])*
+                $(#[$meta])*
                 // Values of the environment are never shown: some are secrets, and help is pasted into reports.
                 #[arg(long, value_name = $value, env = $env, hide_env_values = true, global = true)]
                 pub $name: Option<$type>,
@@ -89,17 +89,33 @@ settings! {
     root_secret_key: Secret = "KEY", "ARTIFACTSTORE_ROOT_SECRET_KEY";
     /// The admin REST's bearer token; seen by others as the secret key is [default: the one in <data dir>/credentials]
     admin_token: Secret = "TOKEN", "ARTIFACTSTORE_ADMIN_TOKEN";
+    /// A file with the certificate of both listeners in PEM, and behind it those that lead to its authority; makes both
+    /// speak TLS. It is read again on SIGHUP [default: none, which is plain HTTP]
+    tls_certificate_file: PathBuf = "FILE", "ARTIFACTSTORE_TLS_CERTIFICATE_FILE";
+    /// A file with the key of that certificate in PEM, not encrypted
+    tls_key_file: PathBuf = "FILE", "ARTIFACTSTORE_TLS_KEY_FILE";
+    /// Speak TLS with a certificate made at every start, for trials; <data dir>/tls-authority.pem is what clients trust
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    tls_self_signed: bool = "BOOLEAN", "ARTIFACTSTORE_TLS_SELF_SIGNED";
     /// The region that clients sign for [default: us-east-1]
     region: String = "NAME", "ARTIFACTSTORE_REGION";
     /// The domain whose subdomains are buckets [default: none, which is path style only]
     s3_domain: String = "DOMAIN", "ARTIFACTSTORE_S3_DOMAIN";
+    /// Proxies whose X-Forwarded-For, -Proto and -Host are believed: addresses and networks with commas between
+    /// [default: none]
+    trusted_proxies: String = "NETWORKS", "ARTIFACTSTORE_TRUSTED_PROXIES";
+    /// Take links and forms that are signed with the old Signature Version 2 [default: false]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sigv2_presigned: bool = "BOOLEAN", "ARTIFACTSTORE_SIGV2_PRESIGNED";
     /// What to log: off, error, warn, info, debug, trace, or a list of module=level [default: info for `serve`, else warn]
     log_level: String = "LEVEL", "ARTIFACTSTORE_LOG_LEVEL";
     /// How to log, on the standard error [default: text]
     log_format: LogFormat = "FORMAT", "ARTIFACTSTORE_LOG_FORMAT";
     /// How many bytes of bodies may be in memory at once, over all requests [default: 268435456, which is 256 MiB]
     buffer_budget_bytes: u64 = "BYTES", "ARTIFACTSTORE_BUFFER_BUDGET_BYTES";
-    /// How many seconds a body may send nothing before its request is given up [default: 60]
+    /// How many seconds a request's head may take, and a connection be idle between requests [default: 60]
+    header_timeout_seconds: u64 = "SECONDS", "ARTIFACTSTORE_HEADER_TIMEOUT_SECONDS";
+    /// How many seconds a client may send nothing of a body, or take nothing of an answer [default: 60]
     body_idle_timeout_seconds: u64 = "SECONDS", "ARTIFACTSTORE_BODY_IDLE_TIMEOUT_SECONDS";
     /// How many connections each listener holds at once [default: 4096]
     connections_limit: usize = "COUNT", "ARTIFACTSTORE_CONNECTIONS_LIMIT";

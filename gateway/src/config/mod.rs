@@ -6,10 +6,14 @@
 
 mod args;
 pub mod credentials;
+mod edge;
 mod storage;
+mod tls;
 
 pub use args::{LogFormat, SettingArgs};
+pub use edge::EdgeSettings;
 pub use storage::{S3Storage, StorageKind};
+pub use tls::AUTHORITY_FILE_NAME;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::edge::tls::TlsSource;
 
 /// A text that nobody may read over a shoulder or in a log.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -129,6 +135,8 @@ pub struct Settings {
     pub root_secret_key: Option<Secret>,
     /// The admin REST's token, when it was set.
     pub admin_token: Option<Secret>,
+    /// Where the listeners' certificate comes from; `None` for plain HTTP.
+    pub tls: Option<TlsSource>,
     /// The region that signatures name.
     pub region: String,
     /// The domain whose subdomains are buckets; path style only without.
@@ -139,10 +147,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// How many bytes of bodies may be in memory at once, over all requests.
     pub buffer_budget_bytes: u64,
-    /// How long a body may send nothing before its request is given up.
-    pub body_idle_timeout: Duration,
-    /// How many connections each listener holds at once.
-    pub connections_limit: usize,
+    /// How the listeners treat what comes.
+    pub edge: EdgeSettings,
     /// How long a stopping gateway waits for what is in flight.
     pub shutdown_grace: Duration,
 }
@@ -178,21 +184,17 @@ impl Settings {
         if let Some(level) = &given.log_level {
             check_log_level(level)?;
         }
-        let region = given.region.unwrap_or_else(|| "us-east-1".to_owned());
+        let region = given.region.clone().unwrap_or_else(|| "us-east-1".to_owned());
         if region.is_empty() || !region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err(invalid("region", "it takes letters, digits and hyphens"));
         }
-        let connections_limit = given.connections_limit.unwrap_or(4_096);
-        if connections_limit == 0 {
-            return Err(invalid("connections_limit", "it takes 1 or more"));
-        }
-        let body_idle = given.body_idle_timeout_seconds.unwrap_or(60);
-        if body_idle == 0 {
-            return Err(invalid("body_idle_timeout_seconds", "it takes 1 or more"));
-        }
+        let s3_listen = given.s3_listen.unwrap_or_else(|| loopback(9000));
+        let admin_listen = given.admin_listen.unwrap_or_else(|| loopback(9001));
         Ok(Self {
-            s3_listen: given.s3_listen.unwrap_or_else(|| loopback(9000)),
-            admin_listen: given.admin_listen.unwrap_or_else(|| loopback(9001)),
+            s3_listen,
+            admin_listen,
+            edge: edge::settle(&given)?,
+            tls: tls::settle(&given, &[s3_listen.ip(), admin_listen.ip()], &data_dir)?,
             database: database(given.database_url.as_ref(), &data_dir)?,
             storage,
             storage_s3,
@@ -206,8 +208,6 @@ impl Settings {
             log_level: given.log_level,
             log_format: given.log_format.unwrap_or_default(),
             buffer_budget_bytes: buffer_budget(given.buffer_budget_bytes)?,
-            body_idle_timeout: Duration::from_secs(body_idle),
-            connections_limit,
             shutdown_grace: Duration::from_secs(given.shutdown_grace_seconds.unwrap_or(30)),
         })
     }

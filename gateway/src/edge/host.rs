@@ -22,7 +22,7 @@ impl Domain {
         Self { domain: without_port(domain).trim_matches('.').to_ascii_lowercase() }
     }
 
-    fn bucket(&self, host: &str) -> Option<String> {
+    pub(super) fn bucket(&self, host: &str) -> Option<String> {
         let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
         let bucket = host.strip_suffix(&self.domain)?.strip_suffix('.')?;
         (!bucket.is_empty()).then(|| bucket.to_owned())

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! serve ── connections, their number, header timeout, shutdown      (also used for the admin side)
+//!   tls: certificates; writing: a client that reads nothing is cut
 //!   service ── request id, early refusals, whole error documents, one log line a request
+//!     forwarded: whom a trusted proxy speaks for
 //!     inflow ── the body: its idle timeout, its count, what is left of it
 //!       s3s ── signatures ── auth: keys and tenants; host: buckets in host names
 //!         crate::s3 ── the operations
@@ -10,6 +12,7 @@
 
 pub mod auth;
 pub(crate) mod fault;
+pub mod forwarded;
 mod host;
 mod inflow;
 mod outflow;
@@ -17,4 +20,6 @@ pub(crate) mod request_id;
 pub mod serve;
 pub mod service;
 mod subresource;
+pub mod tls;
+mod writing;
 mod xml;

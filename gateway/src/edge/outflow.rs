@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::forwarded::Client;
 use super::inflow::Gauge;
 use super::request_id::RequestId;
 
@@ -21,6 +22,9 @@ pub(super) struct AccessLine {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) request_id: RequestId,
+    pub(super) host_id: RequestId,
+    /// Who asked; unknown of a request that came over no connection.
+    pub(super) client: Option<Client>,
     pub(super) began: Instant,
     pub(super) received: Arc<Gauge>,
     /// None until there is an answer.
@@ -38,6 +42,8 @@ impl Drop for AccessLine {
             path,
             status = self.status.map_or(0, |status| status.as_u16()),
             request_id = %self.request_id,
+            host_id = %self.host_id,
+            client = self.client.as_ref().map(tracing::field::display),
             duration_micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
             received_bytes = self.received.bytes(),
             sent_bytes = self.sent_bytes,

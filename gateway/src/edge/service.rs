@@ -8,9 +8,12 @@ use std::time::Duration;
 use artifactstore_registry::Registry;
 use artifactstore_registry::backends::error::Source;
 use artifactstore_registry::backends::failpoint::{Point, reach};
+use artifactstore_registry::clock::{Clock as _, SystemClock};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, SERVER};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, HOST, ORIGIN, SERVER,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -20,18 +23,31 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::time::Instant;
 
 use super::auth::{Door, KeyRing};
+use super::forwarded::{self, Client, Network};
 use super::host::Domain;
 use super::inflow::{Gauge, Inflow};
 use super::outflow::{AccessLine, Outflow};
 use super::request_id::RequestId;
+use super::serve::Peer;
 use super::{fault, xml};
 use crate::error::{Face, Failure};
-use crate::s3::Gateway;
+use crate::s3::{Cors, Gateway};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
 const XML: HeaderValue = HeaderValue::from_static("application/xml");
 const NAME: HeaderValue = HeaderValue::from_static("artifactstore");
+
+/// The most bytes of a request's headers, and of its query. Metadata may have 8 KiB of them.
+const HEADERS_MAX_BYTES: usize = 32 * 1024;
+
+/// The longest that a presigned URL may hold: seven days, as in S3.
+const LINK_MAX_SECONDS: u32 = 7 * 24 * 60 * 60;
+
+/// The bounds of a form's fields, which are held in memory; its file is not.
+const FORM_FIELD_MAX_BYTES: usize = 64 * 1024;
+const FORM_FIELDS_MAX_BYTES: usize = 128 * 1024;
+const FORM_PARTS_MAX: usize = 100;
 
 /// How the S3 side is to behave.
 #[derive(Debug, Clone)]
@@ -40,6 +56,10 @@ pub struct S3Settings {
     pub region: String,
     /// The domain under which buckets are hosts (`<bucket>.<domain>`); without it, all is path style.
     pub domain: Option<String>,
+    /// Whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether links and forms that are signed with Signature Version 2 are taken.
+    pub sigv2_presigned: bool,
     /// How long a client may send nothing in the midst of a body.
     pub body_idle_timeout: Duration,
     /// The largest body of one PUT, in bytes.
@@ -53,6 +73,8 @@ impl Default for S3Settings {
         Self {
             region: "us-east-1".to_owned(),
             domain: None,
+            trusted_proxies: Vec::new(),
+            sigv2_presigned: false,
             body_idle_timeout: Duration::from_secs(60),
             object_max_bytes: 5 * 1024 * 1024 * 1024,
             xml_max_bytes: 8 * 1024 * 1024,
@@ -70,28 +92,48 @@ pub struct InvalidRegion(pub String);
 /// # Errors
 /// When the region is none.
 pub fn s3_service(registry: Registry, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
+    let cors = Cors::new(registry.clone());
     let gateway = Gateway::new(registry, settings.region.clone());
-    over(gateway, settings, keys)
+    over(gateway, settings, keys, Some(cors))
 }
 
-fn over(s3: impl s3s::S3, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
+fn over(
+    s3: impl s3s::S3,
+    settings: S3Settings,
+    keys: Arc<dyn KeyRing>,
+    cors: Option<Cors>,
+) -> Result<Edge, InvalidRegion> {
     let region = Region::new(settings.region.clone().into()).map_err(|_| InvalidRegion(settings.region.clone()))?;
     let mut config = S3Config::default();
     config.xml_max_body_size = settings.xml_max_bytes;
     config.put_object_max_size = Some(settings.object_max_bytes);
     config.expected_region = Some(region);
-    // Forms are refused before s3s sees them; should one come through, it finds no room.
-    config.post_object_max_file_size = 0;
-    config.enable_sig_v2 = false;
+    config.post_object_max_file_size = settings.object_max_bytes;
+    config.form_max_field_size = FORM_FIELD_MAX_BYTES;
+    config.form_max_fields_size = FORM_FIELDS_MAX_BYTES;
+    config.form_max_parts = FORM_PARTS_MAX;
+    config.presigned_url_max_expires_secs = LINK_MAX_SECONDS;
+    // Headers that are signed so are refused before s3s sees them.
+    config.enable_sig_v2 = settings.sigv2_presigned;
     let mut builder = S3ServiceBuilder::new(s3);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     let door = Door::new(keys);
     builder.set_auth(door.clone());
     builder.set_access(door);
-    if let Some(domain) = &settings.domain {
-        builder.set_host(Domain::new(domain));
+    let domain = settings.domain.as_deref().map(Domain::new);
+    if let Some(domain) = &domain {
+        builder.set_host(domain.clone());
     }
-    let inner = Inner { s3: builder.build(), region: settings.region, idle: settings.body_idle_timeout };
+    let inner = Inner {
+        s3: builder.build(),
+        region: settings.region,
+        idle: settings.body_idle_timeout,
+        proxies: settings.trusted_proxies,
+        sigv2_presigned: settings.sigv2_presigned,
+        host_id: RequestId::fresh(),
+        domain,
+        cors,
+    };
     Ok(Edge { inner: Arc::new(inner) })
 }
 
@@ -106,6 +148,13 @@ struct Inner {
     s3: S3Service,
     region: String,
     idle: Duration,
+    proxies: Vec<Network>,
+    sigv2_presigned: bool,
+    /// Which gateway of many answered: fresh for every start, and in its log.
+    host_id: RequestId,
+    domain: Option<Domain>,
+    /// What is told to browsers of other origins; nothing where there is no registry to ask.
+    cors: Option<Cors>,
 }
 
 impl<B> tower::Service<Request<B>> for Edge
@@ -133,6 +182,8 @@ struct Asked {
     path: String,
     length: Option<u64>,
     request_id: RequestId,
+    host_id: RequestId,
+    client: Option<Client>,
     gauge: Arc<Gauge>,
 }
 
@@ -147,24 +198,42 @@ impl Inner {
         let (body, gauge) = Inflow::new(body, self.idle, held_back);
         let request_id = RequestId::fresh();
         parts.extensions.insert(request_id.clone());
+        let client = self.client(&mut parts);
         let asked = Asked {
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
             length: header(&parts.headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             request_id,
+            host_id: self.host_id.clone(),
+            client,
             gauge,
         };
         let mut line = asked.line();
-        let response = match refuse_early(&parts) {
+        let told = match &self.cors {
+            Some(cors) if parts.headers.contains_key(ORIGIN) || parts.method == Method::OPTIONS => {
+                self.tell(cors, &parts).await
+            }
+            None if parts.method == Method::OPTIONS => Err(crate::s3::cors_not_enabled()),
+            _ => Ok(None),
+        };
+        let (told, refused) = match told {
+            Ok(told) => (told, refuse_early(&parts, self.sigv2_presigned)),
+            Err(failure) => (None, Some(failure)),
+        };
+        let response = match refused {
             Some(failure) => asked.respond(&failure.face()),
+            None if parts.method == Method::OPTIONS => Response::new(s3s::Body::empty()),
             None => self.ask(Request::from_parts(parts, s3s::Body::http_body_unsync(body)), &asked).await,
         };
         let (mut head, body) = response.into_parts();
         if let Ok(id) = HeaderValue::from_str(asked.request_id.as_str()) {
-            head.headers.insert(REQUEST_ID, id.clone());
+            head.headers.insert(REQUEST_ID, id);
+        }
+        if let Ok(id) = HeaderValue::from_str(self.host_id.as_str()) {
             head.headers.insert(ID_2, id);
         }
         head.headers.insert(SERVER, NAME);
+        head.headers.extend(told.into_iter().flatten());
         if held_back && asked.gauge.bytes() == 0 {
             // The client was never asked for its body, so that the connection ends here. It must be told, or else it
             // sends its next request into a closing connection.
@@ -175,6 +244,28 @@ impl Inner {
             reach(Point::AnswerReady);
         }
         Response::from_parts(head, Outflow::new(body, line))
+    }
+
+    /// Who asks; a host that the client asked a trusted proxy for takes the place of the one that the proxy asked for,
+    /// because it is what the client signed.
+    fn client(&self, parts: &mut Parts) -> Option<Client> {
+        let peer = *parts.extensions.get::<Peer>()?;
+        let client = forwarded::client(peer, &parts.headers, &self.proxies);
+        if let Some(host) = client.host.clone() {
+            parts.headers.insert(HOST, host);
+        }
+        parts.extensions.insert(client.clone());
+        Some(client)
+    }
+
+    /// What the bucket's rules tell a browser of another origin; a preflight that no rule fits is refused.
+    async fn tell(&self, cors: &Cors, parts: &Parts) -> Result<Option<HeaderMap>, Failure> {
+        let hosted = self.domain.as_ref().and_then(|domain| domain.bucket(header(&parts.headers, &HOST)?));
+        let bucket = hosted.or_else(|| parts.uri.path().split('/').nth(1).map(str::to_owned));
+        if parts.method == Method::OPTIONS {
+            return cors.preflight(bucket.as_deref(), &parts.headers).await.map(Some);
+        }
+        Ok(cors.beside(bucket.as_deref(), &parts.method, &parts.headers).await)
     }
 
     async fn ask(&self, request: Request<s3s::Body>, asked: &Asked) -> Response<s3s::Body> {
@@ -204,17 +295,24 @@ fn internal() -> Face {
 }
 
 /// What is refused before a signature is looked at, or a byte of the body is read.
-fn refuse_early(parts: &Parts) -> Option<Failure> {
-    if parts.method == Method::OPTIONS {
-        let message = "CORSResponse: CORS is not enabled for this bucket.";
-        return Some(Failure::request(403, "AccessForbidden", message));
+fn refuse_early(parts: &Parts, sigv2_presigned: bool) -> Option<Failure> {
+    let head: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if head > HEADERS_MAX_BYTES || parts.uri.query().is_some_and(|query| query.len() > HEADERS_MAX_BYTES) {
+        let message = format!("The headers of a request, and its query, have {HEADERS_MAX_BYTES} bytes at most.");
+        return Some(Failure::request(400, "RequestHeaderSectionTooLarge", message));
     }
+
     let media_type = header(&parts.headers, &CONTENT_TYPE).unwrap_or_default();
-    if parts.method == Method::POST && media_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data") {
-        let message = "Uploads by HTML form are not available in this version: use PUT, or a presigned URL.";
-        return Some(Failure::request(501, "NotImplemented", message));
+    let form = media_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data");
+    if form && parts.method == Method::POST && !parts.headers.contains_key(CONTENT_LENGTH) {
+        // s3s streams the file of a form when it can tell its length, and would gather it in memory otherwise.
+        return Some(Failure::request(411, "MissingContentLength", "A form needs the Content-Length HTTP header."));
     }
-    if is_signed_by_v2(parts) {
+    let (in_header, in_query) = signed_by_v2(parts);
+    if in_query && sigv2_presigned && holds_too_long(parts.uri.query().unwrap_or_default()) {
+        return Some(Failure::request(403, "AccessDenied", "A link holds for seven days at most."));
+    }
+    if in_header || (in_query && !sigv2_presigned) {
         return Some(Failure::request(
             400,
             "InvalidRequest",
@@ -226,11 +324,21 @@ fn refuse_early(parts: &Parts) -> Option<Failure> {
     None
 }
 
-fn is_signed_by_v2(parts: &Parts) -> bool {
+/// Whether a link of Signature Version 2 ends later than a link may. s3s caps those of Version 4 itself.
+fn holds_too_long(query: &str) -> bool {
+    let expires = query.split('&').find_map(|pair| pair.strip_prefix("Expires="));
+    let (now, _) = SystemClock.now().to_parts();
+    expires
+        .and_then(|text| text.parse::<i64>().ok())
+        .is_none_or(|end| end > now.saturating_add(LINK_MAX_SECONDS.into()))
+}
+
+/// Whether a request is signed with Signature Version 2, in its headers and in its query.
+fn signed_by_v2(parts: &Parts) -> (bool, bool) {
     let in_header = header(&parts.headers, &AUTHORIZATION).is_some_and(|it| it.starts_with("AWS "));
     let query = parts.uri.query().unwrap_or_default();
     let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
-    in_header || (has("Signature") && has("AWSAccessKeyId"))
+    (in_header, has("Signature") && has("AWSAccessKeyId"))
 }
 
 impl Asked {
@@ -239,6 +347,8 @@ impl Asked {
             method: self.method.clone(),
             path: self.path.clone(),
             request_id: self.request_id.clone(),
+            host_id: self.host_id.clone(),
+            client: self.client.clone(),
             began: Instant::now(),
             received: Arc::clone(&self.gauge),
             status: None,
@@ -250,7 +360,7 @@ impl Asked {
     /// An answer that s3s had no part in.
     fn respond(&self, face: &Face) -> Response<s3s::Body> {
         let head = self.method == Method::HEAD;
-        let document = xml::document(face, &self.path, self.request_id.as_str());
+        let document = xml::document(face, &self.path, self.request_id.as_str(), self.host_id.as_str());
         let body = if head { s3s::Body::empty() } else { s3s::Body::from(document) };
         let mut response = Response::new(body);
         *response.status_mut() = face.status;
@@ -276,11 +386,16 @@ impl Asked {
             }
             tracing::error!(request_id = %self.request_id, document = %document, "s3s met an internal error");
         }
+        if let Some(unmet) = xml::policy_unmet(&document) {
+            let unmet = unmet.replace("&apos;", "'");
+            let message = format!("Invalid according to Policy: policy condition {unmet}");
+            return self.respond(&Failure::request(403, "AccessDenied", message).face());
+        }
         if document.is_empty() {
             return Response::from_parts(head, s3s::Body::empty());
         }
         head.headers.remove(CONTENT_LENGTH);
-        let whole = xml::complete(&document, &self.path, self.request_id.as_str(), region);
+        let whole = xml::complete(&document, &self.path, (self.request_id.as_str(), self.host_id.as_str()), region);
         Response::from_parts(head, s3s::Body::from(whole))
     }
 

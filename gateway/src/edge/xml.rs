@@ -20,12 +20,12 @@ fn escape(text: &str) -> String {
 }
 
 /// A whole error document.
-pub(super) fn document(face: &Face, resource: &str, request_id: &str) -> String {
+pub(super) fn document(face: &Face, resource: &str, request_id: &str, host_id: &str) -> String {
     let (code, message) = (escape(face.code), escape(&face.message));
     let bare = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
     );
-    complete(&bare, resource, request_id, "")
+    complete(&bare, resource, (request_id, host_id), "")
 }
 
 /// The code of an error document.
@@ -34,13 +34,19 @@ pub(super) fn code(document: &str) -> Option<&str> {
     Some(rest.split_once("</Code>")?.0)
 }
 
+/// What a form's policy did not allow. S3 denies that; s3s calls the policy invalid, as it calls one that is none.
+pub(super) fn policy_unmet(document: &str) -> Option<&str> {
+    let rest = document.split_once("<Message>Policy condition ")?.1;
+    (code(document) == Some("InvalidPolicyDocument")).then(|| rest.split("</Message>").next()).flatten()
+}
+
 /// Whether the handlers wrote this document: only they know the request's id.
 pub(super) fn has_request_id(document: &str) -> bool {
     document.contains("<RequestId>")
 }
 
 /// Adds what an error document lacks. What is no error document stays as it is.
-pub(super) fn complete(document: &str, resource: &str, request_id: &str, region: &str) -> String {
+pub(super) fn complete(document: &str, resource: &str, (request_id, host_id): (&str, &str), region: &str) -> String {
     let (Some(code), Some((head, tail))) = (code(document), document.rsplit_once("</Error>")) else {
         return document.to_owned();
     };
@@ -58,7 +64,7 @@ pub(super) fn complete(document: &str, resource: &str, request_id: &str, region:
     if !has_request_id(document) {
         whole.push_str(&format!("<RequestId>{}</RequestId>", escape(request_id)));
     }
-    whole.push_str(&format!("<HostId>{}</HostId></Error>{tail}", escape(request_id)));
+    whole.push_str(&format!("<HostId>{}</HostId></Error>{tail}", escape(host_id)));
     whole
 }
 
@@ -70,12 +76,12 @@ mod tests {
 
     #[test]
     fn an_error_document_has_a_message_and_the_request_id() {
-        let whole = complete(BARE, "/b/<k>", "abc", "us-east-1");
+        let whole = complete(BARE, "/b/<k>", ("abc", "def"), "us-east-1");
         assert_eq!(
             whole,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchThing</Code>\
              <Message>The request could not be served: NoSuchThing.</Message><Resource>/b/&lt;k&gt;</Resource>\
-             <RequestId>abc</RequestId><HostId>abc</HostId></Error>"
+             <RequestId>abc</RequestId><HostId>def</HostId></Error>"
         );
         assert!(has_request_id(&whole));
     }
@@ -83,23 +89,23 @@ mod tests {
     #[test]
     fn what_is_there_stays() {
         let said = "<Error><Code>X</Code><Message>m</Message><RequestId>abc</RequestId></Error>";
-        let whole = complete(said, "/", "other", "");
+        let whole = complete(said, "/", ("other", "def"), "");
         assert_eq!(whole.matches("<Message>").count(), 1);
         assert_eq!(whole.matches("<RequestId>abc</RequestId>").count(), 1);
         assert_eq!(whole.matches("<RequestId>").count(), 1);
-        assert_eq!(complete("<ListBucketResult/>", "/", "abc", ""), "<ListBucketResult/>");
+        assert_eq!(complete("<ListBucketResult/>", "/", ("abc", "def"), ""), "<ListBucketResult/>");
     }
 
     #[test]
     fn a_wrong_region_is_answered_with_the_right_one() {
         let said = BARE.replace("NoSuchThing", "AuthorizationHeaderMalformed");
-        assert!(complete(&said, "/", "abc", "eu-1").contains("<Region>eu-1</Region>"));
+        assert!(complete(&said, "/", ("abc", "def"), "eu-1").contains("<Region>eu-1</Region>"));
     }
 
     #[test]
     fn a_document_of_our_own_is_whole_and_escaped() {
         let face = Face { status: http::StatusCode::FORBIDDEN, code: "AccessDenied", message: "a < b\u{0}".to_owned() };
-        let whole = document(&face, "/b", "abc");
+        let whole = document(&face, "/b", "abc", "def");
         assert!(whole.contains("<Message>a &lt; b\u{fffd}</Message>") && whole.contains("<RequestId>abc</RequestId>"));
         assert_eq!(code(&whole), Some("AccessDenied"));
     }

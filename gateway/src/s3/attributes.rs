@@ -9,7 +9,7 @@ use artifactstore_registry::model::attributes::{Attributes, MEDIA_TYPE_UNKNOWN};
 use artifactstore_registry::model::cbor::TextMap;
 use http::HeaderMap;
 
-use super::header;
+use super::{header, tagging};
 use crate::error::Failure;
 
 /// Headers that are given back as they came. `content-encoding` is, too, but for `aws-chunked`.
@@ -45,6 +45,7 @@ pub(super) fn of_request(
     Ok(Attributes {
         headers: kept.into_iter().collect(),
         metadata: user_metadata(metadata.unwrap_or_default())?,
+        tags: tagging::of_request(headers)?,
         media_type: media_type.to_owned(),
         ..Attributes::default()
     })
@@ -91,9 +92,6 @@ pub(super) fn refuse_unkept_promises(headers: &HeaderMap) -> Result<(), Failure>
     refuse_grants(headers)?;
     if headers.keys().any(|name| name.as_str().starts_with("x-amz-object-lock-")) {
         return Err(not_implemented("Object Lock is not available in this version; the object was not stored."));
-    }
-    if header(headers, "x-amz-tagging").is_some_and(|tags| !tags.is_empty()) {
-        return Err(not_implemented("Object tags are not available in this version; the object was not stored."));
     }
     if headers.contains_key("x-amz-write-offset-bytes") {
         return Err(not_implemented("Objects cannot be appended to."));
@@ -166,16 +164,13 @@ mod tests {
             ("x-amz-server-side-encryption", "AES256", 501, "NotImplemented"),
             ("x-amz-server-side-encryption-customer-key", "k", 501, "NotImplemented"),
             ("x-amz-object-lock-mode", "COMPLIANCE", 501, "NotImplemented"),
-            ("x-amz-tagging", "a=b", 501, "NotImplemented"),
             ("x-amz-acl", "public-read", 400, "AccessControlListNotSupported"),
             ("x-amz-grant-read", "id=x", 400, "AccessControlListNotSupported"),
         ] {
             let face = refuse_unkept_promises(&headers(&[(name, value)])).unwrap_err().face();
             assert_eq!((face.status.as_u16(), face.code), (status, code), "{name}");
         }
-        for (name, value) in
-            [("x-amz-tagging", ""), ("x-amz-acl", "private"), ("x-amz-acl", "bucket-owner-full-control")]
-        {
+        for (name, value) in [("x-amz-acl", "private"), ("x-amz-acl", "bucket-owner-full-control")] {
             assert!(refuse_unkept_promises(&headers(&[(name, value)])).is_ok(), "{name}: {value}");
         }
         assert_eq!(

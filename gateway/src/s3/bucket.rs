@@ -1,17 +1,17 @@
 //! Buckets, which are producers.
 
 use artifactstore_registry::model::name::ProducerName;
-use artifactstore_registry::model::row::{Producer, ProducerSettings};
+use artifactstore_registry::model::row::{Producer, ProducerSettings, Subresource};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use s3s::dto::{
     Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
-    GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
-    HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
+    GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
+    ListBucketsOutput,
 };
 use s3s::{S3Request, S3Response};
 
-use super::{Answer, Gateway, attributes, faces};
+use super::{Answer, Gateway, attributes, faces, tagging};
 use crate::error::Failure;
 
 /// The most buckets of one answer, and what is taken when the client names no number.
@@ -84,11 +84,12 @@ pub(super) async fn create(gateway: &Gateway, req: S3Request<CreateBucketInput>)
         return Err(Failure::request(501, "NotImplemented", message));
     }
     let configuration = req.input.create_bucket_configuration.as_ref();
-    if configuration.and_then(|wanted| wanted.tags.as_ref()).is_some_and(|tags| !tags.is_empty()) {
-        let message = "Bucket tags are not available in this version; the bucket was not created.";
-        return Err(Failure::request(501, "NotImplemented", message));
-    }
+    let tags = configuration.and_then(|wanted| wanted.tags.clone()).filter(|tags| !tags.is_empty());
+    let tags = tags.map(tagging::bucket_document).transpose()?;
     gateway.registry.producer_create(&actor, &name, ProducerSettings::default()).await?;
+    if tags.is_some() {
+        gateway.registry.subresource_set(&actor, &name, Subresource::Tagging, tags).await?;
+    }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), ..CreateBucketOutput::default() }))
 }
 
@@ -112,16 +113,6 @@ pub(super) async fn location(
     gateway.registry.producer_stat(&actor, &ProducerName::parse(&req.input.bucket)?).await?;
     let named = (gateway.region != UNNAMED_REGION).then(|| BucketLocationConstraint::from(gateway.region.clone()));
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint: named }))
-}
-
-/// Empty, which says that versioning was never turned on.
-pub(super) async fn versioning(
-    gateway: &Gateway,
-    req: S3Request<GetBucketVersioningInput>,
-) -> Answer<GetBucketVersioningOutput> {
-    let actor = gateway.actor(&req)?;
-    gateway.registry.producer_stat(&actor, &ProducerName::parse(&req.input.bucket)?).await?;
-    Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }
 
 #[cfg(test)]

@@ -157,6 +157,7 @@ pub(super) fn of_write(headers: &HeaderMap) -> WriteCondition {
         absent: if_none_match == Some(Tags::Any),
         if_match: header(headers, "if-match").map(|text| Tags::parse(text).into_values()),
         if_none_match: if_none_match.filter(|tags| *tags != Tags::Any).map(Tags::into_values),
+        ..WriteCondition::default()
     }
 }
 

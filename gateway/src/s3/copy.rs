@@ -5,6 +5,7 @@ use artifactstore_registry::backends::dataplane::spi::{ByteRange, IngestHints};
 use artifactstore_registry::model::attributes::Attributes;
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::{FileName, PartNumber, UploadId};
+use artifactstore_registry::{Error, Refusal};
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, MetadataDirective,
     TaggingDirective, UploadPartCopyInput, UploadPartCopyOutput,
@@ -13,7 +14,7 @@ use s3s::{S3Request, S3Response};
 
 use super::checksum::{self, set_checksum, set_file_checksum};
 use super::conditions::{self, ReadCondition};
-use super::{Answer, Gateway, attributes, body, faces, header, range, version};
+use super::{Answer, Gateway, attributes, body, faces, header, range, tagging, version};
 use crate::error::Failure;
 
 const ONTO_ITSELF: &str = "This copy request is illegal because it is trying to copy an object to itself without \
@@ -36,8 +37,20 @@ async fn find<T>(
         return Err(Failure::request(403, "AccessDenied", "The source bucket's owner is not the expected one."));
     }
     let name = FileName::parse(bucket, key)?;
-    let found = gateway.registry.file_stat(actor, &name, version(version_id.as_deref())?).await?;
-    Ok((found, version_id.as_deref().map(str::to_owned)))
+    let found = gateway.registry.file_stat(actor, &name, version(version_id.as_deref())?).await.map_err(of_source)?;
+    let version_id = faces::found_version(&found);
+    Ok((found, version_id))
+}
+
+/// A source that is a delete marker is at fault in the request, not in the key.
+fn of_source(error: Error) -> Failure {
+    match error {
+        Error::Refused(Refusal::MarkerMeant { .. }) => {
+            let message = "The source of a copy request may not specifically refer to a delete marker by version id.";
+            Failure::request(400, "InvalidRequest", message)
+        }
+        error => error.into(),
+    }
 }
 
 pub(super) async fn object(gateway: &Gateway, mut req: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
@@ -58,6 +71,7 @@ pub(super) async fn object(gateway: &Gateway, mut req: S3Request<CopyObjectInput
     };
     set_file_checksum!(result, receipt.file.attributes);
     let output = CopyObjectOutput {
+        version_id: faces::receipt_version(&receipt),
         copy_object_result: Some(result),
         copy_source_version_id: source_version,
         ..CopyObjectOutput::default()
@@ -87,8 +101,14 @@ fn replacement(
     source: &FoundFile,
     target: &FileName,
 ) -> Result<Option<Attributes>, Failure> {
+    let tags = match &req.input.tagging_directive {
+        Some(directive) if directive.as_str() == TaggingDirective::REPLACE => Some(tagging::of_request(&req.headers)?),
+        _ => None,
+    };
     if req.input.metadata_directive.as_ref().is_some_and(|it| it.as_str() == MetadataDirective::REPLACE) {
-        return attributes::of_request(&req.headers, req.input.metadata.take()).map(Some);
+        let mut attributes = attributes::of_request(&req.headers, req.input.metadata.take())?;
+        attributes.tags = tags.unwrap_or_else(|| source.file.attributes.tags.clone());
+        return Ok(Some(attributes));
     }
     // The storage class and the redirect are not metadata in S3's eyes: they are the request's own, whatever the
     // directive says.
@@ -96,12 +116,13 @@ fn replacement(
     own.extend(attributes::storage_class(&req.headers)?.map(|class| (attributes::STORAGE_CLASS.to_owned(), class)));
     let redirect = "x-amz-website-redirect-location";
     own.extend(header(&req.headers, redirect).map(|to| (redirect.to_owned(), to.to_owned())));
-    if own.is_empty() {
+    if own.is_empty() && tags.is_none() {
         let itself = source.file.name == *target && source.file.ended_sequence.is_none();
         return if itself { Err(Failure::request(400, "InvalidRequest", ONTO_ITSELF)) } else { Ok(None) };
     }
     let mut attributes = source.file.attributes.clone();
     attributes.headers.0.extend(own);
+    attributes.tags = tags.unwrap_or(attributes.tags);
     Ok(Some(attributes))
 }
 

@@ -1,44 +1,60 @@
-//! Deletes, which remove names. The files stay in the log, so a version cannot be deleted.
+//! Deletes: of names, and of single versions. What is deleted stays in the log.
 
-use artifactstore_registry::model::command::WriteCondition;
-use artifactstore_registry::model::event::Actor;
+use artifactstore_registry::actions::request::Removal;
+use artifactstore_registry::model::command::{Removed, WriteCondition};
 use artifactstore_registry::model::name::{FileName, Key, ProducerName};
-use artifactstore_registry::model::row::Sequence;
+use artifactstore_registry::model::row::Versioning;
 use s3s::dto::{
-    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, Error,
+    self, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, Error,
     ObjectIdentifier,
 };
 use s3s::{S3Request, S3Response};
 
-use super::{Answer, Gateway, conditions, encoding, face, faces, request_id};
+use super::{Answer, Gateway, conditions, encoding, face, faces, request_id, version};
 use crate::error::Failure;
 
 /// How many names one request may delete.
 const NAMES_MAX: usize = 1_000;
 
-/// `null` is the current version, as in a bucket that was never versioned.
-fn refuse_version(version_id: Option<&str>) -> Result<(), Failure> {
-    match version_id {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(Failure::request(
-            501,
-            "NotImplemented",
-            "Versions are the log's history and stay; only a name can be deleted, without a version id.",
-        )),
-    }
+/// What a delete may ask for besides an ETag.
+fn condition(
+    if_match: Option<Vec<String>>,
+    size: Option<i64>,
+    modified: Option<&dto::Timestamp>,
+) -> Result<WriteCondition, Failure> {
+    let invalid = |_| Failure::request(400, "InvalidArgument", "A size is not negative.");
+    Ok(WriteCondition {
+        if_match,
+        size_bytes: size.map(u64::try_from).transpose().map_err(invalid)?,
+        ingested_second: modified.map(|at| time::OffsetDateTime::from(at.clone()).unix_timestamp()),
+        ..WriteCondition::default()
+    })
 }
 
 pub(super) async fn one(gateway: &Gateway, req: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
     let actor = gateway.actor(&req)?;
-    let name = FileName::parse(&req.input.bucket, &req.input.key)?;
-    refuse_version(req.input.version_id.as_deref())?;
-    if req.input.if_match_size.is_some() || req.input.if_match_last_modified_time.is_some() {
-        let message = "Deletes can be conditional on If-Match, not on a size or a time.";
-        return Err(Failure::request(501, "NotImplemented", message));
-    }
-    let condition = WriteCondition { if_match: conditions::of_write(&req.headers).if_match, ..Default::default() };
-    let removed = gateway.registry.file_remove(&actor, &name, condition).await?;
-    Ok(S3Response::with_headers(DeleteObjectOutput::default(), faces::removal_headers(removed)))
+    let input = &req.input;
+    let name = FileName::parse(&input.bucket, &input.key)?;
+    let if_match = conditions::of_write(&req.headers).if_match;
+    let removal = Removal {
+        key: name.key,
+        version: version(input.version_id.as_deref())?,
+        condition: condition(if_match, input.if_match_size, input.if_match_last_modified_time.as_ref())?,
+    };
+    let removed = gateway.registry.file_remove(&actor, &name.producer, removal).await?;
+    let marker = marker_id(&removed, input.version_id.as_deref());
+    let output = DeleteObjectOutput {
+        delete_marker: marker.is_some().then_some(true),
+        version_id: input.version_id.clone().or(marker),
+        ..DeleteObjectOutput::default()
+    };
+    Ok(S3Response::with_headers(output, faces::removal_headers(removed.sequence)))
+}
+
+/// The version id of the delete marker that was made, or that was deleted under this id.
+fn marker_id(removed: &Removed, asked: Option<&str>) -> Option<String> {
+    let made = |sequence| faces::version_name(removed.versioning == Versioning::Enabled, sequence);
+    removed.marker.map(|sequence| asked.map_or_else(|| made(sequence), str::to_owned))
 }
 
 pub(super) async fn many(gateway: &Gateway, req: S3Request<DeleteObjectsInput>) -> Answer<DeleteObjectsOutput> {
@@ -50,51 +66,30 @@ pub(super) async fn many(gateway: &Gateway, req: S3Request<DeleteObjectsInput>) 
         return Err(Failure::request(400, "MalformedXML", message));
     }
     let mut outcome = Outcome::new(req.input.delete.quiet == Some(true), request_id(&req));
-    let mut plain = Vec::new();
-    let mut special = Vec::new();
+    let (mut asked, mut removals) = (Vec::new(), Vec::new());
     for object in named {
-        match Key::parse(&object.key) {
-            Ok(_) if is_special(object) => special.push(object),
-            Ok(key) => plain.push(key),
-            Err(invalid) => outcome.add(&object.key, object.version_id.as_deref(), Err(invalid.into())),
+        match removal(object) {
+            Ok(removal) => {
+                asked.push(object);
+                removals.push(removal);
+            }
+            Err(failure) => outcome.add(object, Err(failure)),
         }
     }
-    if plain.is_empty() {
-        // Nothing else would find out that the bucket is missing.
-        gateway.registry.producer_stat(&actor, &producer).await?;
-    } else {
-        for (key, removed) in gateway.registry.files_remove(&actor, &producer, plain).await? {
-            outcome.add(key.as_str(), None, removed.map_err(Failure::from));
-        }
-    }
-    for object in special {
-        let removed = remove(gateway, &actor, &req.input.bucket, object).await;
-        outcome.add(&object.key, object.version_id.as_deref(), removed);
+    let removed = gateway.registry.files_remove(&actor, &producer, removals).await?;
+    for (object, removed) in asked.into_iter().zip(removed) {
+        outcome.add(object, removed.map_err(Failure::from));
     }
     Ok(S3Response::new(outcome.output))
 }
 
-fn is_special(object: &ObjectIdentifier) -> bool {
-    object.version_id.is_some()
-        || object.e_tag.is_some()
-        || object.size.is_some()
-        || object.last_modified_time.is_some()
-}
-
-async fn remove(
-    gateway: &Gateway,
-    actor: &Actor,
-    bucket: &str,
-    object: &ObjectIdentifier,
-) -> Result<Option<Sequence>, Failure> {
-    refuse_version(object.version_id.as_deref())?;
-    if object.size.is_some() || object.last_modified_time.is_some() {
-        let message = "Deletes can be conditional on an ETag, not on a size or a time.";
-        return Err(Failure::request(501, "NotImplemented", message));
-    }
+fn removal(object: &ObjectIdentifier) -> Result<Removal, Failure> {
     let if_match = object.e_tag.as_ref().map(|etag| vec![etag.value().to_owned()]);
-    let name = FileName::parse(bucket, &object.key)?;
-    Ok(gateway.registry.file_remove(actor, &name, WriteCondition { if_match, ..Default::default() }).await?)
+    Ok(Removal {
+        key: Key::parse(&object.key)?,
+        version: version(object.version_id.as_deref().filter(|id| !id.is_empty()))?,
+        condition: condition(if_match, object.size, object.last_modified_time.as_ref())?,
+    })
 }
 
 /// What became of each name.
@@ -110,13 +105,19 @@ impl<'a> Outcome<'a> {
     }
 
     /// Removing a name that is not there succeeds.
-    fn add(&mut self, key: &str, version_id: Option<&str>, removed: Result<Option<Sequence>, Failure>) {
-        let key = Some(encoding::xml_text(key).into_owned());
-        let version_id = version_id.map(str::to_owned);
+    fn add(&mut self, object: &ObjectIdentifier, removed: Result<Removed, Failure>) {
+        let key = Some(encoding::xml_text(&object.key).into_owned());
+        let version_id = object.version_id.clone().filter(|id| !id.is_empty());
         match removed {
             Ok(_) if self.quiet => {}
-            Ok(_) => {
-                let deleted = DeletedObject { key, version_id, ..DeletedObject::default() };
+            Ok(removed) => {
+                let marker = marker_id(&removed, version_id.as_deref());
+                let deleted = DeletedObject {
+                    delete_marker: marker.is_some().then_some(true),
+                    delete_marker_version_id: marker,
+                    key,
+                    version_id,
+                };
                 self.output.deleted.get_or_insert_default().push(deleted);
             }
             Err(failure) => {
@@ -133,20 +134,42 @@ impl<'a> Outcome<'a> {
 mod tests {
     use super::*;
 
+    fn object(key: &str, version_id: Option<&str>) -> ObjectIdentifier {
+        ObjectIdentifier {
+            key: key.to_owned(),
+            version_id: version_id.map(str::to_owned),
+            ..ObjectIdentifier::default()
+        }
+    }
+
     #[test]
     fn each_name_has_its_own_outcome_and_quiet_keeps_the_errors() {
         for quiet in [false, true] {
             let mut outcome = Outcome::new(quiet, "");
-            outcome.add("there", None, Ok(Some(7)));
-            outcome.add("not-there", None, Ok(None));
-            outcome.add("versioned", Some("3"), refuse_version(Some("3")).map(|()| None));
-            assert_eq!(outcome.output.deleted.map_or(0, |deleted| deleted.len()), if quiet { 0 } else { 2 });
+            let made = Removed { sequence: Some(7), marker: Some(7), versioning: Versioning::Enabled };
+            outcome.add(&object("marked", None), Ok(made));
+            outcome.add(&object("not-there", None), Ok(Removed::default()));
+            outcome.add(&object("bad", Some("x")), removal(&object("bad", Some("x"))).map(|_| Removed::default()));
+            let deleted = outcome.output.deleted.unwrap_or_default();
+            assert_eq!(deleted.len(), if quiet { 0 } else { 2 });
+            if let Some(first) = deleted.first() {
+                assert_eq!(first.delete_marker_version_id.as_deref(), Some("7"));
+                assert_eq!(deleted[1].delete_marker, None);
+            }
             let errors = outcome.output.errors.unwrap();
             assert_eq!(errors.len(), 1);
-            assert_eq!(errors[0].code.as_deref(), Some("NotImplemented"));
-            assert_eq!(errors[0].version_id.as_deref(), Some("3"));
+            assert_eq!(errors[0].code.as_deref(), Some("InvalidArgument"));
+            assert_eq!(errors[0].version_id.as_deref(), Some("x"));
             assert!(errors[0].message.is_some());
         }
-        assert!(refuse_version(Some("null")).is_ok());
+    }
+
+    #[test]
+    fn a_marker_has_the_id_that_its_bucket_gives() {
+        let made = |versioning| Removed { sequence: Some(7), marker: Some(7), versioning };
+        assert_eq!(marker_id(&made(Versioning::Enabled), None).as_deref(), Some("7"));
+        assert_eq!(marker_id(&made(Versioning::Suspended), None).as_deref(), Some("null"));
+        assert_eq!(marker_id(&made(Versioning::Suspended), Some("5")).as_deref(), Some("5"));
+        assert_eq!(marker_id(&Removed::default(), Some("5")), None);
     }
 }

@@ -1,16 +1,19 @@
 //! How files look in answers: the headers that say what artifact-store knows, and the fields that GET and HEAD share.
 
-use artifactstore_registry::actions::request::FileReceipt;
+use artifactstore_registry::actions::request::{FileReceipt, FoundFile};
 use artifactstore_registry::clock::Timestamp;
 use artifactstore_registry::model::name::TenantName;
-use artifactstore_registry::model::row::File;
-use http::header::{CONTENT_RANGE, ETAG, LAST_MODIFIED};
+use artifactstore_registry::model::row::{File, Sequence, Versioning};
+use artifactstore_registry::{Error, Refusal};
+use http::header::{ALLOW, CONTENT_RANGE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use s3s::dto;
 
 use crate::error::Failure;
 
+const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 const CONTENT_ADDRESS: HeaderName = HeaderName::from_static("x-artifact-content-address");
 const SHA256: HeaderName = HeaderName::from_static("x-artifact-sha256");
 const PACKAGE: HeaderName = HeaderName::from_static("x-artifact-package");
@@ -49,11 +52,40 @@ pub(super) fn removal_headers(sequence: Option<u64>) -> HeaderMap {
     sequence.map(|sequence| (SEQUENCE, HeaderValue::from(sequence))).into_iter().collect()
 }
 
+/// A version as S3 names it, where versions are kept.
+pub(super) fn version_id(versioning: Versioning, versioned: bool, sequence: Sequence) -> Option<String> {
+    match versioning {
+        Versioning::Off => None,
+        Versioning::Enabled | Versioning::Suspended => Some(version_name(versioned, sequence)),
+    }
+}
+
+/// A version as S3 names it: by its number, unless it was made while versioning was not on.
+pub(super) fn version_name(versioned: bool, sequence: Sequence) -> String {
+    if versioned { sequence.to_string() } else { "null".to_owned() }
+}
+
+/// The version that was just ingested, as S3 names it.
+pub(super) fn receipt_version(receipt: &FileReceipt) -> Option<String> {
+    version_id(receipt.versioning, receipt.file.versioned, receipt.file.sequence)
+}
+
+/// The version that was found, as S3 names it.
+pub(super) fn found_version(found: &FoundFile) -> Option<String> {
+    version_id(found.versioning, found.file.versioned, found.file.sequence)
+}
+
 /// The headers that belong to a refusal, not to its text.
 pub(super) fn refusal_headers(failure: &Failure) -> Option<HeaderMap> {
     let pairs = match failure {
         Failure::Unchanged { etag, modified } => {
             vec![(ETAG, format!("\"{etag}\"")), (LAST_MODIFIED, http_date(*modified))]
+        }
+        Failure::Registry(Error::Refused(Refusal::FileMarked { marker, versioned })) => {
+            vec![(DELETE_MARKER, "true".to_owned()), (VERSION_ID, version_name(*versioned, *marker))]
+        }
+        Failure::Registry(Error::Refused(Refusal::MarkerMeant { made_at })) => {
+            vec![(DELETE_MARKER, "true".to_owned()), (ALLOW, "DELETE".to_owned()), (LAST_MODIFIED, http_date(*made_at))]
         }
         Failure::RangeUnsatisfiable { size_bytes } => vec![(CONTENT_RANGE, format!("bytes */{size_bytes}"))],
         _ => return None,
@@ -114,6 +146,9 @@ macro_rules! described {
             metadata: Some(attributes.metadata.0.clone().into_iter().collect()),
             parts_count: selection.parts_count,
             storage_class: $crate::s3::faces::storage_class(file),
+            tag_count: Some(attributes.tags.0.len())
+                .filter(|count| *count > 0)
+                .and_then(|count| i32::try_from(count).ok()),
             website_redirect_location: kept("x-amz-website-redirect-location"),
             ..Default::default()
         };

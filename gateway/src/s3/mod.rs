@@ -6,29 +6,37 @@
 //! Invariant: nothing here decides; what is allowed, and what happened, the registry says.
 
 mod absent;
+mod acl;
 mod attributes;
 mod body;
 mod bucket;
 mod checksum;
 mod conditions;
+mod configuration;
 mod copy;
+mod cors;
 mod delete;
 mod encoding;
 mod faces;
+mod form;
+mod inventory;
 mod list;
 mod multipart;
 mod object;
 mod range;
+mod tagging;
 mod uploads;
+mod versions;
 
 use artifactstore_registry::Registry;
 use artifactstore_registry::model::event::Actor;
-use artifactstore_registry::model::row::Sequence;
+use artifactstore_registry::model::row::VersionChoice;
 use http::HeaderMap;
 use s3s::dto;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use crate::edge::auth::Caller;
+use crate::edge::forwarded::Client;
 use crate::edge::request_id::RequestId;
 use crate::error::{Face, Failure, chain};
 
@@ -76,6 +84,11 @@ fn request_id<T>(req: &S3Request<T>) -> &str {
     req.extensions.get::<RequestId>().map_or("", RequestId::as_str)
 }
 
+/// Whether the client spoke TLS, with the gateway or with a proxy that is believed.
+fn over_tls<T>(req: &S3Request<T>) -> bool {
+    req.extensions.get::<Client>().is_some_and(|client| client.tls)
+}
+
 /// A header's value as text; nothing when it is absent or not UTF-8.
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
@@ -87,11 +100,12 @@ fn cut(text: &str, max_bytes: usize) -> &str {
 }
 
 /// The version that a request names: none, `null`, or an event's number.
-fn version(text: Option<&str>) -> Result<Option<Sequence>, Failure> {
+fn version(text: Option<&str>) -> Result<Option<VersionChoice>, Failure> {
     match text {
-        None | Some("null") => Ok(None),
+        None => Ok(None),
+        Some("null") => Ok(Some(VersionChoice::Null)),
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            digits.parse().map(Some).map_err(|_| invalid_version())
+            digits.parse().map(|number| Some(VersionChoice::Numbered(number))).map_err(|_| invalid_version())
         }
         Some(_) => Err(invalid_version()),
     }
@@ -123,6 +137,7 @@ fn refuse(failure: &Failure, request_id: &str) -> S3Error {
     error
 }
 
+pub(crate) use cors::{Cors, not_enabled as cors_not_enabled};
 pub(crate) use encoding::xml_text;
 
 macro_rules! operations {
@@ -144,9 +159,11 @@ operations! {
     head_bucket: HeadBucketInput => HeadBucketOutput, bucket::head;
     delete_bucket: DeleteBucketInput => DeleteBucketOutput, bucket::delete;
     get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, bucket::location;
-    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput, bucket::versioning;
+    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput, versions::get;
+    put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput, versions::set;
 
     put_object: PutObjectInput => PutObjectOutput, object::put;
+    post_object: PostObjectInput => PostObjectOutput, form::post;
     get_object: GetObjectInput => GetObjectOutput, object::get;
     head_object: HeadObjectInput => HeadObjectOutput, object::head;
     copy_object: CopyObjectInput => CopyObjectOutput, copy::object;
@@ -154,6 +171,13 @@ operations! {
     delete_objects: DeleteObjectsInput => DeleteObjectsOutput, delete::many;
     list_objects: ListObjectsInput => ListObjectsOutput, list::v1;
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, list::v2;
+    list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput, versions::list;
+    get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, inventory::attributes;
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, tagging::get;
+    put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, tagging::set;
+    delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput, tagging::remove;
+    get_object_acl: GetObjectAclInput => GetObjectAclOutput, acl::object;
+    put_object_acl: PutObjectAclInput => PutObjectAclOutput, acl::set_object;
 
     create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, multipart::create;
     upload_part: UploadPartInput => UploadPartOutput, multipart::part;
@@ -163,30 +187,50 @@ operations! {
     list_parts: ListPartsInput => ListPartsOutput, uploads::parts;
     list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, uploads::list;
 
-    get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput, absent::policy;
-    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, absent::policy_status;
+    get_bucket_acl: GetBucketAclInput => GetBucketAclOutput, acl::bucket;
+    put_bucket_acl: PutBucketAclInput => PutBucketAclOutput, acl::set_bucket;
+    get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput, tagging::get_bucket;
+    put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput, tagging::set_bucket;
+    delete_bucket_tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput, tagging::remove_bucket;
+    get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput, configuration::cors;
+    put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput, configuration::set_cors;
+    delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput, configuration::remove_cors;
     get_bucket_lifecycle_configuration:
-        GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput, absent::lifecycle;
-    get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput, absent::cors;
-    get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput, absent::tagging;
+        GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput, configuration::lifecycle;
+    put_bucket_lifecycle_configuration:
+        PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput, configuration::set_lifecycle;
+    delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, configuration::remove_lifecycle;
+    get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput, configuration::policy;
+    put_bucket_policy: PutBucketPolicyInput => PutBucketPolicyOutput, configuration::set_policy;
+    delete_bucket_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput, configuration::remove_policy;
+    get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput, configuration::access_block;
+    put_public_access_block: PutPublicAccessBlockInput => PutPublicAccessBlockOutput, configuration::set_access_block;
+    delete_public_access_block:
+        DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput, configuration::remove_access_block;
+    get_bucket_ownership_controls:
+        GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput, configuration::ownership;
+    put_bucket_ownership_controls:
+        PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput, configuration::set_ownership;
+    delete_bucket_ownership_controls:
+        DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput, configuration::remove_ownership;
+    get_bucket_notification_configuration:
+        GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
+        configuration::notification;
+    put_bucket_notification_configuration:
+        PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
+        configuration::set_notification;
+
+    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, absent::policy_status;
     get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput, absent::encryption;
     get_object_lock_configuration:
         GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput, absent::object_lock;
     get_bucket_replication: GetBucketReplicationInput => GetBucketReplicationOutput, absent::replication;
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, absent::website;
-    get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput, absent::public_access_block;
-    get_bucket_ownership_controls:
-        GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput, absent::ownership;
-    get_bucket_acl: GetBucketAclInput => GetBucketAclOutput, absent::bucket_acl;
-    get_object_acl: GetObjectAclInput => GetObjectAclOutput, absent::object_acl;
-    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, absent::object_tagging;
     get_bucket_request_payment:
         GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput, absent::request_payment;
     get_bucket_logging: GetBucketLoggingInput => GetBucketLoggingOutput, absent::logging;
     get_bucket_accelerate_configuration:
         GetBucketAccelerateConfigurationInput => GetBucketAccelerateConfigurationOutput, absent::accelerate;
-    get_bucket_notification_configuration:
-        GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, absent::notification;
 }
 
 #[cfg(test)]
@@ -196,8 +240,8 @@ mod tests {
     #[test]
     fn a_version_is_a_decimal_number_or_null() {
         assert_eq!(version(None).unwrap(), None);
-        assert_eq!(version(Some("null")).unwrap(), None);
-        assert_eq!(version(Some("42")).unwrap(), Some(42));
+        assert_eq!(version(Some("null")).unwrap(), Some(VersionChoice::Null));
+        assert_eq!(version(Some("42")).unwrap(), Some(VersionChoice::Numbered(42)));
         for bad in ["+42", "-1", "abc", "99999999999999999999999", ""] {
             assert_eq!(version(Some(bad)).unwrap_err().face().code, "InvalidArgument", "{bad}");
         }

@@ -117,7 +117,7 @@ pub(super) async fn complete(
         checksum_kind,
         size_bytes: input.mpu_object_size.map(size_bytes).transpose()?,
     };
-    let location = location(&req.headers, &input.bucket, &input.key);
+    let location = location(&req.headers, super::over_tls(&req), &input.bucket, &input.key);
     let request_id = request_id(&req).to_owned();
     let registry = gateway.registry.clone();
     let mut work = Box::pin(async move { registry.upload_complete(&actor, completion).await });
@@ -146,6 +146,7 @@ fn completed(receipt: &FileReceipt, location: String) -> CompleteMultipartUpload
         e_tag: Some(faces::etag(&file.etag)),
         key: Some(encoding::xml_text(file.name.key.as_str()).into_owned()),
         location: Some(location),
+        version_id: faces::receipt_version(receipt),
         ..CompleteMultipartUploadOutput::default()
     };
     set_file_checksum!(output, file.attributes);
@@ -184,13 +185,14 @@ fn part_checksum(part: &dto::CompletedPart) -> Result<Option<Checksum>, Failure>
 }
 
 /// Where the file can be found, as the client reached the gateway.
-fn location(headers: &HeaderMap, bucket: &str, key: &str) -> String {
+fn location(headers: &HeaderMap, tls: bool, bucket: &str, key: &str) -> String {
+    let scheme = if tls { "https" } else { "http" };
     let host = header(headers, "host").unwrap_or_default();
     let key = encoding::url(key);
     if host.strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.')) {
-        format!("http://{host}/{key}")
+        format!("{scheme}://{host}/{key}")
     } else {
-        format!("http://{host}/{bucket}/{key}")
+        format!("{scheme}://{host}/{bucket}/{key}")
     }
 }
 
@@ -247,7 +249,7 @@ mod tests {
     #[test]
     fn a_location_is_where_the_client_can_read() {
         let host = |host: &str| -> HeaderMap { [(http::header::HOST, host.parse().unwrap())].into_iter().collect() };
-        assert_eq!(location(&host("localhost:9000"), "abc", "a b"), "http://localhost:9000/abc/a%20b");
-        assert_eq!(location(&host("abc.s3.local"), "abc", "k"), "http://abc.s3.local/k");
+        assert_eq!(location(&host("localhost:9000"), false, "abc", "a b"), "http://localhost:9000/abc/a%20b");
+        assert_eq!(location(&host("abc.s3.local"), true, "abc", "k"), "https://abc.s3.local/k");
     }
 }

@@ -38,6 +38,7 @@ pub(super) async fn put(gateway: &Gateway, mut req: S3Request<PutObjectInput>) -
     let receipt = gateway.registry.file_ingest(&actor, FileUpload { name, body, hints, attributes, condition }).await?;
     let mut output = PutObjectOutput { e_tag: Some(faces::etag(&receipt.file.etag)), ..PutObjectOutput::default() };
     set_file_checksum!(output, receipt.file.attributes);
+    output.version_id = faces::receipt_version(&receipt);
     Ok(S3Response::with_headers(output, faces::receipt_headers(&receipt)))
 }
 
@@ -65,7 +66,7 @@ pub(super) async fn get(gateway: &Gateway, req: S3Request<GetObjectInput>) -> An
     ReadCondition::of_read(&req.headers, modified, unmodified).check_read(file)?;
     let selection = range::select(input.range.as_ref(), input.part_number, file.size_bytes, &file.attributes.parts)?;
     let mut output = described!(GetObjectOutput, file, &selection, wants_checksum(input.checksum_mode.as_ref()));
-    output.version_id.clone_from(&input.version_id);
+    output.version_id = faces::found_version(&found);
     let bytes = gateway.registry.file_read(&found, selection.byte_range()).await?;
     output.body = Some(body::outgoing(bytes, request_id(&req).to_owned()));
     Ok(S3Response::with_headers(output, faces::file_headers(file)))
@@ -82,7 +83,7 @@ pub(super) async fn head(gateway: &Gateway, req: S3Request<HeadObjectInput>) -> 
     ReadCondition::of_read(&req.headers, modified, unmodified).check_read(file)?;
     let selection = range::select(input.range.as_ref(), input.part_number, file.size_bytes, &file.attributes.parts)?;
     let mut output = described!(HeadObjectOutput, file, &selection, wants_checksum(input.checksum_mode.as_ref()));
-    output.version_id.clone_from(&input.version_id);
+    output.version_id = faces::found_version(&found);
     let mut headers = faces::file_headers(file);
     headers.extend(overrides(input)?);
     Ok(S3Response::with_headers(output, headers))

@@ -4,13 +4,14 @@ use artifactstore_backends::failpoint::{Point, reach};
 
 use super::producer::unexpected;
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::log::decide::FILES_IN_BATCH;
 use crate::log::seal::{Contents, store_manifest};
 use crate::model::command::{Command, PackageChoice, PreparedSeal, Reply};
 use crate::model::event::{Actor, PackageFinalized};
 use crate::model::row::Package;
 use crate::model::storage::Storage;
+use crate::store::lease::{Lease, Work};
 use crate::{Inner, Registry};
 
 /// How many rows are looked at in one go.
@@ -19,15 +20,16 @@ const PAGE: usize = 256;
 const PREPARED_ATTEMPTS: u32 = 3;
 
 impl Inner {
-    /// Finalizes a package, if nobody wrote to it since then, where that is asked. The seal of a large one is made before
+    /// Finalizes a package: when `idle` says so, only if nobody wrote to it since then and that lease runs. The seal of a large one is made before
     /// the batch that records it, so that nobody waits for it; a write in between makes it worthless, and it is made
     /// anew.
     pub(crate) async fn package_seal(
         &self,
         actor: &Actor,
         package: &PackageChoice,
-        idle_since: Option<Timestamp>,
+        idle: Option<(Timestamp, &Lease)>,
     ) -> Result<Package> {
+        let idle_since = idle.map(|(since, _)| since);
         let mut prepared = None;
         for attempt in 0..=PREPARED_ATTEMPTS {
             // Somebody writes to it all the time: what is left is to hold everybody up.
@@ -38,7 +40,11 @@ impl Inner {
             let (package, facts) = (package.clone(), self.facts.clone());
             let command = Command::PackageFinalize { package, idle_since, facts, prepared: prepared.take() };
             reach(Point::FinalizeAsked);
-            match self.log.record(actor, command).await? {
+            let reply = match idle {
+                Some((_, lease)) => self.log.record_under(lease, actor, command).await?,
+                None => self.log.record(actor, command).await?,
+            };
+            match reply {
                 Reply::Package(package) if whole || idle_since.is_some() || package.seal.is_some() => {
                     return Ok(*package);
                 }
@@ -102,7 +108,8 @@ impl Registry {
     }
 
     /// Finalizes every package that has files and whose producer's quiet period has passed; says how many. Meant to be
-    /// called every second or so; doing it twice at once is harmless, because the commit looks again.
+    /// called every second or so by every gateway: the one that has the lease does it. Doing it twice at once is
+    /// harmless, because the commit looks again.
     ///
     /// # Errors
     /// When the store cannot be read or written; packages that were finalized before that stay so.
@@ -115,17 +122,24 @@ impl Registry {
                 let Some(seconds) = producer.settings.finalize_after_idle_seconds else { continue };
                 let since = self.inner.clock.now().minus_seconds(seconds);
                 for package in self.inner.store.packages_idle(&producer.name, since, PAGE).await? {
-                    if package.file_count == 0 {
-                        continue;
-                    }
                     let actor = Actor {
                         tenant: producer.tenant.clone(),
                         name: "gateway".to_owned(),
                         request_id: hex::encode(self.inner.entropy.fresh()),
                         client: None,
                     };
-                    let sealed = self.inner.package_seal(&actor, &PackageChoice::Id(package.id), Some(since)).await?;
-                    finalized += u64::from(sealed.seal.is_some());
+                    let Some(lease) = self.inner.leases.of(&*self.inner.store, Work::FinalizeIdle).await? else {
+                        return Ok(finalized);
+                    };
+                    let idle = Some((since, &lease));
+                    match self.inner.package_seal(&actor, &PackageChoice::Id(package.id), idle).await {
+                        Ok(sealed) => finalized += u64::from(sealed.seal.is_some()),
+                        Err(Error::Refused(Refusal::LeaseOver)) => {
+                            self.inner.leases.forget(&lease).await;
+                            return Ok(finalized);
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             match producers.last() {

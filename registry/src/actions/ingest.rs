@@ -82,14 +82,14 @@ impl Inner {
 
     pub(crate) async fn file_record(&self, actor: &Actor, command: Command) -> Result<FileReceipt> {
         match self.log.record(actor, command).await? {
-            Reply::File { file, deduplicated, finalized, to_finalize } => {
+            Reply::File { file, deduplicated, versioning, finalized, to_finalize } => {
                 let mut finalized = finalized.map(|package| *package);
                 if let Some(package) = to_finalize {
                     // Should this be refused, because somebody else was quicker, the marker is a file like any other.
                     let sealed = self.package_seal(actor, &PackageChoice::Id(package), None).await?;
                     finalized = Some(sealed).filter(|package| package.seal.is_some());
                 }
-                Ok(FileReceipt { file: *file, deduplicated, finalized })
+                Ok(FileReceipt { file: *file, deduplicated, versioning, finalized })
             }
             reply => Err(unexpected(&reply)),
         }
@@ -153,6 +153,7 @@ impl Registry {
         let choice = PackageChoice::Name(name.producer.clone(), package);
         let package = self.package_finalize(actor, choice).await?;
         let document = self.inner.document(&package, super::read::Document::Cbor).await?;
-        Ok(FileReceipt { file: document.file, deduplicated: false, finalized: Some(package) })
+        let versioning = document.versioning;
+        Ok(FileReceipt { file: document.file, deduplicated: false, versioning, finalized: Some(package) })
     }
 }

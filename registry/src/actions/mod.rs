@@ -3,6 +3,7 @@
 mod copy;
 mod finalize;
 mod ingest;
+pub mod lease;
 mod list;
 mod producer;
 mod read;
@@ -12,5 +13,6 @@ pub mod request;
 mod retell;
 mod upload;
 mod verify;
+mod versions;
 
 pub(crate) use ingest::PlaneVault;

@@ -53,7 +53,7 @@ impl Registry {
         self.producer_command(actor, Command::ProducerConfigure { producer: name.clone(), settings }).await
     }
 
-    async fn producer_command(&self, actor: &Actor, command: Command) -> Result<Producer> {
+    pub(crate) async fn producer_command(&self, actor: &Actor, command: Command) -> Result<Producer> {
         match self.inner.log.record(actor, command).await? {
             Reply::Producer(producer) => Ok(*producer),
             reply => Err(unexpected(&reply)),

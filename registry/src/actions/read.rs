@@ -14,7 +14,7 @@ use crate::model::attributes::Attributes;
 use crate::model::event::{Actor, Event, PackageFinalized};
 use crate::model::manifest::Manifest;
 use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName};
-use crate::model::row::{File, Package, Seal, Sequence};
+use crate::model::row::{File, Package, Producer, Seal, Sequence, VersionChoice, Versioning};
 use crate::{Inner, Registry};
 
 /// A document of a finalized package.
@@ -111,8 +111,40 @@ impl Inner {
             ingested_at: seal.finalized_at,
             client: None,
             ended_sequence: None,
+            versioned: false,
+            deleted_sequence: None,
         };
-        Ok(FoundFile { file, document: Some(Bytes::from(bytes)) })
+        Ok(FoundFile { file, versioning: Versioning::Off, document: Some(Bytes::from(bytes)) })
+    }
+
+    /// Why a name has no file: there may be a delete marker in front.
+    async fn why_missing(&self, producer: &Producer, name: &FileName) -> Result<Refusal> {
+        if producer.versioning == Versioning::Off {
+            return Ok(Refusal::FileMissing);
+        }
+        let newest = self.store.history(name, None).await?.filter(|row| row.marker);
+        Ok(newest
+            .map_or(Refusal::FileMissing, |row| Refusal::FileMarked { marker: row.sequence, versioned: row.versioned }))
+    }
+
+    /// A version that may have no name, and that S3 may still be shown.
+    async fn file_version(&self, producer: &Producer, name: &FileName, version: VersionChoice) -> Result<File> {
+        let sequence = match version {
+            VersionChoice::Numbered(sequence) => sequence,
+            VersionChoice::Null => {
+                self.store.history(name, Some(version)).await?.ok_or(Refusal::VersionMissing)?.sequence
+            }
+        };
+        let found = self.store.versions(&[sequence]).await?.pop();
+        // Versions from before the producer was created are those of a deleted one, perhaps of another tenant.
+        let shown = |file: &File| {
+            file.name == *name && file.sequence > producer.created_sequence && file.deleted_sequence.is_none()
+        };
+        if let Some(file) = found {
+            return Some(file).filter(shown).ok_or_else(|| Refusal::VersionMissing.into());
+        }
+        let marker = self.store.history(name, Some(VersionChoice::Numbered(sequence))).await?;
+        Err(marker.map_or(Refusal::VersionMissing, |row| Refusal::MarkerMeant { made_at: row.occurred_at }).into())
     }
 
     pub(crate) async fn package_owned(&self, actor: &Actor, id: &PackageId) -> Result<Package> {
@@ -131,7 +163,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Refusal::FileMissing`] or [`Refusal::VersionMissing`] when there is none, or the producer is missing.
-    pub async fn file_stat(&self, actor: &Actor, name: &FileName, version: Option<Sequence>) -> Result<FoundFile> {
+    pub async fn file_stat(&self, actor: &Actor, name: &FileName, version: Option<VersionChoice>) -> Result<FoundFile> {
         let found = self.inner.store.reading(name).await?;
         let (producer, current) = found.ok_or_else(|| Refusal::ProducerMissing(name.producer.clone()))?;
         let producer = owned(actor, producer)?;
@@ -141,20 +173,19 @@ impl Registry {
             let package = self.inner.package_sealed(&name.producer, &package).await?.ok_or(Refusal::FileMissing)?;
             let found = self.inner.document(&package, document).await?;
             return match version {
-                Some(version) if version != found.file.sequence => Err(Refusal::VersionMissing.into()),
+                Some(VersionChoice::Numbered(version)) if version != found.file.sequence => {
+                    Err(Refusal::VersionMissing.into())
+                }
                 _ => Ok(found),
             };
         }
-        let file = match version {
-            None => current.ok_or(Refusal::FileMissing)?,
-            Some(version) => {
-                let found = self.inner.store.versions(&[version]).await?.pop();
-                // Versions from before the producer was created are those of a deleted one, perhaps of another tenant.
-                let own = |file: &File| file.name == *name && file.sequence > producer.created_sequence;
-                found.filter(own).ok_or(Refusal::VersionMissing)?
-            }
+        let file = match (version, current) {
+            (None, Some(file)) => file,
+            (None, None) => return Err(self.inner.why_missing(&producer, name).await?.into()),
+            (Some(VersionChoice::Null), Some(file)) if !file.versioned => file,
+            (Some(version), _) => self.inner.file_version(&producer, name, version).await?,
         };
-        Ok(FoundFile { file, document: None })
+        Ok(FoundFile { file, versioning: producer.versioning, document: None })
     }
 
     /// The file's bytes, in order. An error ends the stream early.

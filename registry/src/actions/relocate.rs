@@ -124,6 +124,12 @@ fn written(event: &Event) -> &[LocatedChunk] {
         | Event::FileRemoved(_)
         | Event::UploadCreated(_)
         | Event::UploadAborted(_)
+        | Event::FileMarked(_)
+        | Event::FileTagged(_)
+        | Event::VersionRemoved(_)
+        | Event::VersioningSet(_)
+        | Event::SubresourceSet(_)
+        | Event::SubresourceRemoved(_)
         | Event::StorageDirected(_)
         | Event::StorageClosed(_)
         | Event::StorageMoved(_) => &[],

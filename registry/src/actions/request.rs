@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::model::attributes::{Attributes, ChecksumKind};
-use crate::model::command::WriteCondition;
+use crate::model::command::{Removed, WriteCondition};
 use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, UploadId};
-use crate::model::row::{File, Listed, Package, Part, Sequence, Upload};
+use crate::model::row::{File, Listed, ListedVersion, Package, Part, Sequence, Upload, VersionChoice, Versioning};
 
 /// A body and the name it is to have.
 pub struct FileUpload {
@@ -31,6 +31,8 @@ pub struct FileReceipt {
     pub file: File,
     /// Whether its content had been stored before.
     pub deduplicated: bool,
+    /// Whether its producer keeps versions.
+    pub versioning: Versioning,
     /// The package that it finalized, when it was its marker.
     pub finalized: Option<Package>,
 }
@@ -40,6 +42,8 @@ pub struct FileReceipt {
 pub struct FoundFile {
     /// What is known of it. A document has the facts of its bytes and the event that sealed its package.
     pub file: File,
+    /// Whether its producer keeps versions.
+    pub versioning: Versioning,
     pub(crate) document: Option<Bytes>,
 }
 
@@ -67,6 +71,45 @@ pub struct ListPage {
     pub prefixes: Vec<String>,
     /// Where the next page begins, given as [`ListRequest::after`]; `None` at the end.
     pub next: Option<String>,
+}
+
+/// Which versions of a producer to list.
+#[derive(Debug, Clone)]
+pub struct VersionListRequest {
+    /// The producer.
+    pub producer: ProducerName,
+    /// Only keys that begin so; empty for all.
+    pub prefix: String,
+    /// Keys that hold this behind the prefix are rolled up to their common prefix.
+    pub delimiter: Option<String>,
+    /// Only what comes after this key, or after this common prefix.
+    pub key_marker: Option<String>,
+    /// With a key to begin behind: that key's versions which are older than this one still count.
+    pub version_marker: Option<VersionChoice>,
+    /// How many entries at most.
+    pub limit: usize,
+}
+
+/// A page of versions.
+#[derive(Debug, Clone, Default)]
+pub struct VersionListPage {
+    /// The versions by key, of one key newest first, each with whether it is what the key stands for now.
+    pub versions: Vec<(ListedVersion, bool)>,
+    /// The common prefixes, in order.
+    pub prefixes: Vec<String>,
+    /// The key (or common prefix) and the version where the next page begins; `None` at the end.
+    pub next: Option<(String, Option<Sequence>)>,
+}
+
+/// A name, or one version of it, to be removed.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    /// The key.
+    pub key: Key,
+    /// Which version; the name itself when not said.
+    pub version: Option<VersionChoice>,
+    /// What must hold at the commit.
+    pub condition: WriteCondition,
 }
 
 /// Which open uploads of a producer to list.
@@ -247,7 +290,7 @@ pub struct Health {
     pub head: Option<Sequence>,
     /// When that event was committed.
     pub head_at: Option<Timestamp>,
-    /// How the database is, in one line, when it is not well.
+    /// How the database, or the log writer before it, is, in one line, when it is not well.
     pub database_problem: Option<String>,
     /// How the backend is.
     pub backend: BackendStatus,
@@ -257,7 +300,13 @@ impl Health {
     /// Whether files can be ingested and read.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.head.is_some() && self.backend.ready
+        self.database_ready() && self.backend.ready
+    }
+
+    /// Whether the log can be read and written.
+    #[must_use]
+    pub const fn database_ready(&self) -> bool {
+        self.head.is_some() && self.database_problem.is_none()
     }
 }
 
@@ -270,5 +319,5 @@ pub struct SweepSummary {
     pub deleted: u64,
 }
 
-/// A key, and what became of removing it.
-pub type Removal = (Key, crate::error::Result<Option<Sequence>>);
+/// What became of a removal.
+pub type RemovalOutcome = crate::error::Result<Removed>;

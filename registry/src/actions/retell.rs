@@ -70,6 +70,7 @@ impl Registry {
 
     /// How the database and the backend are. What is not well is an answer, not an error.
     pub async fn health(&self) -> Health {
+        let writer_problem = self.inner.log.problem();
         let head = match tokio::time::timeout(HEALTH_PATIENCE, self.inner.store.head()).await {
             Ok(head) => head,
             Err(_) => Err(Error::DatabaseUnavailable(sqlx::Error::PoolTimedOut)),
@@ -84,7 +85,7 @@ impl Registry {
         Health {
             head: head.as_ref().ok().map(|head| head.sequence),
             head_at: head.as_ref().ok().map(|head| head.occurred_at),
-            database_problem: head.err().map(|error| error.to_string()),
+            database_problem: head.err().map(|error| error.to_string()).or(writer_problem),
             backend,
         }
     }

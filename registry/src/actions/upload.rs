@@ -255,7 +255,9 @@ impl Registry {
         let same = file.attributes.parts.len() == completion.parts.len()
             && file.attributes.parts.iter().zip(&completion.parts).all(|(a, b)| a.number == b.number.get());
         if same && file.ended_sequence.is_none() {
-            Ok(FileReceipt { file, deduplicated: false, finalized: None })
+            let producer = self.inner.store.producer(&file.name.producer).await?;
+            let versioning = producer.map(|producer| producer.versioning).unwrap_or_default();
+            Ok(FileReceipt { file, deduplicated: false, versioning, finalized: None })
         } else {
             Err(missing().into())
         }

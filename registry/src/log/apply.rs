@@ -2,6 +2,8 @@
 //!
 //! Invariant: applying never refuses; what could be refused was decided before the fact was written.
 
+mod version;
+
 use artifactstore_backends::digest::ContentAddress;
 use artifactstore_backends::recipe::LocatedChunk;
 
@@ -11,7 +13,9 @@ use crate::model::event::{
     UploadCreated,
 };
 use crate::model::name::{FileName, PackageId, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Seal, Sequence, Upload, UploadState};
+use crate::model::row::{
+    Blob, ChunkPlace, File, Package, Part, Producer, Seal, Sequence, Subresource, Upload, UploadState, Versioning,
+};
 use crate::model::state::{NameRow, State};
 use crate::model::storage::StorageMove;
 
@@ -43,6 +47,12 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
         Event::FileIngested(ingested) => file_ingested(state, fact, ingested),
         Event::FileDescribed(described) => file_described(state, fact, described),
         Event::FileRemoved(removed) => file_removed(state, fact, removed),
+        Event::FileMarked(marked) => version::file_marked(state, fact, marked),
+        Event::FileTagged(tagged) => version::file_tagged(state, tagged),
+        Event::VersionRemoved(removed) => version::version_removed(state, fact, removed),
+        Event::VersioningSet(set) => state.producers.change(&set.producer, |row| row.versioning = set.versioning),
+        Event::SubresourceSet(set) => version::subresource_set(state, fact, set),
+        Event::SubresourceRemoved(removed) => version::subresource_removed(state, removed),
         Event::UploadCreated(created) => upload_created(state, fact, created),
         Event::PartIngested(ingested) => part_ingested(state, fact, ingested),
         Event::UploadAborted(aborted) => {
@@ -84,6 +94,8 @@ fn producer_created(state: &mut State, fact: Fact<'_>, created: &ProducerCreated
             upload_count: 0,
             package_count: 0,
             finalized_count: 0,
+            versioning: Versioning::Off,
+            history_count: 0,
         },
     );
 }
@@ -93,6 +105,9 @@ fn producer_deleted(state: &mut State, producer: &ProducerName) {
     state.producers.remove(producer.clone());
     state.packages.forget_rows(|package| package.producer == *producer);
     state.packages_cleared.insert(producer.clone());
+    for name in Subresource::ALL {
+        state.subresources.remove((producer.clone(), name));
+    }
     state.latest.iter_mut().filter(|(key, _)| key.0 == *producer).for_each(|(_, latest)| *latest = None);
 }
 
@@ -217,6 +232,8 @@ fn give_name(state: &mut State, file: File) {
 
 fn file_ingested(state: &mut State, fact: Fact<'_>, ingested: &FileIngested) {
     let name = ingested.name();
+    version::keep_former(state, &name);
+    let versioned = version::versioned(state, &ingested.producer);
     let removed = end_version(state, fact, &name);
     let count = Count { added: Some(ingested.size_bytes), removed };
     recount(state, fact, &ingested.producer, &ingested.package_id, &count);
@@ -255,6 +272,8 @@ fn file_ingested(state: &mut State, fact: Fact<'_>, ingested: &FileIngested) {
             ingested_at: fact.occurred_at,
             client: ingested.client.clone(),
             ended_sequence: None,
+            versioned,
+            deleted_sequence: None,
         },
     );
 }
@@ -262,6 +281,8 @@ fn file_ingested(state: &mut State, fact: Fact<'_>, ingested: &FileIngested) {
 fn file_described(state: &mut State, fact: Fact<'_>, described: &FileDescribed) {
     let name = FileName { producer: described.producer.clone(), key: described.key.clone() };
     let Some(former) = state.file_current(&name).cloned() else { return };
+    version::keep_former(state, &name);
+    let versioned = version::versioned(state, &described.producer);
     let removed = end_version(state, fact, &name);
     let count = Count { added: removed, removed };
     recount(state, fact, &described.producer, &described.package_id, &count);
@@ -273,6 +294,7 @@ fn file_described(state: &mut State, fact: Fact<'_>, described: &FileDescribed) 
             attributes: described.attributes.clone(),
             ingested_at: fact.occurred_at,
             ended_sequence: None,
+            versioned,
             ..former
         },
     );

@@ -1,5 +1,9 @@
 //! Whether a command may be, and which facts it makes. Reads the state, changes nothing; no IO, no clock.
 
+mod version;
+
+use artifactstore_backends::dataplane::spi::IngestResult;
+use artifactstore_backends::digest::{Checksum, Sha256Digest};
 use artifactstore_backends::recipe::LocatedChunk;
 
 use super::storage::{check_places, storage_close, storage_direct, storage_end};
@@ -11,8 +15,8 @@ use crate::model::event::{
     ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated,
 };
 use crate::model::glob;
-use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, ProducerName, UploadId};
-use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState};
+use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState, Versioning};
 use crate::model::state::State;
 
 /// The facts of a command, and what is to be decided right behind them in the same batch.
@@ -55,6 +59,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
             check_condition(Some(former), condition)?;
             let (mut events, package_id) = package_for_write(state, owner, &package, fresh_package)?;
+            events.extend(version::null_replaced(state, owner, name, (&package, &package_id))?);
             let mut attributes = (**attributes).clone();
             attributes.checksum.clone_from(&former.attributes.checksum);
             attributes.parts.clone_from(&former.attributes.parts);
@@ -71,6 +76,14 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::FileRemove { name, condition, fresh_package } => {
             file_remove(state, actor, name, condition, fresh_package)
         }
+        Command::VersionRemove { name, version, condition, fresh_package } => {
+            version::version_remove(state, actor, (name, *version), condition, fresh_package)
+        }
+        Command::FileTag { name, version, tags } => version::file_tag(state, actor, (name, *version), tags),
+        Command::VersioningSet { producer, versioning } => version::versioning_set(state, actor, producer, *versioning),
+        Command::SubresourceSet { producer, name, document } => {
+            version::subresource_set(state, actor, (producer, *name), document.as_ref())
+        }
         Command::UploadCreate { upload, name, attributes } => {
             let owner = producer_of(state, actor, name)?;
             let (package, _) = file_path(owner, name)?;
@@ -86,25 +99,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::PartIngest { upload, name, number, stored, checksum } => {
             producer_of(state, actor, name)?;
             upload_open(state, name, upload)?;
-            let content = Content {
-                content_address: stored.content_address,
-                sha256: artifactstore_backends::digest::Sha256Digest([0; 32]),
-                size_bytes: stored.size_bytes,
-                recipe: Some(stored.recipe.clone()),
-                written: stored.written.clone(),
-            };
-            let written = check_content(state, &content)?;
-            Ok(Event::PartIngested(Box::new(PartIngested {
-                md5: stored.md5.ok_or(Refusal::ContentMissing)?,
-                size_bytes: stored.size_bytes,
-                chunks: stored.recipe.clone(),
-                number: *number,
-                upload: upload.clone(),
-                written,
-                checksum: checksum.clone(),
-                producer: name.producer.clone(),
-            }))
-            .into())
+            part_ingest(state, &name.producer, upload, *number, (stored, checksum.as_ref()))
         }
         Command::UploadAbort { upload, name } => {
             producer_of(state, actor, name)?;
@@ -119,6 +114,34 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::StorageClose { begun } => storage_close(state, *begun),
         Command::StorageEnd { begun } => storage_end(state, *begun),
     }
+}
+
+fn part_ingest(
+    state: &State,
+    producer: &ProducerName,
+    upload: &UploadId,
+    number: PartNumber,
+    (stored, checksum): (&IngestResult, Option<&Checksum>),
+) -> Result<Decision, Refusal> {
+    let content = Content {
+        content_address: stored.content_address,
+        sha256: Sha256Digest([0; 32]),
+        size_bytes: stored.size_bytes,
+        recipe: Some(stored.recipe.clone()),
+        written: stored.written.clone(),
+    };
+    let written = check_content(state, &content)?;
+    Ok(Event::PartIngested(Box::new(PartIngested {
+        md5: stored.md5.ok_or(Refusal::ContentMissing)?,
+        size_bytes: stored.size_bytes,
+        chunks: stored.recipe.clone(),
+        number,
+        upload: upload.clone(),
+        written,
+        checksum: checksum.cloned(),
+        producer: producer.clone(),
+    }))
+    .into())
 }
 
 fn package_finalize(
@@ -202,7 +225,7 @@ fn producer_configure(
 
 fn producer_delete(state: &State, actor: &Actor, name: &ProducerName) -> Result<Decision, Refusal> {
     let there = producer_owned(state, actor, name)?;
-    if there.file_count > 0 || there.upload_count > 0 || there.finalized_count > 0 {
+    if there.file_count > 0 || there.upload_count > 0 || there.finalized_count > 0 || there.history_count > 0 {
         return Err(Refusal::ProducerNotEmpty(name.clone()));
     }
     Ok(Event::ProducerDeleted(Box::new(ProducerDeleted { producer: name.clone() })).into())
@@ -267,6 +290,13 @@ fn check_condition(current: Option<&File>, condition: &WriteCondition) -> Result
             return Err(Refusal::PreconditionFailed("If-Match"));
         }
     }
+    if condition.size_bytes.is_some_and(|size| current.is_some_and(|file| file.size_bytes != size)) {
+        return Err(Refusal::PreconditionFailed("If-Match-Size"));
+    }
+    let seconds = |file: &File| file.ingested_at.to_parts().0;
+    if condition.ingested_second.is_some_and(|second| current.is_some_and(|file| seconds(file) != second)) {
+        return Err(Refusal::PreconditionFailed("If-Match-Last-Modified-Time"));
+    }
     if let (Some(etags), Some(file)) = (&condition.if_none_match, current)
         && fits(etags, file)
     {
@@ -302,6 +332,7 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     let former = state.file_current(&ingest.name);
     check_condition(former, &ingest.condition)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, &ingest.fresh_package)?;
+    events.extend(version::null_replaced(state, owner, &ingest.name, (&package, &package_id))?);
     let content = &ingest.content;
     let recorded = state.blobs.get(&content.content_address).is_some();
     if !recorded && content.recipe.is_none() {
@@ -347,6 +378,9 @@ fn file_remove(
     fresh: &PackageId,
 ) -> Result<Decision, Refusal> {
     let owner = producer_of(state, actor, name)?;
+    if owner.versioning != Versioning::Off {
+        return version::file_mark(state, owner, name, condition, fresh);
+    }
     let (package, _) = file_path(owner, name)?;
     let Some(former) = state.file_current(name) else {
         check_writable(state, owner, &package)?;

@@ -7,6 +7,7 @@ use artifactstore_backends::recipe::LocatedChunk;
 use crate::model::command::{Command, FileIngest, PackageChoice};
 use crate::model::event::{Event, PackageFinalized};
 use crate::model::name::{FileName, PackageId};
+use crate::model::row::{VersionChoice, Versioning};
 use crate::model::state::{State, Touched};
 
 /// What must be known before anything else: producers, and packages named by identifier.
@@ -14,7 +15,9 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
     match command {
         Command::ProducerCreate { producer, .. }
         | Command::ProducerConfigure { producer, .. }
-        | Command::ProducerDelete { producer } => {
+        | Command::ProducerDelete { producer }
+        | Command::VersioningSet { producer, .. }
+        | Command::SubresourceSet { producer, .. } => {
             touched.producers.insert(producer.clone());
         }
         Command::FileIngest(ingest) => {
@@ -22,6 +25,8 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         }
         Command::FileDescribe { name, .. }
         | Command::FileRemove { name, .. }
+        | Command::VersionRemove { name, .. }
+        | Command::FileTag { name, .. }
         | Command::UploadCreate { name, .. }
         | Command::PartIngest { name, .. }
         | Command::UploadAbort { name, .. } => {
@@ -47,7 +52,13 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         | Command::ProducerDelete { .. }
         | Command::StorageDirect { .. }
         | Command::StorageClose { .. }
-        | Command::StorageEnd { .. } => {}
+        | Command::StorageEnd { .. }
+        | Command::VersioningSet { .. } => {}
+        Command::SubresourceSet { producer, name, .. } => {
+            touched.subresources.insert((producer.clone(), *name));
+        }
+        Command::VersionRemove { name, version, .. } => version_of(name, Some(*version), state, touched),
+        Command::FileTag { name, version, .. } => version_of(name, *version, state, touched),
         Command::FileIngest(ingest) => file_ingest(ingest, state, touched),
         Command::FileDescribe { name, .. } | Command::FileRemove { name, .. } => {
             file(name, state, touched);
@@ -84,8 +95,27 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
     }
 }
 
+/// How many of a key's newest entries the removal of one needs: itself, and what comes forward. Of several removals in
+/// a batch each needs as many more.
+const ENTRIES_PER_REMOVAL: usize = 2;
+
+fn version_of(name: &FileName, version: Option<VersionChoice>, state: &State, touched: &mut Touched) {
+    file(name, state, touched);
+    if let Some(version) = version {
+        touched.history_of(name.clone(), ENTRIES_PER_REMOVAL);
+        if let VersionChoice::Numbered(sequence) = version {
+            touched.files.insert(sequence);
+            touched.history.insert((name.clone(), sequence));
+        }
+    }
+}
+
 fn file(name: &FileName, state: &State, touched: &mut Touched) {
     touched.names.insert(name.clone());
+    // Where versioning is suspended, a new version takes the place of the null version, wherever that is.
+    if state.producers.get(&name.producer).is_some_and(|owner| owner.versioning == Versioning::Suspended) {
+        touched.history_of(name.clone(), 0);
+    }
     if let Some((key, _)) = state.package_of(name) {
         touched.latest.insert(key);
     }
@@ -107,7 +137,12 @@ fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
 pub fn event(event: &Event, touched: &mut Touched) {
     touched.producers.extend(event.producer());
     match event {
-        Event::ProducerCreated(_) | Event::ProducerConfigured(_) | Event::ProducerDeleted(_) => {}
+        Event::ProducerCreated(_)
+        | Event::ProducerConfigured(_)
+        | Event::ProducerDeleted(_)
+        | Event::VersioningSet(_)
+        | Event::SubresourceSet(_)
+        | Event::SubresourceRemoved(_) => {}
         Event::PackageOpened(fact) => {
             touched.packages.insert(fact.package_id.clone());
             touched.packages.extend(fact.previous_id.clone());
@@ -136,6 +171,22 @@ pub fn event(event: &Event, touched: &mut Touched) {
         Event::FileRemoved(fact) => {
             touched.packages.insert(fact.package_id.clone());
             touched.names.insert(FileName { producer: fact.producer.clone(), key: fact.key.clone() });
+        }
+        Event::FileMarked(fact) => {
+            touched.packages.insert(fact.package_id.clone());
+            touched.names.insert(FileName { producer: fact.producer.clone(), key: fact.key.clone() });
+        }
+        Event::FileTagged(fact) => {
+            touched.files.insert(fact.version);
+        }
+        Event::VersionRemoved(fact) => {
+            let name = FileName { producer: fact.producer.clone(), key: fact.key.clone() };
+            touched.packages.insert(fact.package_id.clone());
+            touched.files.insert(fact.removes);
+            touched.files.extend(fact.reveals);
+            touched.history.insert((name.clone(), fact.removes));
+            touched.history.extend(fact.reveals.map(|sequence| (name.clone(), sequence)));
+            touched.names.insert(name);
         }
         Event::UploadCreated(fact) => {
             touched.uploads.insert(fact.upload.clone());

@@ -4,7 +4,9 @@
 //! command waits for nothing. Commands are messages, so that a client that hangs up cancels nothing.
 //!
 //! Invariant: a command is answered with success only after its events are committed.
+//! Invariant: what was sent under a lease is recorded only while that lease runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 
 use super::apply::{Fact, apply};
 use super::decide::{decide, package_chosen};
@@ -23,12 +26,13 @@ use super::seal::store_manifest;
 use super::storage::check_places;
 use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
-use crate::model::command::{Command, PackageChoice, Reply};
+use crate::model::command::{Command, PackageChoice, Removed, Reply};
 use crate::model::event::{Actor, Event, PackageFinalized, Record, StoredManifest};
 use crate::model::manifest::Manifest;
-use crate::model::name::FileName;
-use crate::model::row::{Package, Sequence};
+use crate::model::name::{FileName, ProducerName};
+use crate::model::row::{Package, Sequence, VersionChoice, Versioning};
 use crate::model::state::{Head, State, Touched};
+use crate::store::lease::Lease;
 use crate::store::{Batch, Store};
 
 /// The most commands in one batch.
@@ -38,6 +42,10 @@ const WAITING_LIMIT: usize = 1024;
 
 /// How long commands wait for a database that is away: as long as most clients wait for an answer.
 const AWAY_LIMIT: Duration = Duration::from_secs(20);
+/// How long a command waits for a place among those that wait.
+const PLACE_LIMIT: Duration = Duration::from_secs(30);
+/// From how long on a batch is said to hang.
+const HANGS_LIMIT: Duration = Duration::from_secs(30);
 /// How long until it is tried again.
 const AWAY_PAUSE: Duration = Duration::from_millis(250);
 
@@ -62,6 +70,8 @@ pub struct Kept {
 struct Message {
     actor: Actor,
     command: Command,
+    /// The lease that has to run when this is committed.
+    lease: Option<Lease>,
     answer: oneshot::Sender<Result<Reply>>,
 }
 
@@ -71,6 +81,8 @@ pub struct LogWriter {
     commands: mpsc::Sender<Message>,
     stop: watch::Sender<bool>,
     committed: watch::Receiver<Sequence>,
+    /// When the batch that is on its way was begun.
+    under_way: watch::Receiver<Option<Instant>>,
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -93,21 +105,35 @@ impl LogWriter {
     pub fn start(parts: WriterParts) -> Self {
         let (commands, receiver) = mpsc::channel(WAITING_LIMIT);
         let (stop, stopped) = watch::channel(false);
-        let (sender, committed) = watch::channel(0);
-        let task = tokio::spawn(run(parts, receiver, stopped, sender));
-        Self { commands, stop, committed, task: tokio::sync::Mutex::new(Some(task)) }
+        let (told, committed) = watch::channel(0);
+        let (begun, under_way) = watch::channel(None);
+        let task = tokio::spawn(run(parts, receiver, stopped, Signs { committed: told, under_way: begun }));
+        Self { commands, stop, committed, under_way, task: tokio::sync::Mutex::new(Some(task)) }
     }
 
     /// Has a command recorded. Dropping this future does not undo a command that was sent.
     ///
     /// # Errors
     /// [`Error::Refused`] when the state refuses it; anything else when the log could not be written, and then nothing
-    /// of the command was recorded.
+    /// of the command was recorded. [`Error::Busy`] when there was no place for it for half a minute.
     pub async fn record(&self, actor: &Actor, command: Command) -> Result<Reply> {
+        self.send(actor, command, None).await
+    }
+
+    /// As [`LogWriter::record`], and only if this lease still runs when it is committed.
+    ///
+    /// # Errors
+    /// Besides those, [`Refusal::LeaseOver`] when it does not.
+    pub async fn record_under(&self, lease: &Lease, actor: &Actor, command: Command) -> Result<Reply> {
+        self.send(actor, command, Some(lease.clone())).await
+    }
+
+    async fn send(&self, actor: &Actor, command: Command, lease: Option<Lease>) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
-        let message = Message { actor: actor.clone(), command, answer };
+        let message = Message { actor: actor.clone(), command, lease, answer };
         reach(Point::CommandReady);
-        self.commands.send(message).await.map_err(|_| Error::Stopping)?;
+        let place = timeout(PLACE_LIMIT, self.commands.reserve()).await.map_err(|_| Error::Busy)?;
+        place.map_err(|_| Error::Stopping)?.send(message);
         answered.await.map_err(|_| Error::Stopping)?
     }
 
@@ -115,6 +141,15 @@ impl LogWriter {
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<Sequence> {
         self.committed.clone()
+    }
+
+    /// What keeps commands from being recorded, in one line.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        if self.commands.is_closed() {
+            return Some("the log writer has ended".to_owned());
+        }
+        hangs((*self.under_way.borrow())?)
     }
 
     /// Takes no more commands, commits those that wait, and ends.
@@ -127,12 +162,19 @@ impl LogWriter {
     }
 }
 
-async fn run(
-    parts: WriterParts,
-    mut commands: mpsc::Receiver<Message>,
-    mut stop: watch::Receiver<bool>,
+fn hangs(begun: Instant) -> Option<String> {
+    let elapsed = begun.elapsed();
+    let told = || format!("a batch has been on its way to the log for {} s", elapsed.as_secs());
+    (elapsed >= HANGS_LIMIT).then(told)
+}
+
+/// What the writer's task shows of itself.
+struct Signs {
     committed: watch::Sender<Sequence>,
-) {
+    under_way: watch::Sender<Option<Instant>>,
+}
+
+async fn run(parts: WriterParts, mut commands: mpsc::Receiver<Message>, mut stop: watch::Receiver<bool>, signs: Signs) {
     loop {
         let first = tokio::select! {
             message = commands.recv() => message,
@@ -150,9 +192,12 @@ async fn run(
         {
             batch.push(next);
         }
-        match commit_patiently(&parts, &batch).await {
+        signs.under_way.send_replace(Some(Instant::now()));
+        let outcome = commit_patiently(&parts, &batch).await;
+        signs.under_way.send_replace(None);
+        match outcome {
             Ok((answers, head)) => {
-                committed.send_if_modified(|last| std::mem::replace(last, head) != head);
+                signs.committed.send_if_modified(|last| std::mem::replace(last, head) != head);
                 for (message, answer) in batch.into_iter().zip(answers) {
                     // Whoever went away does not want the answer; the event stands.
                     let _ = message.answer.send(answer.map_err(Error::Refused));
@@ -174,10 +219,10 @@ type Answer = std::result::Result<Reply, Refusal>;
 /// Commits, and tries again while the database is away: nothing of these commands was recorded yet, and they would only
 /// come again.
 async fn commit_patiently(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer>, Sequence)> {
-    let deadline = tokio::time::Instant::now() + AWAY_LIMIT;
+    let deadline = Instant::now() + AWAY_LIMIT;
     loop {
         match commit(parts, messages).await {
-            Err(error) if error.is_unavailable() && tokio::time::Instant::now() < deadline => {
+            Err(error) if error.is_unavailable() && Instant::now() < deadline => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a batch is tried again");
                 tokio::time::sleep(AWAY_PAUSE).await;
             }
@@ -193,11 +238,15 @@ async fn commit(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer
     // Time never runs back in the log, whatever the clock does.
     let mut state = State { now: parts.clock.now().max(head.occurred_at), ..State::default() };
     load(&mut *batch, messages, &mut state).await?;
+    let over = leases_over(&mut *batch, messages).await?;
     reach(Point::BatchLoaded);
     let mut work = Work { parts, batch, state, head, records: Vec::new() };
     let mut answers = Vec::with_capacity(messages.len());
     for message in messages {
-        answers.push(work.execute(&message.actor, &message.command).await?);
+        answers.push(match &message.lease {
+            Some(lease) if over.contains(lease) => Err(Refusal::LeaseOver),
+            _ => work.execute(&message.actor, &message.command).await?,
+        });
     }
     reach(Point::BatchDecided);
     let Work { mut batch, state, head, records, .. } = work;
@@ -208,6 +257,18 @@ async fn commit(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer
         reach(Point::BatchCommitted);
     }
     Ok((answers, head.sequence))
+}
+
+/// The leases of these commands that are over: asked once for each, which is at most once for each kind of work.
+async fn leases_over(batch: &mut dyn Batch, messages: &[Message]) -> Result<BTreeSet<Lease>> {
+    let mut over = BTreeSet::new();
+    let leases: BTreeSet<&Lease> = messages.iter().filter_map(|message| message.lease.as_ref()).collect();
+    for lease in leases {
+        if !batch.lease_runs(lease).await? {
+            over.insert(lease.clone());
+        }
+    }
+    Ok(over)
 }
 
 async fn load(batch: &mut dyn Batch, messages: &[Message], state: &mut State) -> Result<()> {
@@ -231,6 +292,14 @@ async fn keep_manifest(
     Ok(stored)
 }
 
+/// What a command itself recorded.
+struct Own {
+    /// The number of its last event.
+    sequence: Option<Sequence>,
+    /// The version that it deleted.
+    deleted: Option<Sequence>,
+}
+
 /// A batch in the making.
 struct Work<'a> {
     parts: &'a WriterParts,
@@ -247,8 +316,11 @@ impl Work<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let before = self.records.len();
-        let mut deduplicated = false;
+        let (mut deduplicated, mut deleted) = (false, None);
         for event in decision.events {
+            if let Event::VersionRemoved(fact) = &event {
+                deleted = Some(fact.removes);
+            }
             deduplicated = matches!(&event, Event::FileIngested(fact) if fact.chunks.is_none());
             self.append(actor, event).await?;
         }
@@ -268,7 +340,9 @@ impl Work<'_> {
             }
         }
         let own = self.records.get(before..).and_then(<[Record]>::last).map(|record| record.sequence);
-        let mut answer = self.reply(actor, command, own, deduplicated, finalized);
+        // Which version went: the last of the command's own events says, also where it was asked for as `null`.
+        let own = Own { sequence: own, deleted };
+        let mut answer = self.reply(actor, command, &own, deduplicated, finalized);
         if let Ok(Reply::File { to_finalize, .. }) = &mut answer {
             *to_finalize = decision.to_finalize;
         }
@@ -326,24 +400,39 @@ impl Work<'_> {
         &self,
         actor: &Actor,
         command: &Command,
-        own: Option<Sequence>,
+        own: &Own,
         deduplicated: bool,
         finalized: Option<Box<Package>>,
     ) -> Answer {
         let file = |name: &FileName| {
             let file = self.state.file_current(name).cloned().ok_or(Refusal::FileMissing)?;
             let (file, finalized) = (Box::new(file), finalized.clone());
-            Ok(Reply::File { file, deduplicated, finalized, to_finalize: None })
+            let versioning = self.versioning(&name.producer);
+            Ok(Reply::File { file, deduplicated, versioning, finalized, to_finalize: None })
         };
         match command {
-            Command::ProducerCreate { producer, .. } | Command::ProducerConfigure { producer, .. } => {
+            Command::ProducerCreate { producer, .. }
+            | Command::ProducerConfigure { producer, .. }
+            | Command::VersioningSet { producer, .. }
+            | Command::SubresourceSet { producer, .. } => {
                 let row = self.state.producers.get(producer).cloned();
                 row.map(|row| Reply::Producer(Box::new(row))).ok_or_else(|| Refusal::ProducerMissing(producer.clone()))
             }
             Command::ProducerDelete { .. } | Command::UploadAbort { .. } => Ok(Reply::Deleted),
             Command::FileIngest(ingest) => file(&ingest.name),
             Command::FileDescribe { name, .. } => file(name),
-            Command::FileRemove { .. } => Ok(Reply::Removed(own)),
+            Command::FileRemove { name, .. } => {
+                let versioning = self.versioning(&name.producer);
+                let marker = own.sequence.filter(|_| versioning != Versioning::Off);
+                Ok(Reply::Removed(Removed { sequence: own.sequence, marker, versioning }))
+            }
+            Command::VersionRemove { name, .. } => {
+                // A marker is a version without a file.
+                let marker = own.deleted.filter(|sequence| self.state.files.get(sequence).is_none());
+                let versioning = self.versioning(&name.producer);
+                Ok(Reply::Removed(Removed { sequence: own.sequence, marker, versioning }))
+            }
+            Command::FileTag { name, version, .. } => self.tagged(name, *version),
             Command::UploadCreate { upload, .. } => {
                 let row = self.state.uploads.get(upload).cloned();
                 row.map(|row| Reply::Upload(Box::new(row))).ok_or_else(|| Refusal::UploadMissing(upload.clone()))
@@ -361,8 +450,100 @@ impl Work<'_> {
         }
     }
 
+    fn versioning(&self, producer: &ProducerName) -> Versioning {
+        self.state.producers.get(producer).map_or(Versioning::Off, |producer| producer.versioning)
+    }
+
+    fn tagged(&self, name: &FileName, version: Option<VersionChoice>) -> Answer {
+        let file = match version {
+            None => self.state.file_current(name),
+            Some(VersionChoice::Numbered(sequence)) => self.state.files.get(&sequence),
+            Some(VersionChoice::Null) => {
+                let current = self.state.file_current(name).filter(|file| !file.versioned);
+                current.or_else(|| self.state.files.get(&self.state.history_null(name)?.sequence))
+            }
+        };
+        Ok(Reply::Tagged(Box::new(file.cloned().ok_or(Refusal::VersionMissing)?)))
+    }
+
     fn package_reply(&self, actor: &Actor, choice: &PackageChoice) -> Answer {
         let package = package_chosen(&self.state, actor, choice)?.cloned().ok_or(Refusal::PackageMissing)?;
         Ok(Reply::Package(Box::new(package)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use artifactstore_backends::digest::ContentAddress;
+    use bytes::Bytes;
+    use tokio::time::Instant;
+
+    use super::{HANGS_LIMIT, Kept, LogWriter, Vault, WriterParts, hangs};
+    use crate::clock::{Clock, Timestamp};
+    use crate::error::{Error, Result};
+    use crate::model::command::Command;
+    use crate::model::event::Actor;
+    use crate::model::name::{ProducerName, TenantName};
+    use crate::model::row::ProducerSettings;
+    use crate::store::OpenMode;
+    use crate::store::sqlite::SqliteStore;
+
+    /// Stands still, or panics.
+    #[derive(Debug)]
+    struct Fragile(std::sync::atomic::AtomicBool);
+
+    impl Clock for Fragile {
+        fn now(&self) -> Timestamp {
+            assert!(!self.0.load(std::sync::atomic::Ordering::SeqCst), "the clock was told to break");
+            Timestamp(1)
+        }
+    }
+
+    #[derive(Debug)]
+    struct Full;
+
+    #[async_trait::async_trait]
+    impl Vault for Full {
+        async fn keep(&self, bytes: Bytes) -> Result<Kept> {
+            Err(artifactstore_backends::Error::BlobMissing(ContentAddress::of(&bytes)).into())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_ended_before_its_time_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("registry.db"), OpenMode::Create).await.unwrap();
+        let clock = Arc::new(Fragile(false.into()));
+        let parts = WriterParts {
+            store: Arc::new(store),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            vault: Arc::new(Full),
+            inline_limit_bytes: 1,
+        };
+        let writer = LogWriter::start(parts);
+        let tenant = TenantName::parse("default").unwrap();
+        let actor = Actor { tenant, name: "tester".to_owned(), request_id: "request".to_owned(), client: None };
+        let create = |name| Command::ProducerCreate {
+            producer: ProducerName::parse(name).unwrap(),
+            settings: ProducerSettings::default(),
+        };
+        writer.record(&actor, create("first")).await.unwrap();
+        assert_eq!(writer.problem(), None);
+        clock.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        for name in ["second", "third"] {
+            assert!(matches!(writer.record(&actor, create(name)).await, Err(Error::Stopping)));
+        }
+        assert_eq!(writer.problem().unwrap(), "the log writer has ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_hangs_from_half_a_minute_on() {
+        let begun = Instant::now();
+        tokio::time::advance(HANGS_LIMIT / 2).await;
+        assert_eq!(hangs(begun), None);
+        tokio::time::advance(HANGS_LIMIT / 2).await;
+        assert_eq!(hangs(begun).unwrap(), "a batch has been on its way to the log for 30 s");
     }
 }

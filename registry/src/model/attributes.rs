@@ -30,6 +30,9 @@ pub struct FileChecksum {
 /// What a file carries besides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
+    /// Tags, which can be changed without making a new version.
+    #[serde(default, skip_serializing_if = "TextMap::is_empty")]
+    pub tags: TextMap,
     /// The parts of a file that came as a multipart upload, in order; empty for any other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<FilePart>,
@@ -50,6 +53,7 @@ pub struct Attributes {
 impl Default for Attributes {
     fn default() -> Self {
         Self {
+            tags: TextMap::default(),
             parts: Vec::new(),
             headers: TextMap::default(),
             checksum: None,

@@ -5,9 +5,12 @@ use artifactstore_backends::digest::{Checksum, ContentAddress, Sha256Digest};
 use artifactstore_backends::recipe::{LocatedChunk, Recipe};
 
 use super::attributes::{Attributes, UploadAttributes};
+use super::cbor::TextMap;
 use super::event::{CopySource, PackageFinalized};
 use super::name::{FileName, PackageId, PackageName, PartNumber, ProducerName, UploadId};
-use super::row::{File, Package, Part, Producer, ProducerSettings, Sequence, Upload};
+use super::row::{
+    File, Package, Part, Producer, ProducerSettings, Sequence, Subresource, Upload, VersionChoice, Versioning,
+};
 use super::storage::{Storage, StorageMove};
 use crate::clock::Timestamp;
 
@@ -20,6 +23,10 @@ pub struct WriteCondition {
     pub if_match: Option<Vec<String>>,
     /// `If-None-Match` with ETags: the key's file has none of them.
     pub if_none_match: Option<Vec<String>>,
+    /// The key's file has this size in bytes.
+    pub size_bytes: Option<u64>,
+    /// The key's file was ingested within this second.
+    pub ingested_second: Option<i64>,
 }
 
 impl WriteCondition {
@@ -139,6 +146,42 @@ pub enum Command {
         /// The identifier of the package's revision, should this open one.
         fresh_package: PackageId,
     },
+    /// Delete one version of a key, or one delete marker. One that is not there records nothing.
+    VersionRemove {
+        /// The name.
+        name: FileName,
+        /// Which version.
+        version: VersionChoice,
+        /// What must hold of this version at the commit.
+        condition: WriteCondition,
+        /// The identifier of the package's revision, should this open one.
+        fresh_package: PackageId,
+    },
+    /// Replace a version's tags; the same tags again record nothing.
+    FileTag {
+        /// The name.
+        name: FileName,
+        /// Which version; the one that has the name when not said.
+        version: Option<VersionChoice>,
+        /// Its tags from now on.
+        tags: TextMap,
+    },
+    /// Keep versions in S3's sight, or cease to; the same again records nothing.
+    VersioningSet {
+        /// The producer.
+        producer: ProducerName,
+        /// Whether to.
+        versioning: Versioning,
+    },
+    /// Set or remove a configuration of a bucket; what is so already records nothing.
+    SubresourceSet {
+        /// The producer.
+        producer: ProducerName,
+        /// Which.
+        name: Subresource,
+        /// What it is from now on; nothing to remove it.
+        document: Option<String>,
+    },
     /// Begin a multipart upload.
     UploadCreate {
         /// Its identifier.
@@ -214,8 +257,25 @@ impl Command {
     /// Whether it creates, configures or deletes a producer, so that other commands may touch other rows behind it.
     #[must_use]
     pub const fn is_about_a_producer(&self) -> bool {
-        matches!(self, Self::ProducerCreate { .. } | Self::ProducerConfigure { .. } | Self::ProducerDelete { .. })
+        matches!(
+            self,
+            Self::ProducerCreate { .. }
+                | Self::ProducerConfigure { .. }
+                | Self::ProducerDelete { .. }
+                | Self::VersioningSet { .. }
+        )
     }
+}
+
+/// What became of a removal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The last event that recorded it; `None` when there was nothing to remove.
+    pub sequence: Option<Sequence>,
+    /// The delete marker that was made, or that was itself removed.
+    pub marker: Option<Sequence>,
+    /// Whether the producer keeps versions.
+    pub versioning: Versioning,
 }
 
 /// What a command came to.
@@ -231,13 +291,17 @@ pub enum Reply {
         file: Box<File>,
         /// Whether the blob had been recorded before.
         deduplicated: bool,
+        /// Whether its producer keeps versions.
+        versioning: Versioning,
         /// The package, when the file was its marker and finalized it.
         finalized: Option<Box<Package>>,
         /// The package, when the file is its marker and it is too large to be finalized in the same batch.
         to_finalize: Option<PackageId>,
     },
-    /// The version that lost its name, if there was one.
-    Removed(Option<Sequence>),
+    /// What was removed.
+    Removed(Removed),
+    /// The file that was tagged, as it is now.
+    Tagged(Box<File>),
     /// The upload as it is now.
     Upload(Box<Upload>),
     /// The part as it is now.

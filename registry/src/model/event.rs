@@ -9,10 +9,10 @@ use artifactstore_backends::recipe::{LocatedChunk, Recipe};
 use serde::{Deserialize, Serialize};
 
 use super::attributes::{Attributes, UploadAttributes};
-use super::cbor::{self, CborError};
+use super::cbor::{self, CborError, TextMap};
 use super::manifest::Manifest;
 use super::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
-use super::row::{ProducerSettings, Sequence};
+use super::row::{ProducerSettings, Sequence, Subresource, Versioning};
 use crate::clock::Timestamp;
 
 /// Who asked, and how to find the request again. None of it is proof; the log's chain is.
@@ -51,6 +51,35 @@ pub struct ProducerConfigured {
 /// An empty producer was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducerDeleted {
+    /// The producer.
+    pub producer: ProducerName,
+}
+
+/// A producer began, or ceased, to keep versions in S3's sight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersioningSet {
+    /// The producer.
+    pub producer: ProducerName,
+    /// Whether it keeps them from now on.
+    pub versioning: Versioning,
+}
+
+/// A configuration of a bucket was put in the place of any other under its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubresourceSet {
+    /// Which.
+    pub name: Subresource,
+    /// What it is from now on.
+    pub document: String,
+    /// The producer.
+    pub producer: ProducerName,
+}
+
+/// A configuration of a bucket was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubresourceRemoved {
+    /// Which.
+    pub name: Subresource,
     /// The producer.
     pub producer: ProducerName,
 }
@@ -190,6 +219,55 @@ pub struct FileRemoved {
     pub package_id: PackageId,
 }
 
+/// A key was deleted where versions are kept: a marker stands in front of them, under this event's number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileMarked {
+    /// The key.
+    pub key: Key,
+    /// The version that lost its name, if one had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hides: Option<Sequence>,
+    /// The package's name.
+    pub package: PackageName,
+    /// The producer.
+    pub producer: ProducerName,
+    /// The revision that it was removed from.
+    pub package_id: PackageId,
+}
+
+/// One version of a key, or one delete marker, was deleted: S3 shows it no more, the log keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRemoved {
+    /// The key.
+    pub key: Key,
+    /// The package's name.
+    pub package: PackageName,
+    /// The version, or the event that made the marker.
+    pub removes: Sequence,
+    /// The version that has the name from now on, because it was behind this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reveals: Option<Sequence>,
+    /// The producer.
+    pub producer: ProducerName,
+    /// The revision that it was removed from.
+    pub package_id: PackageId,
+}
+
+/// The tags of a version were replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTagged {
+    /// The key.
+    pub key: Key,
+    /// Its tags from now on.
+    pub tags: TextMap,
+    /// The package's name.
+    pub package: PackageName,
+    /// The version.
+    pub version: Sequence,
+    /// The producer.
+    pub producer: ProducerName,
+}
+
 /// A multipart upload was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadCreated {
@@ -326,6 +404,18 @@ events! {
     FileDescribed => "v1.file.described",
     /// A key was deleted.
     FileRemoved => "v1.file.removed",
+    /// A key was deleted where versions are kept.
+    FileMarked => "v1.file.marked",
+    /// The tags of a version were replaced.
+    FileTagged => "v1.file.tagged",
+    /// One version, or one delete marker, was deleted.
+    VersionRemoved => "v1.version.removed",
+    /// A producer began or ceased to keep versions.
+    VersioningSet => "v1.versioning.set",
+    /// A configuration of a bucket was set.
+    SubresourceSet => "v1.subresource.set",
+    /// A configuration of a bucket was removed.
+    SubresourceRemoved => "v1.subresource.removed",
     /// A multipart upload was begun.
     UploadCreated => "v1.upload.created",
     /// A part of an upload was ingested.
@@ -448,6 +538,12 @@ impl Event {
             Self::FileIngested(fact) => fact.producer.clone(),
             Self::FileDescribed(fact) => fact.producer.clone(),
             Self::FileRemoved(fact) => fact.producer.clone(),
+            Self::FileMarked(fact) => fact.producer.clone(),
+            Self::FileTagged(fact) => fact.producer.clone(),
+            Self::VersionRemoved(fact) => fact.producer.clone(),
+            Self::VersioningSet(fact) => fact.producer.clone(),
+            Self::SubresourceSet(fact) => fact.producer.clone(),
+            Self::SubresourceRemoved(fact) => fact.producer.clone(),
             Self::UploadCreated(fact) => fact.producer.clone(),
             Self::PartIngested(fact) => fact.producer.clone(),
             Self::UploadAborted(fact) => fact.producer.clone(),
@@ -466,7 +562,13 @@ impl Event {
             Self::FileIngested(fact) => Some(fact.package.clone()),
             Self::FileDescribed(fact) => Some(fact.package.clone()),
             Self::FileRemoved(fact) => Some(fact.package.clone()),
-            Self::ProducerCreated(_)
+            Self::FileMarked(fact) => Some(fact.package.clone()),
+            Self::FileTagged(fact) => Some(fact.package.clone()),
+            Self::VersionRemoved(fact) => Some(fact.package.clone()),
+            Self::VersioningSet(_)
+            | Self::SubresourceSet(_)
+            | Self::SubresourceRemoved(_)
+            | Self::ProducerCreated(_)
             | Self::ProducerConfigured(_)
             | Self::ProducerDeleted(_)
             | Self::UploadCreated(_)

@@ -9,6 +9,59 @@ use super::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerNam
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 
+/// A configuration of a bucket that S3 puts under a subresource: kept and given back as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subresource {
+    /// Rules for browsers of other origins.
+    Cors,
+    /// What is to become of files by their age.
+    Lifecycle,
+    /// Who is told of changes.
+    Notification,
+    /// Whose a file is that somebody else wrote.
+    Ownership,
+    /// Who may do what.
+    Policy,
+    /// Whether anything may be public.
+    PublicAccessBlock,
+    /// Tags of the bucket.
+    Tagging,
+}
+
+impl Subresource {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Cors,
+        Self::Lifecycle,
+        Self::Notification,
+        Self::Ownership,
+        Self::Policy,
+        Self::PublicAccessBlock,
+        Self::Tagging,
+    ];
+
+    /// As stores write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cors => "cors",
+            Self::Lifecycle => "lifecycle",
+            Self::Notification => "notification",
+            Self::Ownership => "ownership",
+            Self::Policy => "policy",
+            Self::PublicAccessBlock => "public-access-block",
+            Self::Tagging => "tagging",
+        }
+    }
+
+    /// Reads what [`Subresource::as_str`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text)
+    }
+}
+
 /// An event's number in the log: gapless, in commit order, from 1.
 pub type Sequence = u64;
 
@@ -56,6 +109,46 @@ impl Default for ProducerSettings {
     }
 }
 
+/// Whether S3 keeps what is superseded or deleted in a producer's sight.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Versioning {
+    /// It never did: what is superseded is only in the log.
+    #[default]
+    Off,
+    /// It does.
+    Enabled,
+    /// It did, and does not any more: new versions are the null version of their key.
+    Suspended,
+}
+
+impl Versioning {
+    /// As stores write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Enabled => "enabled",
+            Self::Suspended => "suspended",
+        }
+    }
+
+    /// Reads what [`Versioning::as_str`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Off, Self::Enabled, Self::Suspended].into_iter().find(|it| it.as_str() == text)
+    }
+}
+
+/// Which version of a key is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionChoice {
+    /// The one that was made while versioning was not on.
+    Null,
+    /// The one with this number.
+    Numbered(Sequence),
+}
+
 /// A producer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Producer {
@@ -79,6 +172,10 @@ pub struct Producer {
     pub package_count: u64,
     /// How many of them are finalized.
     pub finalized_count: u64,
+    /// Whether S3 keeps versions.
+    pub versioning: Versioning,
+    /// How many versions without a name, and delete markers, S3 shows of it.
+    pub history_count: u64,
 }
 
 /// The seal of a finalized package.
@@ -163,6 +260,51 @@ pub struct File {
     pub client: Option<String>,
     /// The event that superseded or removed it, if one did.
     pub ended_sequence: Option<Sequence>,
+    /// Whether it was made while versioning was on; if not, it is the null version in S3's eyes.
+    pub versioned: bool,
+    /// The event that deleted this very version, which S3 then no longer shows.
+    pub deleted_sequence: Option<Sequence>,
+}
+
+/// What S3 shows of a key besides the file that has its name: a version that was superseded, or a delete marker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRow {
+    /// The key's name.
+    pub name: FileName,
+    /// The version, or the event that made the marker.
+    pub sequence: Sequence,
+    /// Whether it is a delete marker.
+    pub marker: bool,
+    /// Whether it was made while versioning was on.
+    pub versioned: bool,
+    /// When it was made.
+    pub occurred_at: Timestamp,
+}
+
+/// What a producer was given under a subresource of its bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubresourceRow {
+    /// The producer.
+    pub producer: ProducerName,
+    /// Which.
+    pub name: Subresource,
+    /// What it was given.
+    pub document: String,
+    /// The event that set it.
+    pub sequence: Sequence,
+}
+
+/// What a listing of versions tells of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedVersion {
+    /// The version's number.
+    pub sequence: Sequence,
+    /// Whether it is a delete marker; it then has neither size nor ETag.
+    pub marker: bool,
+    /// Whether it was made while versioning was on.
+    pub versioned: bool,
+    /// Its key, and what a listing of names tells.
+    pub listed: Listed,
 }
 
 /// What a listing tells of the version that has a name.

@@ -8,7 +8,9 @@ use std::fmt::Debug;
 use artifactstore_backends::digest::ContentAddress;
 
 use super::name::{FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
-use super::row::{Blob, ChunkPlace, File, Package, Part, Producer, Sequence, Upload};
+use super::row::{
+    Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Sequence, Subresource, SubresourceRow, Upload,
+};
 use super::storage::{Storage, StorageMove};
 use crate::clock::Timestamp;
 
@@ -87,9 +89,9 @@ impl<K: Ord + Clone + Debug, R> Table<K, R> {
         self.rows.retain(|_, loaded| !loaded.row.as_ref().is_some_and(&fits));
     }
 
-    /// The rows that are loaded.
-    pub fn loaded(&self) -> impl Iterator<Item = &R> {
-        self.rows.values().filter_map(|loaded| loaded.row.as_ref())
+    /// The rows that there are, of those that were loaded, in the order of their keys.
+    pub fn present(&self, keys: impl std::ops::RangeBounds<K>) -> impl DoubleEndedIterator<Item = (&K, &R)> {
+        self.rows.range(keys).filter_map(|(key, loaded)| Some((key, loaded.row.as_ref()?)))
     }
 
     /// Every key that was changed, in order, with its row if it has one now.
@@ -154,6 +156,12 @@ pub struct State {
     pub blobs: Table<ContentAddress, Blob>,
     /// Chunks.
     pub chunks: Table<ContentAddress, ChunkPlace>,
+    /// What S3 shows of keys besides the files that have their names.
+    pub history: Table<(FileName, Sequence), HistoryRow>,
+    /// The keys of whose history enough is loaded: see [`Touched::histories`].
+    pub histories: BTreeSet<FileName>,
+    /// Configurations of buckets.
+    pub subresources: Table<(ProducerName, Subresource), SubresourceRow>,
     /// Uploads.
     pub uploads: Table<UploadId, Upload>,
     /// Parts.
@@ -187,6 +195,12 @@ pub struct Touched {
     pub blobs: BTreeSet<ContentAddress>,
     /// Chunks.
     pub chunks: BTreeSet<ContentAddress>,
+    /// Keys whose history is wanted: the null version, and the newest entries, as many as the number beside.
+    pub histories: BTreeMap<FileName, usize>,
+    /// Single entries of histories.
+    pub history: BTreeSet<(FileName, Sequence)>,
+    /// Configurations of buckets.
+    pub subresources: BTreeSet<(ProducerName, Subresource)>,
     /// Uploads.
     pub uploads: BTreeSet<UploadId>,
     /// Parts.
@@ -196,6 +210,17 @@ pub struct Touched {
 }
 
 impl Touched {
+    /// Wants so many more of the newest entries of a key's history.
+    pub fn history_of(&mut self, name: FileName, newest: usize) {
+        *self.histories.entry(name).or_insert(0) += newest;
+    }
+
+    /// How many of the newest entries are wanted of the key of which most are.
+    #[must_use]
+    pub fn history_depth(&self) -> usize {
+        self.histories.values().copied().max().unwrap_or(0)
+    }
+
     /// Takes in other keys.
     pub fn merge(&mut self, mut other: Self) {
         self.producers.append(&mut other.producers);
@@ -206,6 +231,11 @@ impl Touched {
         self.members.append(&mut other.members);
         self.blobs.append(&mut other.blobs);
         self.chunks.append(&mut other.chunks);
+        for (name, newest) in other.histories {
+            self.history_of(name, newest);
+        }
+        self.history.append(&mut other.history);
+        self.subresources.append(&mut other.subresources);
         self.uploads.append(&mut other.uploads);
         self.parts.append(&mut other.parts);
         self.moves |= other.moves;
@@ -223,6 +253,9 @@ impl State {
         touched.members.retain(|key| !self.members.contains_key(key));
         touched.blobs.retain(|key| !self.blobs.is_loaded(key));
         touched.chunks.retain(|key| !self.chunks.is_loaded(key));
+        touched.histories.retain(|key, _| !self.histories.contains(key));
+        touched.history.retain(|key| !self.history.is_loaded(key));
+        touched.subresources.retain(|key| !self.subresources.is_loaded(key));
         touched.uploads.retain(|key| !self.uploads.is_loaded(key));
         touched.parts.retain(|key| !self.parts.is_loaded(key));
         touched.moves &= !self.moves_loaded;
@@ -235,7 +268,7 @@ impl State {
     #[must_use]
     pub fn storage(&self) -> Storage {
         assert!(self.moves_loaded, "the moves are asked for and were not loaded");
-        Storage::new(self.moves.loaded().cloned())
+        Storage::new(self.moves.present(..).map(|(_, row)| row.clone()))
     }
 
     /// The latest revision of a package, if there is one.
@@ -267,6 +300,25 @@ impl State {
                 };
             }
         }
+    }
+
+    /// The null version of a key among its history, if it has one there.
+    #[must_use]
+    pub fn history_null(&self, name: &FileName) -> Option<&HistoryRow> {
+        assert!(self.histories.contains(name), "the history of {name:?} is asked for and was not loaded");
+        self.history_of(name).find(|row| !row.versioned)
+    }
+
+    /// The newest entry of a key's history but this one.
+    #[must_use]
+    pub fn history_newest(&self, name: &FileName, but: Sequence) -> Option<&HistoryRow> {
+        assert!(self.histories.contains(name), "the history of {name:?} is asked for and was not loaded");
+        self.history_of(name).rev().find(|row| row.sequence != but)
+    }
+
+    fn history_of(&self, name: &FileName) -> impl DoubleEndedIterator<Item = &HistoryRow> {
+        let keys = (name.clone(), Sequence::MIN)..=(name.clone(), Sequence::MAX);
+        self.history.present(keys).map(|(_, row)| row)
     }
 
     /// The current version of a name, if it has one.

@@ -4,21 +4,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a suite speaks by panicking")]
 
+mod leases;
 mod sample;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use futures::TryStreamExt;
 
 use self::sample::{
-    blob, file, head_at, name, one_of_everything, package, part, place, producer, put_file, record, storage_move,
-    upload,
+    blob, file, head_at, history, name, one_of_everything, package, part, place, producer, put_file, record,
+    storage_move, subresource, upload,
 };
-use super::{KeyRange, Snapshot, Store, View, ViewRow};
+use super::{KeyRange, Snapshot, Store, VersionRange, View, ViewRow};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::model::event::{GENESIS_HASH, Record};
 use crate::model::name::{Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
-use crate::model::row::{Sequence, UploadState};
+use crate::model::row::{Sequence, Subresource, UploadState, VersionChoice};
 use crate::model::state::{Head, State, Touched};
 
 /// Every promise.
@@ -28,12 +29,16 @@ pub async fn all<S: Store, F: Future<Output = S>>(fresh: impl Fn() -> F) {
     a_batch_loads_what_was_written_and_knows_what_is_absent(&fresh().await).await;
     a_dropped_batch_is_undone(&fresh().await).await;
     names_are_listed_bytewise_and_by_range(&fresh().await).await;
+    versions_are_listed_newest_first(&fresh().await).await;
     packages_are_paged_by_name_and_revision(&fresh().await).await;
     uploads_and_parts_are_paged_and_done_with(&fresh().await).await;
     many_rows_at_once_are_all_there(&fresh().await).await;
+    a_page_of_large_events_is_a_short_one(&fresh().await).await;
     a_snapshot_sees_nothing_later(&fresh().await).await;
     views_stream_in_the_order_of_their_keys(&fresh().await).await;
     a_scratch_store_is_adopted_only_at_the_same_event(&fresh().await).await;
+    leases::a_lease_is_one_holders_until_it_is_over(&fresh().await).await;
+    leases::a_lease_that_is_over_holds_in_no_batch(&fresh().await).await;
 }
 
 async fn write(store: &dyn Store, records: &[Record], state: &State) -> Head {
@@ -92,7 +97,7 @@ pub async fn what_was_written_reads_back(store: &dyn Store) {
     assert_eq!(store.blobs(None, 9).await.unwrap(), [blob("x", 3)]);
     assert!(store.blobs(Some(&address), 9).await.unwrap().is_empty());
     assert_eq!(store.blobs_total().await.unwrap(), (1, 1));
-    assert_eq!(store.files_of_blob(&address, 9).await.unwrap().len(), 2);
+    assert_eq!(store.files_of_blob(&address, 9).await.unwrap().len(), 3);
     let located = store.locations(&[ContentAddress::of(b"no"), address, address]).await.unwrap();
     let found = Some(place("x", ObjectKey(address.0)));
     assert_eq!(located, [None, found.clone(), found], "in the order asked for");
@@ -115,6 +120,9 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
         latest: [key.clone(), none.clone()].into(),
         names: [name("run/x"), name("none")].into(),
         files: [4, 99].into(),
+        histories: [(name("run/x"), 1), (name("none"), 1)].into(),
+        history: [(name("run/x"), 1), (name("run/x"), 98)].into(),
+        subresources: [(board.clone(), Subresource::Cors), (board.clone(), Subresource::Policy)].into(),
         members: [key.clone()].into(),
         blobs: [ContentAddress::of(b"x"), ContentAddress::of(b"none")].into(),
         chunks: [ContentAddress::of(b"packed"), ContentAddress::of(b"none")].into(),
@@ -136,6 +144,14 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
     assert_eq!(state.file_current(&name("none")), None);
     assert_eq!(state.files.get(&4), Some(&file("alone", "", 4)));
     assert_eq!(state.files.get(&99), None);
+    assert_eq!(state.history_newest(&name("run/x"), 99), Some(&history("run/x", 2)), "the newest");
+    assert_eq!(state.history_null(&name("run/x")), Some(&history("run/x", 1)), "the null version, however old");
+    assert_eq!(state.history_newest(&name("none"), 99), None);
+    assert_eq!(state.history.get(&(name("run/x"), 98)), None);
+    assert_eq!(state.files.get(&1), Some(&file("run/x", "run", 1)), "with the file of a version");
+    assert_eq!(state.files.get(&2), None, "and none of a marker");
+    assert_eq!(state.subresources.get(&(board.clone(), Subresource::Cors)), Some(&subresource("<cors/>")));
+    assert_eq!(state.subresources.get(&(board.clone(), Subresource::Policy)), None);
     assert_eq!(state.members[&key], [(Key::trusted("run/x"), 3)].into());
     assert_eq!(state.blobs.get(&ContentAddress::of(b"x")), Some(&blob("x", 3)));
     assert_eq!(state.chunks.get(&ContentAddress::of(b"packed")), Some(&place("packed", ObjectKey([9; 32]))));
@@ -155,6 +171,41 @@ pub async fn a_dropped_batch_is_undone(store: &dyn Store) {
     assert!(store.file(&name("run/x")).await.unwrap().is_none());
     write(store, &[record(1)], &one_of_everything()).await;
     assert_eq!(store.head().await.unwrap().sequence, 1, "the next batch begins where the dropped one did");
+}
+
+/// By key, and of one key newest first, whatever has the name.
+pub async fn versions_are_listed_newest_first(store: &dyn Store) {
+    write(store, &[record(1)], &one_of_everything()).await;
+    let board = ProducerName::trusted("board");
+    let listed = async |range: VersionRange, limit: usize| {
+        let found = store.names_and_history(&board, &range, limit).await.unwrap();
+        found.into_iter().map(|it| (it.listed.key.to_string(), it.sequence, it.marker)).collect::<Vec<_>>()
+    };
+    let all = [("alone", 4, false), ("run/x", 3, false), ("run/x", 2, true), ("run/x", 1, false)];
+    let all: Vec<(String, Sequence, bool)> = all.into_iter().map(|(key, at, is)| (key.to_owned(), at, is)).collect();
+    assert_eq!(listed(VersionRange::default(), 9).await, all);
+    assert_eq!(listed(VersionRange::default(), 2).await, all[..2]);
+    let keys = KeyRange { from: Some("run/x".to_owned()), ..KeyRange::default() };
+    let range = VersionRange { keys: keys.clone(), older: Some(("run/x".to_owned(), 3)) };
+    assert_eq!(listed(range, 9).await, all[2..]);
+    let range = VersionRange { keys, older: Some(("run/x".to_owned(), 2)) };
+    assert_eq!(listed(range, 9).await, all[3..]);
+    let found = store.names_and_history(&board, &VersionRange::default(), 9).await.unwrap();
+    assert_eq!((found[0].listed.size_bytes, found[0].listed.etag.as_str(), found[0].versioned), (1, "etag", true));
+    assert_eq!((found[2].listed.size_bytes, found[2].listed.ingested_at), (0, Timestamp(6)), "of a marker");
+    let entry = async |version| store.history(&name("run/x"), version).await.unwrap().map(|row| row.sequence);
+    assert_eq!(entry(None).await, Some(2));
+    assert_eq!(entry(Some(VersionChoice::Null)).await, Some(1));
+    assert_eq!(entry(Some(VersionChoice::Numbered(2))).await, Some(2));
+    assert_eq!(entry(Some(VersionChoice::Numbered(3))).await, None);
+    assert_eq!(store.subresource(&board, Subresource::Cors).await.unwrap().as_deref(), Some("<cors/>"));
+    assert_eq!(store.subresource(&board, Subresource::Policy).await.unwrap(), None);
+    let mut state = State::default();
+    state.history.remove((name("run/x"), 2));
+    state.subresources.remove((board.clone(), Subresource::Cors));
+    write(store, &[record(2)], &state).await;
+    assert_eq!(listed(VersionRange::default(), 9).await.len(), 3);
+    assert_eq!(store.subresource(&board, Subresource::Cors).await.unwrap(), None);
 }
 
 /// The order of keys is S3's: by the bytes of their UTF-8.
@@ -265,6 +316,24 @@ pub async fn uploads_and_parts_are_paged_and_done_with(store: &dyn Store) {
     write(store, &[], &state).await;
     assert!(store.parts(&of_one, 0, 9).await.unwrap().is_empty());
     assert!(store.upload(&of_one).await.unwrap().is_none());
+}
+
+/// So that whoever reads the log in pages holds little, whatever is in it.
+pub async fn a_page_of_large_events_is_a_short_one(store: &dyn Store) {
+    let large = |sequence| Record { payload: vec![7; 15 << 20], ..record(sequence) };
+    let records: Vec<Record> = [large(1), record(2), large(3), large(4), record(5), large(6)].into();
+    write(store, &records, &State::default()).await;
+    let (mut read, mut pages) = (Vec::new(), Vec::new());
+    loop {
+        let page = store.events(read.len() as u64, 5).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        pages.push(page.len());
+        read.extend(page);
+    }
+    assert!(read == records, "every event comes once, in order");
+    assert_eq!(pages, [4, 2]);
 }
 
 /// More rows than one statement takes.

@@ -4,11 +4,13 @@
 
 mod catalog;
 pub mod conformance;
+pub mod lease;
 pub mod postgres;
 pub mod sqlite;
 mod view_row;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use self::catalog::{FRESH, StoreCatalog};
 
@@ -17,14 +19,21 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 
+use self::lease::{Lease, Work};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, ChunkPlace, File, Listed, Package, Part, Producer, Sequence, Upload};
+use crate::model::row::{
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    VersionChoice,
+};
 use crate::model::state::{Head, State, Touched};
 use crate::model::storage::StorageMove;
+
+/// From how many bytes of payload on a page of events takes no more: an event that carries a manifest may have 16 MiB.
+pub const EVENTS_BYTES: i64 = 32 << 20;
 
 /// How a store may be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +64,10 @@ pub enum View {
     Names,
     /// Versions.
     Files,
+    /// What S3 shows of keys besides the files that have their names.
+    History,
+    /// Configurations of buckets.
+    Subresources,
     /// Blobs.
     Blobs,
     /// Chunks.
@@ -69,11 +82,13 @@ pub enum View {
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Producers,
         Self::Packages,
         Self::Names,
         Self::Files,
+        Self::History,
+        Self::Subresources,
         Self::Blobs,
         Self::Chunks,
         Self::Uploads,
@@ -89,6 +104,8 @@ impl View {
             Self::Packages => "packages",
             Self::Names => "names",
             Self::Files => "files",
+            Self::History => "history",
+            Self::Subresources => "subresources",
             Self::Blobs => "blobs",
             Self::Chunks => "chunks",
             Self::Uploads => "uploads",
@@ -120,6 +137,23 @@ pub struct KeyRange {
     pub before: Option<String>,
 }
 
+/// A range of a producer's versions: by key, and of one key newest first.
+#[derive(Debug, Clone, Default)]
+pub struct VersionRange {
+    /// Which keys.
+    pub keys: KeyRange,
+    /// Of this key, only versions older than this number.
+    pub older: Option<(String, Sequence)>,
+}
+
+/// Puts names and history in order: by key, and of one key newest first. Each is whole up to the limit, so that the first
+/// of both are the first of all.
+pub(crate) fn in_order(mut all: Vec<ListedVersion>, limit: usize) -> Vec<ListedVersion> {
+    all.sort_by(|a, b| a.listed.key.cmp(&b.listed.key).then(b.sequence.cmp(&a.sequence)));
+    all.truncate(limit);
+    all
+}
+
 /// The log and its views.
 ///
 /// Absence is an answer: what is not there is `None` or an empty list. Lists are in order and hold at most what was
@@ -144,9 +178,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Closes every connection, having waited for what is under way.
     async fn close(&self);
 
+    /// Takes a lease for so long, if nobody has one that still runs.
+    async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>>;
+    /// Lets a lease run for so long from now on, if it still runs; says whether.
+    async fn lease_renew(&self, lease: &Lease, term: Duration) -> Result<bool>;
+    /// Ends a lease, so that the next one need not wait; one that is over already is let be.
+    async fn lease_end(&self, lease: &Lease) -> Result<()>;
+
     /// Where the log ends.
     async fn head(&self) -> Result<Head>;
-    /// Events behind `since`.
+    /// Events behind `since`: as many as that, or fewer when they have more than [`EVENTS_BYTES`]; none only when
+    /// there is none.
     async fn events(&self, since: Sequence, limit: usize) -> Result<Vec<Record>>;
 
     /// A producer.
@@ -165,6 +207,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn versions(&self, sequences: &[Sequence]) -> Result<Vec<File>>;
     /// The names that there are now, by key, with what a listing tells of their versions.
     async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<Listed>>;
+    /// What S3 shows of a producer's keys, delete markers and versions without a name among it.
+    async fn names_and_history(
+        &self,
+        producer: &ProducerName,
+        range: &VersionRange,
+        limit: usize,
+    ) -> Result<Vec<ListedVersion>>;
+    /// An entry of a key's history: this version, or the newest.
+    async fn history(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<HistoryRow>>;
+    /// A configuration of a bucket.
+    async fn subresource(&self, producer: &ProducerName, name: Subresource) -> Result<Option<String>>;
     /// The versions that have names in a package now, by key.
     async fn members(
         &self,
@@ -196,7 +249,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         after: Option<&PackageCursor>,
         limit: usize,
     ) -> Result<Vec<Package>>;
-    /// Open packages that nobody wrote to since then.
+    /// Open packages that have files and that nobody wrote to since then.
     async fn packages_idle(&self, producer: &ProducerName, since: Timestamp, limit: usize) -> Result<Vec<Package>>;
 
     /// A blob.
@@ -264,6 +317,8 @@ async fn blob_located<S: Store + ?Sized>(
 pub trait Batch: Send {
     /// Where the log ends, as of this batch.
     fn head(&self) -> Head;
+    /// Whether a lease still runs. One that does cannot be taken over before this batch has ended.
+    async fn lease_runs(&mut self, lease: &Lease) -> Result<bool>;
     /// Loads what the state does not have yet.
     async fn load(&mut self, touched: Touched, state: &mut State) -> Result<()>;
     /// Writes events, the new head and every changed row.
@@ -277,7 +332,7 @@ pub trait Batch: Send {
 pub trait Snapshot: Send {
     /// Where the log ends, as of this snapshot.
     async fn head(&mut self) -> Result<Head>;
-    /// Events behind `since`.
+    /// Events behind `since`, as [`Store::events`] gives them.
     async fn events(&mut self, since: Sequence, limit: usize) -> Result<Vec<Record>>;
     /// A view's rows, in the order of their keys.
     fn view(&mut self, view: View) -> BoxStream<'_, Result<ViewRow>>;

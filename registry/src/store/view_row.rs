@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::ViewRow;
 use crate::model::cbor;
-use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Upload};
+use crate::model::row::{Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload};
 use crate::model::state::NameRow;
 use crate::model::storage::StorageMove;
 
@@ -28,6 +28,19 @@ pub(super) fn name(row: &NameRow) -> ViewRow {
 
 pub(super) fn file(row: &File) -> ViewRow {
     ViewRow { key: row.sequence.to_be_bytes().to_vec(), label: row.sequence.to_string(), row: cbor::encode(row) }
+}
+
+/// Newest first, as the view is ordered: the key counts down.
+pub(super) fn history(row: &HistoryRow) -> ViewRow {
+    let name = [row.name.producer.as_str(), row.name.key.as_str()];
+    let mut key = name.join("\0").into_bytes();
+    key.push(0);
+    key.extend((!row.sequence).to_be_bytes());
+    ViewRow { key, label: format!("{} version {}", name.join("/"), row.sequence), row: cbor::encode(row) }
+}
+
+pub(super) fn subresource(row: &SubresourceRow) -> ViewRow {
+    text_row(&[row.producer.as_str(), row.name.as_str()], row)
 }
 
 pub(super) fn blob(row: &Blob) -> ViewRow {

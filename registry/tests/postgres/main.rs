@@ -26,3 +26,5 @@ mod restarts;
 mod retelling;
 mod sharing;
 mod stores;
+#[path = "../promises/versions.rs"]
+mod versions;

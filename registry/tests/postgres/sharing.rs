@@ -12,6 +12,7 @@ use artifactstore_registry::model::command::FinalizeFacts;
 use artifactstore_registry::model::event::Record;
 use artifactstore_registry::model::row::ProducerSettings;
 use artifactstore_registry::model::state::{Head, State, Touched};
+use artifactstore_registry::store::lease::Work;
 use artifactstore_registry::store::postgres::PostgresStore;
 use artifactstore_registry::store::{OpenMode, Store, StoreCatalog};
 use artifactstore_registry::{Error, Registry, RegistryParts};
@@ -228,4 +229,29 @@ async fn a_batch_whose_session_is_ended_records_nothing_and_the_next_one_works()
     batch.commit().await.unwrap();
     assert_eq!(store.events(0, 9).await.unwrap(), [record]);
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_lease_cannot_be_taken_over_while_a_batch_leans_on_it() {
+    let url = Cluster::shared().database();
+    let one = PostgresStore::open(&url, OpenMode::Create).await.unwrap();
+    let two = PostgresStore::open(&url, OpenMode::Create).await.unwrap();
+    let term = Duration::from_millis(500);
+    let lease = one.lease_take(Work::FinalizeIdle, "one", term).await.unwrap().unwrap();
+    let mut batch = one.begin().await.unwrap();
+    assert!(batch.lease_runs(&lease).await.unwrap());
+    tokio::time::sleep(term * 2).await;
+    // It has run out, and what the batch decided under it may still be committed: nobody else begins before that.
+    assert_eq!(two.lease_take(Work::FinalizeIdle, "two", term).await.unwrap(), None);
+    drop(batch);
+    let begun = Instant::now();
+    while two.lease_take(Work::FinalizeIdle, "two", term).await.unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the lease is never free");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut batch = one.begin().await.unwrap();
+    assert!(!batch.lease_runs(&lease).await.unwrap());
+    drop(batch);
+    one.close().await;
+    two.close().await;
 }

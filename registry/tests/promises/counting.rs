@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use artifactstore_registry::actions::request::{PackageCursor, PackageFilter};
 use artifactstore_registry::backends::backend::Backend;
@@ -11,10 +12,14 @@ use artifactstore_registry::clock::{Clock, Entropy, Timestamp};
 use artifactstore_registry::model::command::FinalizeFacts;
 use artifactstore_registry::model::event::Record;
 use artifactstore_registry::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use artifactstore_registry::model::row::{Blob, ChunkPlace, File, Listed, Package, Part, Producer, Sequence, Upload};
+use artifactstore_registry::model::row::{
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    VersionChoice,
+};
 use artifactstore_registry::model::state::Head;
 use artifactstore_registry::model::storage::StorageMove;
-use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog};
+use artifactstore_registry::store::lease::{Lease, Work};
+use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog, VersionRange};
 use artifactstore_registry::{Registry, RegistryParts, Result};
 use async_trait::async_trait;
 
@@ -71,6 +76,26 @@ impl Store for Counting {
         Ok(found)
     }
 
+    async fn names_and_history(
+        &self,
+        producer: &ProducerName,
+        range: &VersionRange,
+        limit: usize,
+    ) -> Result<Vec<ListedVersion>> {
+        let found = self.behind.names_and_history(producer, range, limit).await?;
+        self.queries.fetch_add(1, Ordering::Relaxed);
+        self.rows.fetch_add(found.len(), Ordering::Relaxed);
+        Ok(found)
+    }
+
+    async fn history(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<HistoryRow>> {
+        self.behind.history(name, version).await
+    }
+
+    async fn subresource(&self, producer: &ProducerName, name: Subresource) -> Result<Option<String>> {
+        self.behind.subresource(producer, name).await
+    }
+
     async fn begin(&self) -> Result<Box<dyn Batch>> {
         self.behind.begin().await
     }
@@ -93,6 +118,18 @@ impl Store for Counting {
 
     async fn close(&self) {
         self.behind.close().await;
+    }
+
+    async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
+        self.behind.lease_take(work, holder, term).await
+    }
+
+    async fn lease_renew(&self, lease: &Lease, term: Duration) -> Result<bool> {
+        self.behind.lease_renew(lease, term).await
+    }
+
+    async fn lease_end(&self, lease: &Lease) -> Result<()> {
+        self.behind.lease_end(lease).await
     }
 
     async fn head(&self) -> Result<Head> {

@@ -4,7 +4,7 @@ use artifactstore_registry::actions::request::FileUpload;
 use artifactstore_registry::backends::dataplane::spi::{ByteRange, IngestHints};
 use artifactstore_registry::model::attributes::Attributes;
 use artifactstore_registry::model::command::WriteCondition;
-use artifactstore_registry::model::row::ProducerSettings;
+use artifactstore_registry::model::row::{ProducerSettings, VersionChoice};
 use artifactstore_registry::{Error, Refusal};
 use futures::TryStreamExt;
 use futures::future::join_all;
@@ -47,7 +47,11 @@ async fn a_superseded_version_stays_readable_by_its_number_and_a_removed_name_is
     let first = harness.put("board/a/x", "one").await.unwrap().file;
     let second = harness.put("board/a/x", "two!").await.unwrap().file;
     assert_eq!(harness.read("board/a/x").await.unwrap(), b"two!");
-    let old = harness.registry.file_stat(&harness.actor, &name("board/a/x"), Some(first.sequence)).await.unwrap();
+    let old = harness
+        .registry
+        .file_stat(&harness.actor, &name("board/a/x"), Some(VersionChoice::Numbered(first.sequence)))
+        .await
+        .unwrap();
     assert_eq!(harness.read_found(&old).await.unwrap(), b"one");
     assert_eq!(old.file.ended_sequence, Some(second.sequence));
     let stat = harness.registry.producer_stat(&harness.actor, &producer("board")).await.unwrap();
@@ -58,7 +62,10 @@ async fn a_superseded_version_stays_readable_by_its_number_and_a_removed_name_is
     assert_eq!(harness.remove("board/a/x").await.unwrap(), None, "removing nothing succeeds");
     assert_eq!(harness.events().await.len(), before, "and records nothing");
     assert!(matches!(harness.read("board/a/x").await, Err(Error::Refused(Refusal::FileMissing))));
-    let other = harness.registry.file_stat(&harness.actor, &name("board/a/y"), Some(first.sequence)).await;
+    let other = harness
+        .registry
+        .file_stat(&harness.actor, &name("board/a/y"), Some(VersionChoice::Numbered(first.sequence)))
+        .await;
     assert!(matches!(other, Err(Error::Refused(Refusal::VersionMissing))), "a version is a version of its own key");
     let stat = harness.registry.producer_stat(&harness.actor, &producer("board")).await.unwrap();
     assert_eq!((stat.file_count, stat.size_bytes), (0, 0));
@@ -163,7 +170,8 @@ async fn only_an_empty_producer_can_be_deleted_and_what_it_had_does_not_come_bac
 
     // Another tenant takes the name, and must not read what was there before.
     registry.producer_create(&actor("other"), &board, ProducerSettings::default()).await.unwrap();
-    let old = registry.file_stat(&actor("other"), &name("board/a/x"), Some(file.sequence)).await;
+    let old =
+        registry.file_stat(&actor("other"), &name("board/a/x"), Some(VersionChoice::Numbered(file.sequence))).await;
     assert!(matches!(old, Err(Error::Refused(Refusal::VersionMissing))));
     assert!(matches!(harness.stat("board/a/x").await, Err(Error::Refused(Refusal::ProducerForeign(_)))));
     let theirs = registry.file_ingest(&actor("other"), upload("board/a/x", "y")).await.unwrap().file;

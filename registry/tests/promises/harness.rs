@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use artifactstore_registry::actions::request::{FileReceipt, FileUpload, FoundFile, ReplaySummary};
+use artifactstore_registry::actions::request::{FileReceipt, FileUpload, FoundFile, Removal, ReplaySummary};
 use artifactstore_registry::backends::backend::Backend;
 use artifactstore_registry::backends::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
 use artifactstore_registry::backends::dataplane::spi::{ByteRange, DataPlane, IngestFrame, IngestHints, IngestStream};
@@ -186,7 +186,8 @@ impl Harness {
     }
 
     pub(crate) async fn remove(&self, path: &str) -> Result<Option<u64>> {
-        self.registry.file_remove(&self.actor, &name(path), WriteCondition::default()).await
+        let removal = Removal { key: name(path).key, version: None, condition: WriteCondition::default() };
+        Ok(self.registry.file_remove(&self.actor, &producer("board"), removal).await?.sequence)
     }
 
     pub(crate) async fn finalize(&self, package: &str) -> Result<Package> {

@@ -13,3 +13,4 @@ mod packages;
 mod powercut;
 mod retelling;
 mod stores;
+mod versions;

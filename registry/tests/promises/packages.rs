@@ -1,10 +1,12 @@
 //! Packages: sealed once, with a clean cut, by every road.
 
-use artifactstore_registry::actions::request::FileUpload;
+use artifactstore_registry::actions::lease::LEASE_TERM;
+use artifactstore_registry::actions::request::{FileUpload, Removal};
 use artifactstore_registry::backends::digest::ContentAddress;
 use artifactstore_registry::model::command::PackageChoice;
 use artifactstore_registry::model::manifest::Manifest;
-use artifactstore_registry::model::row::{OnFinalized, ProducerSettings};
+use artifactstore_registry::model::row::{OnFinalized, ProducerSettings, VersionChoice};
+use artifactstore_registry::store::lease::Work;
 use artifactstore_registry::{Error, Refusal};
 use futures::future::join_all;
 
@@ -219,7 +221,11 @@ async fn a_new_revision_begins_with_the_files_before_and_leaves_the_sealed_one_r
     assert_eq!(paths, ["gone", "kept", "x"]);
     let page = harness.registry.package_files(&harness.actor, &first.id, Some(&files[0].name.key), 1).await.unwrap();
     assert_eq!(page[0].relative_path, "kept");
-    let found = harness.registry.file_stat(&harness.actor, &name("board/run/x"), Some(old.sequence)).await.unwrap();
+    let found = harness
+        .registry
+        .file_stat(&harness.actor, &name("board/run/x"), Some(VersionChoice::Numbered(old.sequence)))
+        .await
+        .unwrap();
     assert_eq!(harness.read_found(&found).await.unwrap(), b"old");
 
     harness.put("board/run/third", "3").await.unwrap();
@@ -279,6 +285,28 @@ async fn a_quiet_period_seals_what_nobody_wrote_to() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_slept_past_its_lease_seals_nothing() {
+    let settings = ProducerSettings { finalize_after_idle_seconds: Some(60), ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    harness.clock.set_seconds(2_000_000);
+    harness.put("board/a/x", "x").await.unwrap();
+    harness.clock.set_seconds(2_000_100);
+    assert_eq!(harness.registry.packages_finalize_idle().await.unwrap(), 1, "now it has the lease");
+    harness.put("board/b/x", "x").await.unwrap();
+    harness.clock.set_seconds(2_000_200);
+    let events = harness.kinds().await.len();
+    // What it believes of its lease is what it was told a moment ago; that another has it, only the commit finds.
+    harness.tamper("UPDATE leases SET expires_at = 0").await;
+    let other = harness.store.lease_take(Work::FinalizeIdle, "another gateway", LEASE_TERM).await.unwrap().unwrap();
+    assert_eq!(harness.registry.packages_finalize_idle().await.unwrap(), 0);
+    assert_eq!(harness.registry.packages_finalize_idle().await.unwrap(), 0, "the other one has it");
+    assert_eq!(harness.kinds().await.len(), events);
+    harness.store.lease_end(&other).await.unwrap();
+    assert_eq!(harness.registry.packages_finalize_idle().await.unwrap(), 1);
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn a_manifest_too_large_for_an_event_is_a_blob_and_reads_back() {
     let harness = Harness::start_limited(ProducerSettings::default(), 512).await;
     for n in 0..12 {
@@ -331,7 +359,10 @@ async fn another_tenant_finds_and_changes_nothing() {
     assert!(matches!(stat, Err(Error::Refused(Refusal::PackageMissing))));
     let finalize = registry.package_finalize(&stranger, PackageChoice::Id(package.id)).await;
     assert!(matches!(finalize, Err(Error::Refused(Refusal::PackageMissing))));
-    let remove = registry.file_remove(&stranger, &name("board/run/x"), Default::default()).await;
+    let remove = {
+        let removal = Removal { key: name("board/run/x").key, version: None, condition: Default::default() };
+        registry.file_remove(&stranger, &producer("board"), removal).await
+    };
     assert!(matches!(remove, Err(Error::Refused(Refusal::ProducerForeign(_)))));
     assert!(registry.producer_list(&stranger, None, 10).await.unwrap().is_empty());
     assert!(registry.producer_delete(&stranger, &producer("board")).await.is_err());

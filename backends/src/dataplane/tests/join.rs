@@ -7,6 +7,7 @@ use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
 use sha2::{Digest as _, Sha256};
 
 use super::{Bench, noise};
+use crate::dataplane::inproc::PlaneOptions;
 use crate::dataplane::spi::{ByteRange, IngestHints, Join};
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest};
 use crate::error::{Declared, Error};
@@ -167,6 +168,20 @@ async fn a_join_computes_and_compares_what_is_asked_of_it() {
     let wrong = IngestHints { size_bytes: Some(11), ..IngestHints::default() };
     let refusal = bench.ingest(nothing(), hints(wrong)).await.unwrap_err();
     assert!(matches!(refusal, Error::LengthMismatch { declared: 11, received: 10 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_was_forsaken_keeps_no_bytes_from_others() {
+    let bench = Bench::with(PlaneOptions { chunk_size_bytes: 1000, buffer_budget_bytes: 64 * 1024 });
+    let free = || bench.plane.shelf.budget.room_to_keep(16 * 1024).is_some();
+    for number in 2..12 {
+        bench.store_part("forsaken", number, &noise(1000, number.into())).await;
+    }
+    assert!(!free());
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    bench.store_part("another", 1, b"begins").await;
+    followed(&bench, "another", 1).await;
+    assert!(free());
 }
 
 #[tokio::test]

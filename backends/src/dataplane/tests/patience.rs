@@ -113,3 +113,40 @@ async fn a_trickle_is_taken_whole_while_others_want_its_room() {
     let (trickle, ()) = tokio::join!(trickle, others);
     assert_eq!(trickle.unwrap().content_address, ContentAddress::of(&bytes));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_was_given_up_and_hangs_keeps_its_room() {
+    let bench = bench(1);
+    bench.faulty.hang_nth(1);
+    let bytes = noise(CHUNK, 9);
+    bench.ingest(super::body(&bytes), IngestHints::default()).await.expect_err("the write hangs");
+    let mut next = Box::pin(bench.ingest(super::body(&bytes), IngestHints::default()));
+    timeout(Duration::from_secs(60), &mut next).await.expect_err("there is no room");
+    bench.faulty.fail_nth(0);
+    next.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_of_trickles_takes_room_once_and_not_again_for_every_byte() {
+    let bench = bench(1);
+    let crowd: Vec<_> = (0..40).map(|n| noise(150, n)).collect();
+    let trickle = |bytes: &Vec<u8>| {
+        let pieces = bytes.chunks(1).map(|byte| (Duration::from_secs(1), Bytes::copy_from_slice(byte)));
+        slowly(pieces.collect())
+    };
+    let trickles = join_all(crowd.iter().map(|bytes| bench.ingest(trickle(bytes), IngestHints::default())));
+    let others = async {
+        // By now each of the crowd had the room for its second.
+        sleep(Duration::from_secs(60)).await;
+        let began = Instant::now();
+        for n in 0..10 {
+            bench.ingest(super::body(&noise(CHUNK, 100 + n)), IngestHints::default()).await.unwrap();
+        }
+        began.elapsed()
+    };
+    let (results, took) = tokio::join!(trickles, others);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    for (bytes, result) in crowd.iter().zip(results) {
+        assert_eq!(result.unwrap().content_address, ContentAddress::of(bytes));
+    }
+}

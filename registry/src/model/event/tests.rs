@@ -56,6 +56,7 @@ fn attributes() -> Attributes {
         entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
     Attributes {
+        tags: map(&[("team", "evidence"), ("é", "")]),
         parts: vec![
             FilePart { size_bytes: 1, number: 1, checksum: Some(checksum()) },
             FilePart { size_bytes: 2, number: 2, checksum: None },
@@ -130,6 +131,16 @@ fn stored() -> StoredManifest {
 
 /// One of every kind, with every optional field; and those that have any, without.
 fn every_kind() -> Vec<Event> {
+    let mut all = of_requests();
+    all.extend([
+        Event::StorageDirected(Box::new(StorageDirected { to: "s3".to_owned(), from: "local".to_owned() })),
+        Event::StorageClosed(Box::new(StorageClosed { from: "local".to_owned(), begun: 7 })),
+        Event::StorageMoved(Box::new(StorageMoved { to: "s3".to_owned(), from: "local".to_owned(), begun: 7 })),
+    ]);
+    all
+}
+
+fn of_requests() -> Vec<Event> {
     let upload_attributes = UploadAttributes {
         file: attributes(),
         algorithm: Some(ChecksumAlgorithm::Sha256),
@@ -180,6 +191,35 @@ fn every_kind() -> Vec<Event> {
             producer: producer(),
             package_id: package_id(1),
         })),
+        Event::FileMarked(Box::new(FileMarked {
+            key: key(),
+            hides: Some(3),
+            package: package(),
+            producer: producer(),
+            package_id: package_id(1),
+        })),
+        Event::FileTagged(Box::new(FileTagged {
+            key: key(),
+            tags: attributes().tags,
+            package: package(),
+            version: 3,
+            producer: producer(),
+        })),
+        Event::VersionRemoved(Box::new(VersionRemoved {
+            key: key(),
+            package: package(),
+            removes: 3,
+            reveals: Some(2),
+            producer: producer(),
+            package_id: package_id(1),
+        })),
+        Event::VersioningSet(Box::new(VersioningSet { producer: producer(), versioning: Versioning::Suspended })),
+        Event::SubresourceSet(Box::new(SubresourceSet {
+            name: Subresource::PublicAccessBlock,
+            document: "<x/>".to_owned(),
+            producer: producer(),
+        })),
+        Event::SubresourceRemoved(Box::new(SubresourceRemoved { name: Subresource::Cors, producer: producer() })),
         Event::UploadCreated(Box::new(UploadCreated {
             key: key(),
             upload: upload(),
@@ -189,9 +229,6 @@ fn every_kind() -> Vec<Event> {
         Event::PartIngested(Box::new(PartIngested { written: Vec::new(), checksum: None, ..part() })),
         Event::PartIngested(Box::new(part())),
         Event::UploadAborted(Box::new(UploadAborted { upload: upload(), producer: producer() })),
-        Event::StorageDirected(Box::new(StorageDirected { to: "s3".to_owned(), from: "local".to_owned() })),
-        Event::StorageClosed(Box::new(StorageClosed { from: "local".to_owned(), begun: 7 })),
-        Event::StorageMoved(Box::new(StorageMoved { to: "s3".to_owned(), from: "local".to_owned(), begun: 7 })),
     ]
 }
 
@@ -212,7 +249,7 @@ fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
         assert_eq!(decoded.encode(), payload);
         kinds.insert(event.kind());
     }
-    assert_eq!(kinds.len(), 14, "a kind that was added belongs in here");
+    assert_eq!(kinds.len(), 20, "a kind that was added belongs in here");
 }
 
 #[test]
@@ -227,6 +264,12 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::FileIngested(fact) => direct(fact),
             Event::FileDescribed(fact) => direct(fact),
             Event::FileRemoved(fact) => direct(fact),
+            Event::FileMarked(fact) => direct(fact),
+            Event::FileTagged(fact) => direct(fact),
+            Event::VersionRemoved(fact) => direct(fact),
+            Event::VersioningSet(fact) => direct(fact),
+            Event::SubresourceSet(fact) => direct(fact),
+            Event::SubresourceRemoved(fact) => direct(fact),
             Event::UploadCreated(fact) => direct(fact),
             Event::PartIngested(fact) => direct(fact),
             Event::UploadAborted(fact) => direct(fact),

@@ -8,7 +8,8 @@ use crate::model::attributes::{Attributes, UploadAttributes};
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
 use crate::model::row::{
-    Blob, ChunkPlace, File, Package, Part, Producer, ProducerSettings, Seal, Sequence, Upload, UploadState,
+    Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, ProducerSettings, Seal, Sequence, Subresource,
+    SubresourceRow, Upload, UploadState, Versioning,
 };
 use crate::model::state::{Head, NameRow, State};
 use crate::model::storage::StorageMove;
@@ -25,6 +26,8 @@ pub(super) fn producer(name: &str) -> Producer {
         upload_count: 4,
         package_count: 5,
         finalized_count: 6,
+        versioning: Versioning::Suspended,
+        history_count: 7,
     }
 }
 
@@ -68,7 +71,20 @@ pub(super) fn file(key: &str, package: &str, sequence: Sequence) -> File {
         ingested_at: Timestamp(4),
         client: Some("client".to_owned()),
         ended_sequence: None,
+        versioned: true,
+        deleted_sequence: Some(11),
     }
+}
+
+/// An older version of a key, or a delete marker: the even ones.
+pub(super) fn history(key: &str, sequence: Sequence) -> HistoryRow {
+    let marker = sequence.is_multiple_of(2);
+    HistoryRow { name: name(key), sequence, marker, versioned: marker, occurred_at: Timestamp(6) }
+}
+
+pub(super) fn subresource(document: &str) -> SubresourceRow {
+    let (producer, name) = (ProducerName::trusted("board"), Subresource::Cors);
+    SubresourceRow { producer, name, document: document.to_owned(), sequence: 5 }
 }
 
 pub(super) fn blob(text: &str, sequence: Sequence) -> Blob {
@@ -157,6 +173,12 @@ pub(super) fn one_of_everything() -> State {
     }
     put_file(&mut state, file("run/x", "run", 3));
     put_file(&mut state, file("alone", "", 4));
+    state.files.put(1, file("run/x", "run", 1));
+    for row in [history("run/x", 1), history("run/x", 2)] {
+        state.history.put((row.name.clone(), row.sequence), row);
+    }
+    let row = subresource("<cors/>");
+    state.subresources.put((row.producer.clone(), row.name), row);
     let blob = blob("x", 3);
     state.blobs.put(blob.content_address, blob);
     for row in [place("x", ObjectKey(ContentAddress::of(b"x").0)), place("packed", ObjectKey([9; 32]))] {

@@ -18,11 +18,12 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use super::connections::{Connections, Lease, answered, connect, is_lost};
 use super::load::load;
 use super::statement::{Statement, signed};
-use super::{partitions, rows, scratch, write};
+use super::{leases, partitions, rows, scratch, write};
 use crate::error::{Error, Result};
 use crate::model::event::Record;
 use crate::model::state::{Head, State, Touched};
 use crate::store::Batch;
+use crate::store::lease::Lease as WorkLease;
 
 /// Everything is read as it was committed, whatever the server's defaults are.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
@@ -94,6 +95,13 @@ impl PostgresBatch {
 impl Batch for PostgresBatch {
     fn head(&self) -> Head {
         self.head
+    }
+
+    async fn lease_runs(&mut self, lease: &WorkLease) -> Result<bool> {
+        let before = std::mem::replace(&mut self.spoiled, true);
+        let runs = leases::runs(&mut self.lease.connection, lease).await?;
+        self.spoiled = before;
+        Ok(runs)
     }
 
     async fn load(&mut self, touched: Touched, state: &mut State) -> Result<()> {

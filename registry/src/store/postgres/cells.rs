@@ -6,7 +6,9 @@ use super::statement::signed;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{FileName, PackageName, ProducerName};
-use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Upload, UploadState};
+use crate::model::row::{
+    Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload, UploadState,
+};
 use crate::model::state::NameRow;
 use crate::model::storage::StorageMove;
 
@@ -44,11 +46,12 @@ pub(super) fn producer(row: &Producer) -> Values {
         row.upload_count,
         row.package_count,
         row.finalized_count,
+        row.history_count,
     ];
     let mut numbers = vec![Some(row.created_at.0)];
     numbers.extend(counts.map(|count| Some(signed(count))));
     Values {
-        texts: vec![Some(row.name.to_string()), Some(row.tenant.to_string())],
+        texts: vec![Some(row.name.to_string()), Some(row.tenant.to_string()), Some(row.versioning.as_str().to_owned())],
         numbers,
         bytes: vec![Some(cbor::encode(&row.settings))],
     }
@@ -100,12 +103,36 @@ pub(super) fn file(row: &File) -> Values {
             Some(signed(row.size_bytes)),
             Some(row.ingested_at.0),
             row.ended_sequence.map(signed),
+            Some(i64::from(row.versioned)),
+            row.deleted_sequence.map(signed),
         ],
         bytes: vec![
             Some(row.content_address.0.to_vec()),
             Some(row.sha256.0.to_vec()),
             Some(cbor::encode(&row.attributes)),
         ],
+    }
+}
+
+pub(super) fn history(row: &HistoryRow) -> Values {
+    let [producer, key] = name(&row.name);
+    Values {
+        texts: vec![producer, key],
+        numbers: vec![
+            Some(signed(row.sequence)),
+            Some(i64::from(row.marker)),
+            Some(i64::from(row.versioned)),
+            Some(row.occurred_at.0),
+        ],
+        bytes: Vec::new(),
+    }
+}
+
+pub(super) fn subresource(row: &SubresourceRow) -> Values {
+    Values {
+        texts: vec![Some(row.producer.to_string()), Some(row.name.as_str().to_owned()), Some(row.document.clone())],
+        numbers: vec![Some(signed(row.sequence))],
+        bytes: Vec::new(),
     }
 }
 

@@ -48,6 +48,7 @@ pub(super) fn question(touched: &Touched) -> Result<Option<Statement>> {
         let columns = rows::FILE.wide("f");
         parts.push(format!("SELECT {columns} FROM files AS f WHERE f.sequence = ANY({keys}::int8[])"));
     }
+    histories(&mut asked, &mut parts, touched)?;
     bytes(&mut asked, &mut parts, &rows::BLOB, touched.blobs.iter().map(|key| key.0.to_vec()).collect())?;
     bytes(&mut asked, &mut parts, &rows::CHUNK, touched.chunks.iter().map(|key| key.0.to_vec()).collect())?;
     texts(&mut asked, &mut parts, &rows::UPLOAD, touched.uploads.iter().map(ToString::to_string).collect())?;
@@ -103,6 +104,49 @@ fn named(asked: &mut Statement, parts: &mut Vec<String>, names: &BTreeSet<FileNa
     Ok(())
 }
 
+/// The newest entries of histories and the null ones, with the files that they are about; single entries; and
+/// configurations of buckets.
+fn histories(asked: &mut Statement, parts: &mut Vec<String>, touched: &Touched) -> Result<()> {
+    if !touched.histories.is_empty() {
+        let producers: Vec<String> = touched.histories.keys().map(|name| name.producer.to_string()).collect();
+        let keys: Vec<String> = touched.histories.keys().map(|name| name.key.to_string()).collect();
+        let (producers, keys) = (asked.bind(producers)?, asked.bind(keys)?);
+        let depth = touched.history_depth();
+        let entries = format!(
+            "FROM unnest({producers}::text[], {keys}::text[]) AS w (producer, key) CROSS JOIN LATERAL (\
+             (SELECT * FROM history AS n WHERE n.producer = w.producer AND n.key = w.key \
+             ORDER BY n.sequence DESC LIMIT {depth}) UNION \
+             (SELECT * FROM history AS n WHERE n.producer = w.producer AND n.key = w.key AND n.versioned = 0)) AS h"
+        );
+        parts.push(format!("SELECT {} {entries}", rows::HISTORY.wide("h")));
+        let columns = rows::FILE.wide("f");
+        parts.push(format!("SELECT {columns} {entries} JOIN files AS f ON f.sequence = h.sequence"));
+    }
+    if !touched.history.is_empty() {
+        let producers: Vec<String> = touched.history.iter().map(|key| key.0.producer.to_string()).collect();
+        let keys: Vec<String> = touched.history.iter().map(|key| key.0.key.to_string()).collect();
+        let sequences: Vec<i64> = touched.history.iter().map(|key| signed(key.1)).collect();
+        let (producers, keys, sequences) = (asked.bind(producers)?, asked.bind(keys)?, asked.bind(sequences)?);
+        parts.push(format!(
+            "SELECT {} FROM unnest({producers}::text[], {keys}::text[], {sequences}::int8[]) \
+             AS w (producer, key, sequence) JOIN history AS h \
+             ON h.producer = w.producer AND h.key = w.key AND h.sequence = w.sequence",
+            rows::HISTORY.wide("h")
+        ));
+    }
+    if !touched.subresources.is_empty() {
+        let producers: Vec<String> = touched.subresources.iter().map(|key| key.0.to_string()).collect();
+        let names: Vec<String> = touched.subresources.iter().map(|key| key.1.as_str().to_owned()).collect();
+        let (producers, names) = (asked.bind(producers)?, asked.bind(names)?);
+        parts.push(format!(
+            "SELECT {} FROM unnest({producers}::text[], {names}::text[]) AS w (producer, name) \
+             JOIN subresources AS s ON s.producer = w.producer AND s.name = w.name",
+            rows::SUBRESOURCE.wide("s")
+        ));
+    }
+    Ok(())
+}
+
 fn latest(asked: &mut Statement, parts: &mut Vec<String>, keys: &BTreeSet<PackageKey>) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
@@ -138,6 +182,16 @@ fn take(row: &PgRow, state: &mut State) -> Result<()> {
             state.names.load(row.name.clone(), Some(named));
         }
         state.files.load(row.sequence, Some(row));
+    } else if tag == rows::HISTORY.tag {
+        let row = rows::history(&Cells::wide(&rows::HISTORY, row))?;
+        if row.marker {
+            // Of a marker it is known that there is no file.
+            state.files.load(row.sequence, None);
+        }
+        state.history.load((row.name.clone(), row.sequence), Some(row));
+    } else if tag == rows::SUBRESOURCE.tag {
+        let row = rows::subresource(&Cells::wide(&rows::SUBRESOURCE, row))?;
+        state.subresources.load((row.producer.clone(), row.name), Some(row));
     } else if tag == rows::BLOB.tag {
         let row = rows::blob(&Cells::wide(&rows::BLOB, row))?;
         state.blobs.load(row.content_address, Some(row));
@@ -180,6 +234,9 @@ fn note_absent(touched: &Touched, state: &mut State) {
         state.latest.entry(key.clone()).or_insert(None);
     }
     touched.files.iter().for_each(|key| state.files.load(*key, None));
+    touched.history.iter().for_each(|key| state.history.load(key.clone(), None));
+    touched.subresources.iter().for_each(|key| state.subresources.load(key.clone(), None));
+    state.histories.extend(touched.histories.keys().cloned());
     touched.blobs.iter().for_each(|key| state.blobs.load(*key, None));
     touched.chunks.iter().for_each(|key| state.chunks.load(*key, None));
     touched.uploads.iter().for_each(|key| state.uploads.load(key.clone(), None));

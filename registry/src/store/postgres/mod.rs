@@ -7,6 +7,7 @@ mod batch;
 mod cells;
 mod connections;
 mod follow;
+mod leases;
 mod load;
 mod open;
 mod partitions;
@@ -20,6 +21,7 @@ mod write;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_backends::recipe::Chunk;
@@ -33,14 +35,18 @@ use self::follow::Follower;
 use self::rows::Cells;
 use self::scratch::Scratch;
 use self::statement::{Shape, Statement};
-use super::{Batch, KeyRange, OpenMode, Schema, Snapshot, Store};
+use super::lease::{Lease, Work};
+use super::{Batch, KeyRange, OpenMode, Schema, Snapshot, Store, VersionRange, in_order};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::log::decide::PACKAGE_DEPTH_LIMIT;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, ChunkPlace, File, Listed, Package, Part, Producer, Sequence, Upload};
+use crate::model::row::{
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    VersionChoice,
+};
 use crate::model::state::{Head, State, Touched};
 use crate::model::storage::StorageMove;
 
@@ -166,6 +172,18 @@ impl Store for PostgresStore {
         self.follower.as_ref().map(Follower::heard)
     }
 
+    async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
+        leases::take(&self.readers, work, holder, term).await
+    }
+
+    async fn lease_renew(&self, lease: &Lease, term: Duration) -> Result<bool> {
+        leases::renew(&self.readers, lease, term).await
+    }
+
+    async fn lease_end(&self, lease: &Lease) -> Result<()> {
+        leases::end(&self.readers, lease).await
+    }
+
     async fn close(&self) {
         if let Some(follower) = &self.follower {
             follower.stop();
@@ -255,6 +273,25 @@ impl Store for PostgresStore {
         self.list(reads::names(producer, range, limit)?, &rows::LISTED, rows::listed).await
     }
 
+    async fn names_and_history(
+        &self,
+        producer: &ProducerName,
+        range: &VersionRange,
+        limit: usize,
+    ) -> Result<Vec<ListedVersion>> {
+        let asked = reads::names_and_history(producer, range, limit)?;
+        Ok(in_order(self.list(asked, &rows::LISTED_VERSION, rows::listed_version).await?, limit))
+    }
+
+    async fn history(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<HistoryRow>> {
+        Ok(self.list(reads::history(name, version)?, &rows::HISTORY, rows::history).await?.pop())
+    }
+
+    async fn subresource(&self, producer: &ProducerName, name: Subresource) -> Result<Option<String>> {
+        let found = self.list(reads::subresource(producer, name)?, &rows::SUBRESOURCE, rows::subresource).await?;
+        Ok(found.into_iter().next().map(|row| row.document))
+    }
+
     async fn members(
         &self,
         producer: &ProducerName,
@@ -321,7 +358,7 @@ impl Store for PostgresStore {
 
     async fn moves(&self) -> Result<Vec<StorageMove>> {
         let state = self.ask(Touched { moves: true, ..Touched::default() }).await?;
-        Ok(state.moves.loaded().cloned().collect())
+        Ok(state.moves.present(..).map(|(_, row)| row.clone()).collect())
     }
 
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {

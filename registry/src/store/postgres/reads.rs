@@ -5,9 +5,9 @@ use super::statement::{Shape, Statement, limited, signed};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::model::name::{Key, PackageName, ProducerName, TenantName, UploadId};
-use crate::model::row::Sequence;
-use crate::store::KeyRange;
+use crate::model::name::{FileName, Key, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::row::{Sequence, Subresource, VersionChoice};
+use crate::store::{EVENTS_BYTES, KeyRange, VersionRange};
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 
 /// Conditions in the making.
@@ -53,10 +53,19 @@ impl Where {
 }
 
 pub(super) fn events(since: Sequence, limit: usize) -> Result<Statement> {
-    let mut conditions = Where::default();
-    conditions.number("e.sequence >", signed(since))?;
-    let select = format!("SELECT {} FROM events AS e", rows::EVENT.narrow("e"));
-    conditions.statement(&select, "e.sequence", limit)
+    let mut asked = Statement::default();
+    let since = asked.bind(signed(since))?;
+    let (limit, bytes) = (asked.bind(limited(limit))?, asked.bind(EVENTS_BYTES)?);
+    asked.text = format!(
+        "SELECT {} FROM events AS e WHERE e.sequence > {since} AND e.sequence <= (SELECT max(c.sequence) FROM (
+            SELECT s.sequence, sum(s.size) OVER (ORDER BY s.sequence ROWS UNBOUNDED PRECEDING) - s.size AS before FROM (
+                SELECT sequence, octet_length(payload)::int8 AS size FROM events
+                WHERE sequence > {since} ORDER BY sequence LIMIT {limit}
+            ) AS s
+        ) AS c WHERE c.before < {bytes}) ORDER BY e.sequence",
+        rows::EVENT.narrow("e")
+    );
+    Ok(asked)
 }
 
 pub(super) fn producers(tenant: Option<&TenantName>, after: Option<&ProducerName>, limit: usize) -> Result<Statement> {
@@ -81,6 +90,55 @@ pub(super) fn names(producer: &ProducerName, range: &KeyRange, limit: usize) -> 
     conditions.text("n.producer =", producer.as_str())?;
     conditions.key_range("n.key", range)?;
     conditions.statement(&select_named(&rows::LISTED), "n.key", limit)
+}
+
+/// One statement, so that a version is seen either with its name or in the history; each half is read in order of its
+/// index, as far as the limit.
+pub(super) fn names_and_history(producer: &ProducerName, range: &VersionRange, limit: usize) -> Result<Statement> {
+    let mut asked = Statement::default();
+    let mut halves = Vec::new();
+    for (table, columns, order) in [
+        ("names", "t.key, t.sequence, 0::int8 AS marker, NULL::int8 AS versioned, NULL::int8 AS occurred_at", "t.key"),
+        ("history", "t.key, t.sequence, t.marker, t.versioned, t.occurred_at", "t.key, t.sequence DESC"),
+    ] {
+        let mut conditions = Where { asked: std::mem::take(&mut asked), ..Where::default() };
+        conditions.text("t.producer =", producer.as_str())?;
+        conditions.key_range("t.key", &range.keys)?;
+        if let Some((key, sequence)) = &range.older {
+            let (key, sequence) = (conditions.asked.bind(key.clone())?, conditions.asked.bind(signed(*sequence))?);
+            conditions.conditions.push(format!("(t.key <> {key} OR t.sequence < {sequence})"));
+        }
+        asked = conditions.statement(&format!("SELECT {columns} FROM {table} AS t"), order, limit)?;
+        halves.push(format!("({})", asked.text));
+    }
+    asked.text = format!(
+        "SELECT v.key, f.etag, v.sequence, v.marker, coalesce(f.versioned, v.versioned), \
+         coalesce(f.ingested_at, v.occurred_at), f.size_bytes, f.attributes \
+         FROM ({}) AS v LEFT JOIN files AS f ON f.sequence = v.sequence",
+        halves.join(" UNION ALL ")
+    );
+    Ok(asked)
+}
+
+pub(super) fn history(name: &FileName, version: Option<VersionChoice>) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.text("h.producer =", name.producer.as_str())?;
+    conditions.text("h.key =", name.key.as_str())?;
+    match version {
+        None => {}
+        Some(VersionChoice::Null) => conditions.conditions.push("h.versioned = 0".to_owned()),
+        Some(VersionChoice::Numbered(sequence)) => conditions.number("h.sequence =", signed(sequence))?,
+    }
+    let select = format!("SELECT {} FROM history AS h", rows::HISTORY.narrow("h"));
+    conditions.statement(&select, "h.sequence DESC", 1)
+}
+
+pub(super) fn subresource(producer: &ProducerName, name: Subresource) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.text("s.producer =", producer.as_str())?;
+    conditions.text("s.name =", name.as_str())?;
+    let select = format!("SELECT {} FROM subresources AS s", rows::SUBRESOURCE.narrow("s"));
+    conditions.statement(&select, "s.name", 1)
 }
 
 pub(super) fn members(
@@ -133,6 +191,7 @@ pub(super) fn packages_idle(producer: &ProducerName, since: Timestamp, limit: us
     let mut conditions = Where::default();
     conditions.text("p.producer =", producer.as_str())?;
     conditions.conditions.push("p.finalized_at IS NULL".to_owned());
+    conditions.conditions.push("p.file_count > 0".to_owned());
     conditions.number("p.changed_at <=", since.0)?;
     let select = format!("SELECT {} FROM packages AS p", rows::PACKAGE.narrow("p"));
     conditions.statement(&select, "p.changed_at", limit)

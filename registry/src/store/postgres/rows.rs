@@ -9,10 +9,14 @@ use sqlx::postgres::PgRow;
 use super::statement::{Shape, WIDE_NUMBERS, WIDE_TEXTS};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::model::attributes::Attributes;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, ChunkPlace, File, Listed, Package, Part, Producer, Seal, Upload, UploadState};
+use crate::model::row::{
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
+    SubresourceRow, Upload, UploadState, Versioning,
+};
 use crate::model::state::{Head, NameRow};
 use crate::model::storage::StorageMove;
 
@@ -20,7 +24,7 @@ pub(super) const PRODUCER: Shape = Shape {
     tag: 1,
     table: "producers",
     key: &["name"],
-    texts: &["name", "tenant"],
+    texts: &["name", "tenant", "versioning"],
     numbers: &[
         "created_at",
         "created_sequence",
@@ -29,6 +33,7 @@ pub(super) const PRODUCER: Shape = Shape {
         "upload_count",
         "package_count",
         "finalized_count",
+        "history_count",
     ],
     bytes: &["settings"],
 };
@@ -64,7 +69,7 @@ pub(super) const FILE: Shape = Shape {
     table: "files",
     key: &["sequence"],
     texts: &["producer", "key", "package_id", "package", "relative_path", "etag", "client"],
-    numbers: &["sequence", "size_bytes", "ingested_at", "ended_sequence"],
+    numbers: &["sequence", "size_bytes", "ingested_at", "ended_sequence", "versioned", "deleted_sequence"],
     bytes: &["content_address", "sha256", "attributes"],
 };
 /// Of a version, what a listing tells.
@@ -109,8 +114,7 @@ pub(super) const PART: Shape = Shape {
     bytes: &["md5", "checksum", "recipe"],
 };
 pub(super) const MOVE: Shape = Shape {
-    // Tags 10 and 11 are other questions about tables above.
-    tag: 12,
+    tag: 14,
     table: "storage_moves",
     key: &["sequence"],
     texts: &["from_backend", "to_backend"],
@@ -124,6 +128,32 @@ pub(super) const EVENT: Shape = Shape {
     texts: &["kind", "tenant", "producer", "package", "actor", "request_id"],
     numbers: &["sequence", "occurred_at"],
     bytes: &["payload", "hash"],
+};
+
+pub(super) const HISTORY: Shape = Shape {
+    tag: 12,
+    table: "history",
+    key: &["producer", "key", "sequence"],
+    texts: &["producer", "key"],
+    numbers: &["sequence", "marker", "versioned", "occurred_at"],
+    bytes: &[],
+};
+pub(super) const SUBRESOURCE: Shape = Shape {
+    tag: 13,
+    table: "subresources",
+    key: &["producer", "name"],
+    texts: &["producer", "name", "document"],
+    numbers: &["sequence"],
+    bytes: &[],
+};
+/// Of a version, what a listing of versions tells: columns of a question of its own.
+pub(super) const LISTED_VERSION: Shape = Shape {
+    tag: 12,
+    table: "history",
+    key: &["producer", "key", "sequence"],
+    texts: &["key", "etag"],
+    numbers: &["sequence", "marker", "versioned", "occurred_at", "size_bytes"],
+    bytes: &["attributes"],
 };
 
 /// A row and where its columns of each kind begin.
@@ -210,6 +240,9 @@ pub(super) fn producer(cells: &Cells<'_>) -> Result<Producer> {
         upload_count: cells.count(4)?,
         package_count: cells.count(5)?,
         finalized_count: cells.count(6)?,
+        versioning: Versioning::parse(&cells.text(2)?)
+            .ok_or_else(|| cells.unreadable("its versioning is not known"))?,
+        history_count: cells.count(7)?,
     })
 }
 
@@ -258,6 +291,44 @@ pub(super) fn file(cells: &Cells<'_>) -> Result<File> {
         ingested_at: cells.time(2)?,
         client: cells.text_maybe(6)?,
         ended_sequence: cells.count_maybe(3)?,
+        versioned: cells.signed(4)? != 0,
+        deleted_sequence: cells.count_maybe(5)?,
+    })
+}
+
+pub(super) fn history(cells: &Cells<'_>) -> Result<HistoryRow> {
+    Ok(HistoryRow {
+        name: cells.file_name(0)?,
+        sequence: cells.count(0)?,
+        marker: cells.signed(1)? != 0,
+        versioned: cells.signed(2)? != 0,
+        occurred_at: cells.time(3)?,
+    })
+}
+
+pub(super) fn subresource(cells: &Cells<'_>) -> Result<SubresourceRow> {
+    Ok(SubresourceRow {
+        producer: ProducerName::trusted(cells.text(0)?),
+        name: Subresource::parse(&cells.text(1)?).ok_or_else(|| cells.unreadable("its name is not known"))?,
+        document: cells.text(2)?,
+        sequence: cells.count(0)?,
+    })
+}
+
+pub(super) fn listed_version(cells: &Cells<'_>) -> Result<ListedVersion> {
+    let marker = cells.signed(1)? != 0;
+    Ok(ListedVersion {
+        sequence: cells.count(0)?,
+        marker,
+        versioned: cells.signed(2)? != 0,
+        listed: Listed {
+            key: Key::trusted(cells.text(0)?),
+            size_bytes: cells.count_maybe(4)?.unwrap_or(0),
+            etag: cells.text_maybe(1)?.unwrap_or_default(),
+            // A marker has no file.
+            attributes: if marker { Attributes::default() } else { cells.packed(0)? },
+            ingested_at: cells.time(3)?,
+        },
     })
 }
 

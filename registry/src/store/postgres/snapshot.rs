@@ -61,6 +61,8 @@ const fn shape(view: View) -> &'static Shape {
         View::Packages => &rows::PACKAGE,
         View::Names => &rows::NAME,
         View::Files => &rows::FILE,
+        View::History => &rows::HISTORY,
+        View::Subresources => &rows::SUBRESOURCE,
         View::Blobs => &rows::BLOB,
         View::Chunks => &rows::CHUNK,
         View::Uploads => &rows::UPLOAD,
@@ -70,6 +72,9 @@ const fn shape(view: View) -> &'static Shape {
 }
 
 fn order(view: View) -> String {
+    if view == View::History {
+        return "t.producer, t.key, t.sequence DESC".to_owned();
+    }
     let columns: Vec<String> = shape(view).key.iter().map(|column| format!("t.{column}")).collect();
     columns.join(", ")
 }
@@ -81,6 +86,8 @@ fn row_of(view: View, row: &PgRow) -> Result<ViewRow> {
         View::Packages => view_row::package(&rows::package(&cells)?),
         View::Names => view_row::name(&rows::name(&cells)?),
         View::Files => view_row::file(&rows::file(&cells)?),
+        View::History => view_row::history(&rows::history(&cells)?),
+        View::Subresources => view_row::subresource(&rows::subresource(&cells)?),
         View::Blobs => view_row::blob(&rows::blob(&cells)?),
         View::Chunks => view_row::chunk(&rows::chunk(&cells)?),
         View::Uploads => view_row::upload(&rows::upload(&cells)?),

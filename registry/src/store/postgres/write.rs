@@ -10,6 +10,8 @@ use super::rows;
 use super::statement::{Shape, Statement, signed};
 use crate::error::{Error, Result};
 use crate::model::event::Record;
+use crate::model::name::FileName;
+use crate::model::row::Sequence;
 use crate::model::state::{Head, State};
 
 /// Whoever follows the log is woken here when there is more of it.
@@ -81,6 +83,24 @@ impl Parts {
         Ok(())
     }
 
+    /// Deletes entries of histories.
+    fn delete_history(&mut self, keys: Vec<&(FileName, Sequence)>) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let producers: Vec<String> = keys.iter().map(|key| key.0.producer.to_string()).collect();
+        let names: Vec<String> = keys.iter().map(|key| key.0.key.to_string()).collect();
+        let sequences: Vec<i64> = keys.iter().map(|key| signed(key.1)).collect();
+        let (producers, names) = (self.statement.bind(producers)?, self.statement.bind(names)?);
+        let sequences = self.statement.bind(sequences)?;
+        self.parts.push(format!(
+            "history_gone AS (DELETE FROM history AS t USING unnest({producers}::text[], {names}::text[], \
+             {sequences}::int8[]) AS k (producer, key, sequence) \
+             WHERE t.producer = k.producer AND t.key = k.key AND t.sequence = k.sequence)"
+        ));
+        Ok(())
+    }
+
     fn views(&mut self, state: &State) -> Result<()> {
         let (written, deleted) = state.producers.changes();
         self.replace(&rows::PRODUCER, written.into_iter().map(cells::producer).collect())?;
@@ -93,6 +113,13 @@ impl Parts {
         self.delete(&rows::NAME, deleted.collect())?;
         let (written, _) = state.files.changes();
         self.replace(&rows::FILE, written.into_iter().map(cells::file).collect())?;
+        let (written, deleted) = state.history.changes();
+        self.replace(&rows::HISTORY, written.into_iter().map(cells::history).collect())?;
+        self.delete_history(deleted)?;
+        let (written, deleted) = state.subresources.changes();
+        self.replace(&rows::SUBRESOURCE, written.into_iter().map(cells::subresource).collect())?;
+        let deleted = deleted.into_iter().map(|key| vec![key.0.to_string(), key.1.as_str().to_owned()]);
+        self.delete(&rows::SUBRESOURCE, deleted.collect())?;
         let (written, _) = state.blobs.changes();
         self.replace(&rows::BLOB, written.into_iter().map(cells::blob).collect())?;
         let (written, _) = state.chunks.changes();

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use sqlx::{Sqlite, Transaction};
 
 use super::load::load;
-use super::write;
+use super::{leases, write};
 use crate::error::Result;
 use crate::model::event::Record;
 use crate::model::state::{Head, State, Touched};
 use crate::store::Batch;
+use crate::store::lease::Lease;
 
 pub(super) struct SqliteBatch {
     pub(super) transaction: Transaction<'static, Sqlite>,
@@ -19,6 +20,10 @@ pub(super) struct SqliteBatch {
 impl Batch for SqliteBatch {
     fn head(&self) -> Head {
         self.head
+    }
+
+    async fn lease_runs(&mut self, lease: &Lease) -> Result<bool> {
+        leases::runs(&mut self.transaction, lease).await
     }
 
     async fn load(&mut self, touched: Touched, state: &mut State) -> Result<()> {

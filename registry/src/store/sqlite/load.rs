@@ -10,7 +10,7 @@ use super::statement::Script;
 use super::{rows, write};
 use crate::error::Result;
 use crate::model::name::{FileName, PackageId, PartNumber, ProducerName, UploadId};
-use crate::model::row::Sequence;
+use crate::model::row::{Sequence, Subresource};
 use crate::model::state::{PackageKey, State, Touched};
 
 /// Loads what the state does not have yet.
@@ -25,6 +25,9 @@ pub(super) async fn load(connection: &mut SqliteConnection, mut touched: Touched
     asked.packages(&touched);
     asked.latest(&touched);
     asked.files(&touched);
+    asked.histories(&touched);
+    asked.history(&touched);
+    asked.subresources(&touched);
     asked.blobs(&touched);
     asked.chunks(&touched);
     asked.uploads(&touched);
@@ -44,6 +47,9 @@ fn absent(touched: Touched, state: &mut State) {
     touched.names.into_iter().for_each(|key| state.names.load(key, None));
     touched.packages.into_iter().for_each(|key| state.packages.load(key, None));
     touched.files.into_iter().for_each(|key| state.files.load(key, None));
+    touched.history.into_iter().for_each(|key| state.history.load(key, None));
+    touched.subresources.into_iter().for_each(|key| state.subresources.load(key, None));
+    state.histories.extend(touched.histories.into_keys());
     touched.blobs.into_iter().for_each(|key| state.blobs.load(key, None));
     touched.chunks.into_iter().for_each(|key| state.chunks.load(key, None));
     touched.uploads.into_iter().for_each(|key| state.uploads.load(key, None));
@@ -164,6 +170,67 @@ impl Asked {
         });
     }
 
+    /// The newest entries of histories and the null ones, and the files that they are about.
+    fn histories(&mut self, touched: &Touched) {
+        let depth = write::signed(u64::try_from(touched.history_depth()).unwrap_or(u64::MAX));
+        let names: Vec<&FileName> = touched.histories.keys().collect();
+        let entries = "wanted AS w CROSS JOIN history AS h ON h.producer = w.producer AND h.key = w.key";
+        let newest = "h.sequence IN (SELECT n.sequence FROM history AS n WHERE n.producer = w.producer \
+             AND n.key = w.key ORDER BY n.sequence DESC LIMIT ";
+        let bind = |script: &mut Script, key: &&FileName| {
+            script.bind(key.producer.to_string()).bind(key.key.to_string());
+        };
+        for which in [format!("{newest}{depth})"), "h.versioned = 0".to_owned()] {
+            let text = |keys: &str| {
+                format!(
+                    "WITH wanted (producer, key) AS (VALUES {keys}) SELECT {} FROM {entries} AND {which}",
+                    rows::HISTORY
+                )
+            };
+            self.ask(names.clone(), 2, text, bind, load_history);
+            let text = |keys: &str| {
+                format!(
+                    "WITH wanted (producer, key) AS (VALUES {keys}) SELECT {} FROM {entries} AND {which} \
+                     CROSS JOIN files AS f ON f.sequence = h.sequence",
+                    rows::FILE
+                )
+            };
+            self.ask(names.clone(), 2, text, bind, |row, state| {
+                let row = rows::file(row)?;
+                state.files.load(row.sequence, Some(row));
+                Ok(())
+            });
+        }
+    }
+
+    fn history(&mut self, touched: &Touched) {
+        let text = |keys: &str| {
+            format!(
+                "WITH wanted (producer, key, sequence) AS (VALUES {keys}) SELECT {} FROM wanted AS w CROSS JOIN \
+                 history AS h ON h.producer = w.producer AND h.key = w.key AND h.sequence = w.sequence",
+                rows::HISTORY
+            )
+        };
+        let bind = |script: &mut Script, key: &&(FileName, Sequence)| {
+            script.bind(key.0.producer.to_string()).bind(key.0.key.to_string()).bind(write::signed(key.1));
+        };
+        self.ask(&touched.history, 3, text, bind, load_history);
+    }
+
+    fn subresources(&mut self, touched: &Touched) {
+        let text = |keys: &str| {
+            format!("SELECT {} FROM subresources WHERE (producer, name) IN (VALUES {keys})", rows::SUBRESOURCE)
+        };
+        let bind = |script: &mut Script, key: &&(ProducerName, Subresource)| {
+            script.bind(key.0.to_string()).bind(key.1.as_str());
+        };
+        self.ask(&touched.subresources, 2, text, bind, |row, state| {
+            let row = rows::subresource(row)?;
+            state.subresources.load((row.producer.clone(), row.name), Some(row));
+            Ok(())
+        });
+    }
+
     fn blobs(&mut self, touched: &Touched) {
         let text = |keys: &str| format!("SELECT {} FROM blobs WHERE content_address IN (VALUES {keys})", rows::BLOB);
         let bind = |script: &mut Script, key: &&ContentAddress| {
@@ -232,6 +299,16 @@ impl Asked {
             Ok(())
         });
     }
+}
+
+/// An entry of a history; of a marker it is known that there is no file.
+fn load_history(row: &SqliteRow, state: &mut State) -> Result<()> {
+    let row = rows::history(row)?;
+    if row.marker {
+        state.files.load(row.sequence, None);
+    }
+    state.history.load((row.name.clone(), row.sequence), Some(row));
+    Ok(())
 }
 
 /// A version that has its name now: the version and the name both.

@@ -4,16 +4,17 @@
 //! the loss of power. The bundled library is used, never the system's.
 
 mod batch;
+mod leases;
 mod load;
 mod lookups;
 mod reads;
 mod rows;
+mod scratch;
 mod snapshot;
 mod statement;
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
@@ -25,15 +26,18 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
 use self::lookups::{Lookups, Question};
 use self::reads::limited;
-use self::write::signed;
-use super::{Batch, KeyRange, Snapshot, Store, View};
+use super::lease::{Lease, Work};
+use super::{Batch, KeyRange, Snapshot, Store, VersionRange, View};
 pub use super::{OpenMode, Schema};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, ChunkPlace, File, Listed, Package, Part, Producer, Sequence, Upload};
+use crate::model::row::{
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    VersionChoice,
+};
 use crate::model::state::Head;
 use crate::model::storage::StorageMove;
 
@@ -87,6 +91,7 @@ impl SqliteStore {
     /// # Errors
     /// When it cannot be opened, is newer than this program, or, with [`OpenMode::Existing`], missing or older.
     pub async fn open(path: &Path, mode: OpenMode) -> Result<Self> {
+        scratch::sweep(path);
         let create = mode == OpenMode::Create;
         Self::connect(path, options(path).create_if_missing(create), create, false).await
     }
@@ -178,10 +183,7 @@ impl Store for SqliteStore {
     }
 
     async fn scratch(&self) -> Result<Box<dyn Store>> {
-        static SERIAL: AtomicU64 = AtomicU64::new(0);
-        let mut path = self.path.clone().into_os_string();
-        path.push(format!(".scratch-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed)));
-        let path = PathBuf::from(path);
+        let path = scratch::fresh(&self.path);
         // What is lost of it in a crash, or undone by halves, is made again: nothing is written twice.
         let options = options(&path)
             .create_if_missing(true)
@@ -203,6 +205,18 @@ impl Store for SqliteStore {
         self.path.display().to_string()
     }
 
+    async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
+        leases::take(&self.writer, work, holder, term).await
+    }
+
+    async fn lease_renew(&self, lease: &Lease, term: Duration) -> Result<bool> {
+        leases::renew(&self.writer, lease, term).await
+    }
+
+    async fn lease_end(&self, lease: &Lease) -> Result<()> {
+        leases::end(&self.writer, lease).await
+    }
+
     async fn close(&self) {
         self.lookups.stop().await;
         self.readers.close().await;
@@ -215,9 +229,7 @@ impl Store for SqliteStore {
     }
 
     async fn events(&self, since: Sequence, limit: usize) -> Result<Vec<Record>> {
-        let text = format!("SELECT {} FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?", rows::EVENT);
-        let query = sqlx::query(AssertSqlSafe(text)).bind(signed(since)).bind(limited(limit));
-        query.fetch_all(&self.readers).await?.iter().map(rows::record).collect()
+        reads::events(&self.readers, since, limit).await
     }
 
     async fn writing(&self, name: &FileName) -> Result<Option<(Producer, Option<Package>)>> {
@@ -277,6 +289,23 @@ impl Store for SqliteStore {
         reads::names(&self.readers, producer, range, limit).await
     }
 
+    async fn names_and_history(
+        &self,
+        producer: &ProducerName,
+        range: &VersionRange,
+        limit: usize,
+    ) -> Result<Vec<ListedVersion>> {
+        reads::names_and_history(&self.readers, producer, range, limit).await
+    }
+
+    async fn history(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<HistoryRow>> {
+        reads::history(&self.readers, name, version).await
+    }
+
+    async fn subresource(&self, producer: &ProducerName, name: Subresource) -> Result<Option<String>> {
+        reads::subresource(&self.readers, producer, name).await
+    }
+
     async fn members(
         &self,
         producer: &ProducerName,
@@ -314,7 +343,7 @@ impl Store for SqliteStore {
 
     async fn packages_idle(&self, producer: &ProducerName, since: Timestamp, limit: usize) -> Result<Vec<Package>> {
         let text = format!(
-            "SELECT {} FROM packages WHERE producer = ? AND finalized_at IS NULL AND changed_at <= ? \
+            "SELECT {} FROM packages WHERE producer = ? AND finalized_at IS NULL AND changed_at <= ? AND file_count > 0 \
              ORDER BY changed_at LIMIT ?",
             rows::PACKAGE
         );

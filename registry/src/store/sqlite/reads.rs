@@ -2,7 +2,7 @@
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, Row, Sqlite};
+use sqlx::{AssertSqlSafe, Executor, Row, Sqlite};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rows;
@@ -10,9 +10,13 @@ use super::statement::{padded, values};
 use super::write::signed;
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::error::Result;
-use crate::model::name::{Key, PackageName, ProducerName, TenantName};
-use crate::model::row::{ChunkPlace, File, Listed, Package, Producer, Sequence, Upload};
-use crate::store::KeyRange;
+use crate::model::event::Record;
+use crate::model::name::{FileName, Key, PackageName, ProducerName, TenantName};
+use crate::model::row::{
+    ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Producer, Sequence, Subresource, Upload,
+    VersionChoice,
+};
+use crate::store::{EVENTS_BYTES, KeyRange, VersionRange, in_order};
 
 /// A query whose values are bound one after another.
 type Bound = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
@@ -110,6 +114,82 @@ pub(super) async fn names(
     );
     let query = conditions.bind(sqlx::query(AssertSqlSafe(text))).bind(limited(limit));
     rows::listed(&query.fetch_all(pool).await?)
+}
+
+pub(super) async fn events<'e>(
+    reader: impl Executor<'e, Database = Sqlite>,
+    since: Sequence,
+    limit: usize,
+) -> Result<Vec<Record>> {
+    // How far the page goes is found out by the sizes alone, which stand beside the payloads.
+    let text = format!(
+        "SELECT {} FROM events WHERE sequence > ?1 AND sequence <= (SELECT max(sequence) FROM (
+            SELECT sequence, sum(size) OVER (ORDER BY sequence ROWS UNBOUNDED PRECEDING) - size AS before FROM (
+                SELECT sequence, length(payload) AS size FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2
+            )
+        ) WHERE before < ?3) ORDER BY sequence",
+        rows::EVENT
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(signed(since)).bind(limited(limit)).bind(EVENTS_BYTES);
+    query.fetch_all(reader).await?.iter().map(rows::record).collect()
+}
+
+/// One statement, so that a version is seen either with its name or in the history; each half is read in order of its
+/// index, as far as the limit.
+pub(super) async fn names_and_history(
+    pool: &SqlitePool,
+    producer: &ProducerName,
+    range: &VersionRange,
+    limit: usize,
+) -> Result<Vec<ListedVersion>> {
+    let conditions = |alias: &str| {
+        let mut conditions = Where::default();
+        conditions.and(&format!("{alias}.producer = ?"), producer.as_str());
+        conditions.key_range(&format!("{alias}.key"), &range.keys);
+        if let Some((key, sequence)) = &range.older {
+            conditions.and(&format!("({alias}.key <> ? OR {alias}.sequence < {sequence})"), key.as_str());
+        }
+        conditions
+    };
+    let (named, history) = (conditions("n"), conditions("h"));
+    let limit_text = limited(limit);
+    let text = format!(
+        "SELECT {columns} FROM (SELECT * FROM (SELECT n.key AS key, n.sequence AS sequence, 0 AS marker, NULL AS versioned, \
+         NULL AS occurred_at FROM names AS n{} ORDER BY n.key LIMIT {limit_text}) \
+         UNION ALL SELECT * FROM (SELECT h.key, h.sequence, h.marker, h.versioned, h.occurred_at FROM history AS h{} \
+         ORDER BY h.key, h.sequence DESC LIMIT {limit_text})) AS v LEFT JOIN files AS f ON f.sequence = v.sequence",
+        named.text,
+        history.text,
+        columns = rows::LISTED_VERSION,
+    );
+    let query = history.bind(named.bind(sqlx::query(AssertSqlSafe(text))));
+    let found = query.fetch_all(pool).await?.iter().map(rows::listed_version).collect::<Result<Vec<_>>>()?;
+    Ok(in_order(found, limit))
+}
+
+pub(super) async fn history(
+    pool: &SqlitePool,
+    name: &FileName,
+    version: Option<VersionChoice>,
+) -> Result<Option<HistoryRow>> {
+    let which = match version {
+        None => "ORDER BY h.sequence DESC LIMIT 1".to_owned(),
+        Some(VersionChoice::Null) => "AND h.versioned = 0".to_owned(),
+        Some(VersionChoice::Numbered(sequence)) => format!("AND h.sequence = {}", signed(sequence)),
+    };
+    let text = format!("SELECT {} FROM history AS h WHERE h.producer = ? AND h.key = ? {which}", rows::HISTORY);
+    let query = sqlx::query(AssertSqlSafe(text)).bind(name.producer.to_string()).bind(name.key.to_string());
+    query.fetch_optional(pool).await?.as_ref().map(rows::history).transpose()
+}
+
+pub(super) async fn subresource(
+    pool: &SqlitePool,
+    producer: &ProducerName,
+    name: Subresource,
+) -> Result<Option<String>> {
+    let text = "SELECT document FROM subresources WHERE producer = ? AND name = ?";
+    let row = sqlx::query(text).bind(producer.to_string()).bind(name.as_str()).fetch_optional(pool).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 pub(super) async fn producers(

@@ -12,17 +12,23 @@ use crate::model::attributes::Attributes;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
-use crate::model::row::{Blob, ChunkPlace, File, Listed, Package, Part, Producer, Seal, Upload, UploadState};
+use crate::model::row::{
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
+    SubresourceRow, Upload, UploadState, Versioning,
+};
 use crate::model::state::{Head, NameRow};
 use crate::model::storage::StorageMove;
 
 pub(super) const PRODUCER: &str = "name, tenant, settings, created_at, created_sequence, file_count, size_bytes, \
-     upload_count, package_count, finalized_count";
+     upload_count, package_count, finalized_count, versioning, history_count";
 pub(super) const PACKAGE: &str = "id, producer, name, revision, opened_at, opened_sequence, changed_at, \
      last_sequence, file_count, size_bytes, finalized_at, finalized_sequence, manifest_digest, manifest_size";
 pub(super) const NAME: &str = "producer, key, package, sequence";
 pub(super) const FILE: &str = "f.sequence, f.producer, f.key, f.package_id, f.package, f.relative_path, \
-     f.size_bytes, f.content_address, f.sha256, f.etag, f.attributes, f.ingested_at, f.client, f.ended_sequence";
+     f.size_bytes, f.content_address, f.sha256, f.etag, f.attributes, f.ingested_at, f.client, f.ended_sequence, \
+     f.versioned, f.deleted_sequence";
+pub(super) const HISTORY: &str = "h.producer, h.key, h.sequence, h.marker, h.versioned, h.occurred_at";
+pub(super) const SUBRESOURCE: &str = "producer, name, document, sequence";
 pub(super) const LISTED: &str = "n.key, f.size_bytes, f.etag, f.attributes, f.ingested_at";
 pub(super) const BLOB: &str = "content_address, sha256, size_bytes, recipe, sequence";
 pub(super) const CHUNK: &str =
@@ -75,6 +81,9 @@ pub(super) fn producer(row: &SqliteRow) -> Result<Producer> {
         upload_count: count(VIEW, row, 7)?,
         package_count: count(VIEW, row, 8)?,
         finalized_count: count(VIEW, row, 9)?,
+        versioning: Versioning::parse(&text(row, 10)?)
+            .ok_or_else(|| unreadable(VIEW, "its versioning is not known"))?,
+        history_count: count(VIEW, row, 11)?,
     })
 }
 
@@ -132,6 +141,49 @@ pub(super) fn file(row: &SqliteRow) -> Result<File> {
         ingested_at: Timestamp(row.try_get(11)?),
         client: row.try_get(12)?,
         ended_sequence: count_maybe(VIEW, row, 13)?,
+        versioned: row.try_get(14)?,
+        deleted_sequence: count_maybe(VIEW, row, 15)?,
+    })
+}
+
+pub(super) fn history(row: &SqliteRow) -> Result<HistoryRow> {
+    Ok(HistoryRow {
+        name: file_name(row, 0)?,
+        sequence: count("history", row, 2)?,
+        marker: row.try_get(3)?,
+        versioned: row.try_get(4)?,
+        occurred_at: Timestamp(row.try_get(5)?),
+    })
+}
+
+pub(super) fn subresource(row: &SqliteRow) -> Result<SubresourceRow> {
+    const VIEW: &str = "subresources";
+    Ok(SubresourceRow {
+        producer: ProducerName::trusted(text(row, 0)?),
+        name: Subresource::parse(&text(row, 1)?).ok_or_else(|| unreadable(VIEW, "its name is not known"))?,
+        document: text(row, 2)?,
+        sequence: count(VIEW, row, 3)?,
+    })
+}
+
+/// Of a version, what a listing of versions tells; a marker has no file.
+pub(super) const LISTED_VERSION: &str = "v.key, v.sequence, v.marker, coalesce(f.versioned, v.versioned), \
+     coalesce(f.ingested_at, v.occurred_at), f.size_bytes, f.etag, f.attributes";
+
+pub(super) fn listed_version(row: &SqliteRow) -> Result<ListedVersion> {
+    const VIEW: &str = "history";
+    let marker: bool = row.try_get(2)?;
+    Ok(ListedVersion {
+        sequence: count(VIEW, row, 1)?,
+        marker,
+        versioned: row.try_get(3)?,
+        listed: Listed {
+            key: Key::trusted(text(row, 0)?),
+            size_bytes: count_maybe(VIEW, row, 5)?.unwrap_or(0),
+            etag: row.try_get::<Option<String>, _>(6)?.unwrap_or_default(),
+            attributes: if marker { Attributes::default() } else { packed(VIEW, row, 7)? },
+            ingested_at: Timestamp(row.try_get(4)?),
+        },
     })
 }
 

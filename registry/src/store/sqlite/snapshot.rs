@@ -6,9 +6,7 @@ use futures::stream::BoxStream;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
-use super::reads::limited;
-use super::write::signed;
-use super::{rows, tables};
+use super::{reads, rows, tables};
 use crate::error::Result;
 use crate::model::event::Record;
 use crate::model::row::Sequence;
@@ -36,9 +34,7 @@ impl Snapshot for SqliteSnapshot {
     }
 
     async fn events(&mut self, since: Sequence, limit: usize) -> Result<Vec<Record>> {
-        let text = format!("SELECT {} FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?", rows::EVENT);
-        let query = sqlx::query(AssertSqlSafe(text)).bind(signed(since)).bind(limited(limit));
-        query.fetch_all(&mut *self.transaction).await?.iter().map(rows::record).collect()
+        reads::events(&mut *self.transaction, since, limit).await
     }
 
     fn view(&mut self, view: View) -> BoxStream<'_, Result<ViewRow>> {
@@ -47,13 +43,16 @@ impl Snapshot for SqliteSnapshot {
             View::Packages => (rows::PACKAGE, "id"),
             View::Names => (rows::NAME, "producer, key"),
             View::Files => (rows::FILE, "sequence"),
+            View::History => (rows::HISTORY, "producer, key, sequence DESC"),
+            View::Subresources => (rows::SUBRESOURCE, "producer, name"),
             View::Blobs => (rows::BLOB, "content_address"),
             View::Chunks => (rows::CHUNK, "address"),
             View::Uploads => (rows::UPLOAD, "id"),
             View::Parts => (rows::PART, "upload, number"),
             View::Moves => (rows::MOVE, "sequence"),
         };
-        let text = format!("SELECT {columns} FROM {} AS f ORDER BY {order}", view.table());
+        let alias = if view == View::History { "h" } else { "f" };
+        let text = format!("SELECT {columns} FROM {} AS {alias} ORDER BY {order}", view.table());
         let found = sqlx::query(AssertSqlSafe(text)).fetch(&mut *self.transaction);
         found.map(move |row| row_of(view, &row?)).boxed()
     }
@@ -65,6 +64,8 @@ fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
         View::Packages => view_row::package(&rows::package(row)?),
         View::Names => view_row::name(&rows::name(row)?),
         View::Files => view_row::file(&rows::file(row)?),
+        View::History => view_row::history(&rows::history(row)?),
+        View::Subresources => view_row::subresource(&rows::subresource(row)?),
         View::Blobs => view_row::blob(&rows::blob(row)?),
         View::Chunks => view_row::chunk(&rows::chunk(row)?),
         View::Uploads => view_row::upload(&rows::upload(row)?),

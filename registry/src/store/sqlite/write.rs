@@ -9,7 +9,9 @@ use crate::error::Result;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{PackageName, ProducerName, UploadId};
-use crate::model::row::{Blob, ChunkPlace, File, Package, Part, Producer, Upload, UploadState};
+use crate::model::row::{
+    Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload, UploadState,
+};
 use crate::model::state::{Head, NameRow, State};
 use crate::model::storage::StorageMove;
 
@@ -105,6 +107,18 @@ impl Writing<'_> {
 
         let (written, _) = state.files.changes();
         self.replace("files", &rows::FILE.replace("f.", ""), &written, file).await?;
+        let (written, deleted) = state.history.changes();
+        self.replace("history", &rows::HISTORY.replace("h.", ""), &written, history).await?;
+        self.delete("history", "producer, key, sequence", &deleted, |script, key| {
+            script.bind(key.0.producer.to_string()).bind(key.0.key.to_string()).bind(signed(key.1));
+        })
+        .await?;
+        let (written, deleted) = state.subresources.changes();
+        self.replace("subresources", rows::SUBRESOURCE, &written, subresource).await?;
+        self.delete("subresources", "producer, name", &deleted, |script, key| {
+            script.bind(key.0.to_string()).bind(key.1.as_str());
+        })
+        .await?;
         let (written, _) = state.blobs.changes();
         self.replace("blobs", rows::BLOB, &written, blob).await?;
         let (written, _) = state.chunks.changes();
@@ -155,7 +169,9 @@ fn producer(script: &mut Script, row: &Producer) {
         .bind(signed(row.size_bytes))
         .bind(signed(row.upload_count))
         .bind(signed(row.package_count))
-        .bind(signed(row.finalized_count));
+        .bind(signed(row.finalized_count))
+        .bind(row.versioning.as_str())
+        .bind(signed(row.history_count));
 }
 
 fn package(script: &mut Script, row: &Package) {
@@ -200,7 +216,23 @@ fn file(script: &mut Script, row: &File) {
         .bind(cbor::encode(&row.attributes))
         .bind(row.ingested_at.0)
         .bind(row.client.clone())
-        .bind(row.ended_sequence.map(signed));
+        .bind(row.ended_sequence.map(signed))
+        .bind(row.versioned)
+        .bind(row.deleted_sequence.map(signed));
+}
+
+fn history(script: &mut Script, row: &HistoryRow) {
+    script
+        .bind(row.name.producer.to_string())
+        .bind(row.name.key.to_string())
+        .bind(signed(row.sequence))
+        .bind(row.marker)
+        .bind(row.versioned)
+        .bind(row.occurred_at.0);
+}
+
+fn subresource(script: &mut Script, row: &SubresourceRow) {
+    script.bind(row.producer.to_string()).bind(row.name.as_str()).bind(row.document.clone()).bind(signed(row.sequence));
 }
 
 fn blob(script: &mut Script, row: &Blob) {

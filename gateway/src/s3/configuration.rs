@@ -1,0 +1,297 @@
+//! Configurations of buckets that are kept and given back: CORS, lifecycle, policy, public access block, ownership,
+//! notifications. They are kept as the document that S3 has for them.
+//!
+//! Invariant: what would restrict access and is not enforced is refused, never kept: its owner would believe in it.
+
+use artifactstore_registry::model::name::ProducerName;
+use artifactstore_registry::model::row::Subresource;
+use s3s::dto;
+use s3s::xml::{Deserialize, Deserializer, Serialize, Serializer};
+use s3s::{S3Request, S3Response};
+
+use super::{Answer, Gateway};
+use crate::error::Failure;
+
+/// The largest document that is kept, in bytes.
+const DOCUMENT_MAX_BYTES: usize = 256 * 1024;
+/// The largest policy, as AWS has it.
+const POLICY_MAX_BYTES: usize = 20 * 1024;
+
+fn internal() -> Failure {
+    Failure::request(500, "InternalError", "We met an internal error. Please try again.")
+}
+
+/// A configuration as the document that is kept.
+pub(super) fn write<T: Serialize>(value: &T) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    value.serialize(&mut Serializer::new(&mut bytes)).map_err(|_| internal())?;
+    if bytes.len() > DOCUMENT_MAX_BYTES {
+        let message = format!("A configuration takes up to {DOCUMENT_MAX_BYTES} bytes.");
+        return Err(Failure::request(400, "MalformedXML", message));
+    }
+    String::from_utf8(bytes).map_err(|_| internal())
+}
+
+/// A document that was kept, as a configuration.
+pub(super) fn read<T: for<'xml> Deserialize<'xml>>(document: &str) -> Result<T, Failure> {
+    let mut deserializer = Deserializer::new(document.as_bytes());
+    T::deserialize(&mut deserializer).map_err(|_| internal())
+}
+
+/// A bucket's configuration, if it has one.
+pub(super) async fn find<I, T: for<'xml> Deserialize<'xml>>(
+    gateway: &Gateway,
+    req: &S3Request<I>,
+    bucket: &str,
+    name: Subresource,
+) -> Result<Option<T>, Failure> {
+    let actor = gateway.actor(req)?;
+    let document = gateway.registry.subresource(&actor, &ProducerName::parse(bucket)?, name).await?;
+    document.as_deref().map(read).transpose()
+}
+
+/// Sets a bucket's configuration, or removes it.
+pub(super) async fn set<I>(
+    gateway: &Gateway,
+    req: &S3Request<I>,
+    bucket: &str,
+    name: Subresource,
+    document: Option<String>,
+) -> Result<(), Failure> {
+    let actor = gateway.actor(req)?;
+    Ok(gateway.registry.subresource_set(&actor, &ProducerName::parse(bucket)?, name, document).await?)
+}
+
+macro_rules! removals {
+    ($($name:ident: $input:ident => $output:ident, $subresource:ident;)*) => {
+        $(pub(super) async fn $name(gateway: &Gateway, req: S3Request<dto::$input>) -> Answer<dto::$output> {
+            set(gateway, &req, &req.input.bucket, Subresource::$subresource, None).await?;
+            Ok(S3Response::new(dto::$output::default()))
+        })*
+    };
+}
+
+removals! {
+    remove_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput, Cors;
+    remove_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, Lifecycle;
+    remove_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput, Policy;
+    remove_access_block: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput, PublicAccessBlock;
+    remove_ownership: DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput, Ownership;
+}
+
+pub(super) async fn cors(
+    gateway: &Gateway,
+    req: S3Request<dto::GetBucketCorsInput>,
+) -> Answer<dto::GetBucketCorsOutput> {
+    let found: Option<dto::CORSConfiguration> = find(gateway, &req, &req.input.bucket, Subresource::Cors).await?;
+    let message = "The CORS configuration does not exist.";
+    let found = found.ok_or_else(|| Failure::request(404, "NoSuchCORSConfiguration", message))?;
+    Ok(S3Response::new(dto::GetBucketCorsOutput { cors_rules: Some(found.cors_rules) }))
+}
+
+pub(super) async fn set_cors(
+    gateway: &Gateway,
+    req: S3Request<dto::PutBucketCorsInput>,
+) -> Answer<dto::PutBucketCorsOutput> {
+    let rules = &req.input.cors_configuration.cors_rules;
+    if rules.is_empty() || rules.len() > 100 {
+        return Err(Failure::request(400, "MalformedXML", "A CORS configuration has 1 to 100 rules."));
+    }
+    for method in rules.iter().flat_map(|rule| &rule.allowed_methods) {
+        if !["GET", "PUT", "HEAD", "POST", "DELETE"].contains(&method.as_str()) {
+            let message = format!("Found unsupported HTTP method in CORS config. Unsupported method is {method}.");
+            return Err(Failure::request(400, "InvalidRequest", message));
+        }
+    }
+    let several = |text: &String| text.matches('*').count() > 1;
+    if rules.iter().any(|rule| rule.allowed_origins.iter().any(several)) {
+        let message = "AllowedOrigin can not have more than one wildcard.";
+        return Err(Failure::request(400, "InvalidRequest", message));
+    }
+    let document = write(&req.input.cors_configuration)?;
+    set(gateway, &req, &req.input.bucket, Subresource::Cors, Some(document)).await?;
+    Ok(S3Response::new(dto::PutBucketCorsOutput::default()))
+}
+
+pub(super) async fn lifecycle(
+    gateway: &Gateway,
+    req: S3Request<dto::GetBucketLifecycleConfigurationInput>,
+) -> Answer<dto::GetBucketLifecycleConfigurationOutput> {
+    let found: Option<dto::BucketLifecycleConfiguration> =
+        find(gateway, &req, &req.input.bucket, Subresource::Lifecycle).await?;
+    let message = "The lifecycle configuration does not exist.";
+    let found = found.ok_or_else(|| Failure::request(404, "NoSuchLifecycleConfiguration", message))?;
+    Ok(S3Response::new(dto::GetBucketLifecycleConfigurationOutput {
+        rules: Some(found.rules),
+        ..dto::GetBucketLifecycleConfigurationOutput::default()
+    }))
+}
+
+/// Gives every rule an identifier, and refuses those that S3 refuses.
+fn checked_rules(rules: &mut [dto::LifecycleRule]) -> Result<(), Failure> {
+    let invalid = |message: &str| Err(Failure::request(400, "InvalidArgument", message));
+    let malformed = |message: &str| Err(Failure::request(400, "MalformedXML", message));
+    if rules.is_empty() || rules.len() > 1000 {
+        return malformed("A lifecycle configuration has 1 to 1000 rules.");
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for (at, rule) in rules.iter_mut().enumerate() {
+        let id = rule.id.get_or_insert_with(|| format!("rule-{}", at + 1)).clone();
+        if id.is_empty() || id.len() > 255 {
+            return invalid("The ID of a rule takes 1 to 255 characters.");
+        }
+        if !seen.insert(id) {
+            return invalid("Rule ID must be unique. Found same ID for more than one rule.");
+        }
+        if !["Enabled", "Disabled"].contains(&rule.status.as_str()) {
+            return malformed("The Status of a rule is Enabled or Disabled.");
+        }
+        if let Some(expiration) = &rule.expiration {
+            if expiration.days.is_some_and(|days| days < 1) {
+                return invalid("'Days' for Expiration action must be a positive integer.");
+            }
+            let said = [expiration.days.is_some(), expiration.date.is_some()];
+            if said == [true, true] {
+                return malformed("An Expiration has Days or a Date, not both.");
+            }
+        }
+        let nothing = rule.expiration.is_none()
+            && rule.noncurrent_version_expiration.is_none()
+            && rule.abort_incomplete_multipart_upload.is_none()
+            && rule.transitions.as_ref().is_none_or(Vec::is_empty)
+            && rule.noncurrent_version_transitions.as_ref().is_none_or(Vec::is_empty);
+        if nothing {
+            return invalid("At least one action needs to be specified in a rule.");
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn set_lifecycle(
+    gateway: &Gateway,
+    mut req: S3Request<dto::PutBucketLifecycleConfigurationInput>,
+) -> Answer<dto::PutBucketLifecycleConfigurationOutput> {
+    let wanted = req.input.lifecycle_configuration.take();
+    let mut wanted = wanted.ok_or_else(|| Failure::request(400, "MalformedXML", "There is no configuration."))?;
+    checked_rules(&mut wanted.rules)?;
+    set(gateway, &req, &req.input.bucket, Subresource::Lifecycle, Some(write(&wanted)?)).await?;
+    Ok(S3Response::new(dto::PutBucketLifecycleConfigurationOutput::default()))
+}
+
+pub(super) async fn policy(
+    gateway: &Gateway,
+    req: S3Request<dto::GetBucketPolicyInput>,
+) -> Answer<dto::GetBucketPolicyOutput> {
+    let actor = gateway.actor(&req)?;
+    let producer = ProducerName::parse(&req.input.bucket)?;
+    let found = gateway.registry.subresource(&actor, &producer, Subresource::Policy).await?;
+    let message = "The bucket policy does not exist.";
+    let policy = found.ok_or_else(|| Failure::request(404, "NoSuchBucketPolicy", message))?;
+    Ok(S3Response::new(dto::GetBucketPolicyOutput { policy: Some(policy) }))
+}
+
+/// A policy that denies would not be enforced: who may do what is decided by tenants and their keys. One that only
+/// allows grants nobody more than they have.
+pub(super) async fn set_policy(
+    gateway: &Gateway,
+    req: S3Request<dto::PutBucketPolicyInput>,
+) -> Answer<dto::PutBucketPolicyOutput> {
+    let policy = &req.input.policy;
+    let malformed = || Failure::request(400, "MalformedPolicy", "Policies must be valid JSON and have a Statement.");
+    if policy.len() > POLICY_MAX_BYTES {
+        return Err(Failure::request(400, "PolicyTooLarge", "Policies take up to 20 KB."));
+    }
+    let parsed: serde_json::Value = serde_json::from_str(policy).map_err(|_| malformed())?;
+    let statements = match parsed.get("Statement") {
+        Some(serde_json::Value::Array(statements)) if !statements.is_empty() => statements.clone(),
+        Some(statement @ serde_json::Value::Object(_)) => vec![statement.clone()],
+        _ => return Err(malformed()),
+    };
+    for statement in &statements {
+        match statement.get("Effect").and_then(serde_json::Value::as_str) {
+            Some("Allow") => {}
+            Some("Deny") => {
+                let message = "A policy that denies is not enforced here, and therefore not kept.";
+                return Err(Failure::request(501, "NotImplemented", message));
+            }
+            _ => return Err(malformed()),
+        }
+    }
+    set(gateway, &req, &req.input.bucket, Subresource::Policy, Some(policy.clone())).await?;
+    Ok(S3Response::new(dto::PutBucketPolicyOutput::default()))
+}
+
+pub(super) async fn access_block(
+    gateway: &Gateway,
+    req: S3Request<dto::GetPublicAccessBlockInput>,
+) -> Answer<dto::GetPublicAccessBlockOutput> {
+    let found: Option<dto::PublicAccessBlockConfiguration> =
+        find(gateway, &req, &req.input.bucket, Subresource::PublicAccessBlock).await?;
+    let message = "The public access block configuration was not found.";
+    let found = found.ok_or_else(|| Failure::request(404, "NoSuchPublicAccessBlockConfiguration", message))?;
+    Ok(S3Response::new(dto::GetPublicAccessBlockOutput { public_access_block_configuration: Some(found) }))
+}
+
+/// Nothing is ever public here, so that every block holds.
+pub(super) async fn set_access_block(
+    gateway: &Gateway,
+    req: S3Request<dto::PutPublicAccessBlockInput>,
+) -> Answer<dto::PutPublicAccessBlockOutput> {
+    let document = write(&req.input.public_access_block_configuration)?;
+    set(gateway, &req, &req.input.bucket, Subresource::PublicAccessBlock, Some(document)).await?;
+    Ok(S3Response::new(dto::PutPublicAccessBlockOutput::default()))
+}
+
+pub(super) async fn ownership(
+    gateway: &Gateway,
+    req: S3Request<dto::GetBucketOwnershipControlsInput>,
+) -> Answer<dto::GetBucketOwnershipControlsOutput> {
+    let found: Option<dto::OwnershipControls> = find(gateway, &req, &req.input.bucket, Subresource::Ownership).await?;
+    let message = "The bucket ownership controls were not found.";
+    let found = found.ok_or_else(|| Failure::request(404, "OwnershipControlsNotFoundError", message))?;
+    Ok(S3Response::new(dto::GetBucketOwnershipControlsOutput { ownership_controls: Some(found) }))
+}
+
+/// Every file is its bucket's owner's: that is the one rule that holds.
+pub(super) async fn set_ownership(
+    gateway: &Gateway,
+    req: S3Request<dto::PutBucketOwnershipControlsInput>,
+) -> Answer<dto::PutBucketOwnershipControlsOutput> {
+    let controls = &req.input.ownership_controls;
+    let [rule] = controls.rules.as_slice() else {
+        return Err(Failure::request(400, "MalformedXML", "Ownership controls have one rule."));
+    };
+    if rule.object_ownership.as_str() != dto::ObjectOwnership::BUCKET_OWNER_ENFORCED {
+        let message = "Only BucketOwnerEnforced is available: there are no ACLs, and a bucket's owner owns all of it.";
+        return Err(Failure::request(501, "NotImplemented", message));
+    }
+    let document = write(controls)?;
+    set(gateway, &req, &req.input.bucket, Subresource::Ownership, Some(document)).await?;
+    Ok(S3Response::new(dto::PutBucketOwnershipControlsOutput::default()))
+}
+
+pub(super) async fn notification(
+    gateway: &Gateway,
+    req: S3Request<dto::GetBucketNotificationConfigurationInput>,
+) -> Answer<dto::GetBucketNotificationConfigurationOutput> {
+    let found: Option<dto::NotificationConfiguration> =
+        find(gateway, &req, &req.input.bucket, Subresource::Notification).await?;
+    let found = found.unwrap_or_default();
+    Ok(S3Response::new(dto::GetBucketNotificationConfigurationOutput {
+        event_bridge_configuration: found.event_bridge_configuration,
+        lambda_function_configurations: found.lambda_function_configurations,
+        queue_configurations: found.queue_configurations,
+        topic_configurations: found.topic_configurations,
+    }))
+}
+
+pub(super) async fn set_notification(
+    gateway: &Gateway,
+    req: S3Request<dto::PutBucketNotificationConfigurationInput>,
+) -> Answer<dto::PutBucketNotificationConfigurationOutput> {
+    let wanted = &req.input.notification_configuration;
+    // An empty one is how S3 says that there is to be none.
+    let document = if *wanted == dto::NotificationConfiguration::default() { None } else { Some(write(wanted)?) };
+    set(gateway, &req, &req.input.bucket, Subresource::Notification, document).await?;
+    Ok(S3Response::new(dto::PutBucketNotificationConfigurationOutput::default()))
+}

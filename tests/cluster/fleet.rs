@@ -1,0 +1,126 @@
+//! Gateways that share a registry and a storage, each with a folder of its own; the last one over ways that can be cut.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use artifactstore_tests::link::{Namespace, Way};
+use artifactstore_tests::postgres::Cluster;
+use artifactstore_tests::{Harness, S3, command};
+
+const GATEWAYS: usize = 3;
+
+/// Where the bytes of a fleet are.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// The settings that say so.
+    pub(crate) settings: Vec<(String, String)>,
+    /// Where the storage listens, if it is a server.
+    pub(crate) server: Option<SocketAddr>,
+}
+
+/// The gateways as their clients know them: a killed one keeps its door, which is closed.
+#[derive(Debug, Clone)]
+pub(crate) struct Doors(Arc<RwLock<Vec<S3>>>);
+
+impl Doors {
+    /// One of them, by a number that is counted on by the clients.
+    pub(crate) fn of(&self, number: usize) -> S3 {
+        let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        doors[number % doors.len()].clone()
+    }
+
+    fn set(&self, number: usize, door: S3) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)[number] = door;
+    }
+}
+
+/// What cuts the last gateway off from everything else.
+#[derive(Debug)]
+enum Cut {
+    /// The link to a network of its own.
+    Namespace(Namespace),
+    /// The ways to the database and the storage, where no network can be made.
+    Ways,
+}
+
+/// The gateways.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) gateways: Vec<Harness>,
+    pub(crate) doors: Doors,
+    pub(crate) database: Cluster,
+    ways: Vec<Way>,
+    cut: Cut,
+}
+
+impl Fleet {
+    /// Three of them, on a server of their own that keeps what it commits.
+    pub(crate) async fn start(site: &Site) -> Self {
+        let database = Cluster::start(&[]);
+        let name = database.database();
+        let by_socket = [("ARTIFACTSTORE_DATABASE_URL".to_owned(), name.clone())];
+        let all = [&site.settings[..], &by_socket].concat();
+        let mut gateways: Vec<Harness> = (1..GATEWAYS).map(|_| prepared(&all)).collect();
+
+        let cut = Namespace::make().map_or(Cut::Ways, Cut::Namespace);
+        let (outside, inside) = match &cut {
+            Cut::Namespace(namespace) => (namespace.outside(), namespace.inside()),
+            Cut::Ways => (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()),
+        };
+        let server = SocketAddr::from(([127, 0, 0, 1], database.port()));
+        let way = Way::to(server, outside).await.unwrap();
+        let url = database.url(&name).replace(&server.to_string(), &way.address.to_string());
+        let mut ways = vec![way];
+        let mut far = vec![("ARTIFACTSTORE_DATABASE_URL".to_owned(), url)];
+        far.extend(["S3", "ADMIN"].map(|side| (format!("ARTIFACTSTORE_{side}_LISTEN"), format!("{inside}:0"))));
+        if let Some(server) = site.server {
+            let way = Way::to(server, outside).await.unwrap();
+            far.push(("ARTIFACTSTORE_STORAGE_S3_ENDPOINT".to_owned(), format!("http://{}", way.address)));
+            ways.push(way);
+        }
+        let last = prepared(&[&site.settings[..], &far].concat());
+        gateways.push(match &cut {
+            Cut::Namespace(namespace) => last.launched_by(namespace.launcher()),
+            Cut::Ways => last,
+        });
+        for gateway in &mut gateways {
+            gateway.resume().await;
+        }
+        let doors = Doors(Arc::new(RwLock::new(gateways.iter().map(|gateway| gateway.s3.clone()).collect())));
+        Self { gateways, doors, database, ways, cut }
+    }
+
+    /// Ends a gateway with no warning.
+    pub(crate) async fn kill(&mut self, number: usize) {
+        self.gateways[number].kill().await;
+    }
+
+    /// Starts it again, at another address.
+    pub(crate) async fn resume(&mut self, number: usize) {
+        self.gateways[number].resume().await;
+        self.doors.set(number, self.gateways[number].s3.clone());
+    }
+
+    /// Cuts the last gateway off from database and storage, and from its clients where it has a network of its own; or
+    /// mends that.
+    pub(crate) fn set_connected(&self, connected: bool) {
+        match &self.cut {
+            Cut::Namespace(namespace) if connected => namespace.mend(),
+            Cut::Namespace(namespace) => namespace.cut(),
+            Cut::Ways => self.ways.iter().for_each(|way| way.set_open(connected)),
+        }
+    }
+
+    /// Stops all of them, and audits what they leave.
+    pub(crate) async fn finish(mut self) {
+        for gateway in &mut self.gateways {
+            gateway.stop().await;
+        }
+        self.gateways[0].audit().await;
+    }
+}
+
+fn prepared(settings: &[(String, String)]) -> Harness {
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+    Harness::prepare_in(&std::env::temp_dir(), command::binary(), &settings)
+}

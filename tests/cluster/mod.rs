@@ -1,0 +1,9 @@
+//! Several gateways on one PostgreSQL and one storage: what they promise together, while they, the database, the storage
+//! and the ways between them come and go. Tried over a shared folder by `make test`, and over Ceph RGW by `make test-rgw`.
+
+mod clients;
+pub(crate) mod faults;
+mod fleet;
+mod registers;
+
+pub(crate) use fleet::Site;

@@ -1,0 +1,247 @@
+//! Uploads by form and by link: what a browser or a script without keys may do with what somebody signed for it.
+
+use std::time::Duration;
+
+use artifactstore_tests::sign::{date_now, date_of};
+use artifactstore_tests::wire::Connection;
+use artifactstore_tests::{Harness, Refused, Reply, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+const BOUNDARY: &str = "form-boundary-of-the-test";
+
+/// The fields of a form with a signed policy, good for an hour, that allows what stands in `conditions` beside what
+/// signing needs.
+fn signed(gateway: &Harness, conditions: &[Value], fields: &[(&str, &str)]) -> Vec<(String, String)> {
+    signed_until(gateway, OffsetDateTime::now_utc() + Duration::from_secs(3600), conditions, fields)
+}
+
+fn signed_until(
+    gateway: &Harness,
+    end: OffsetDateTime,
+    conditions: &[Value],
+    fields: &[(&str, &str)],
+) -> Vec<(String, String)> {
+    let keys = &gateway.s3.keys;
+    let date = date_now();
+    let credential = format!("{}/{}", keys.access_key, keys.scope(&date));
+    let mut all: Vec<Value> = conditions.to_vec();
+    all.push(json!({"x-amz-algorithm": "AWS4-HMAC-SHA256"}));
+    all.push(json!({"x-amz-credential": credential}));
+    all.push(json!({"x-amz-date": date}));
+    let end = date_of(end);
+    let end =
+        format!("{}-{}-{}T{}:{}:{}.000Z", &end[..4], &end[4..6], &end[6..8], &end[9..11], &end[11..13], &end[13..15]);
+    let policy = STANDARD.encode(json!({"expiration": end, "conditions": all}).to_string());
+    let signature = keys.sign_policy(&policy, &date);
+    let mut form: Vec<(String, String)> =
+        fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    for (name, value) in [
+        ("policy", policy),
+        ("x-amz-algorithm", "AWS4-HMAC-SHA256".to_owned()),
+        ("x-amz-credential", credential),
+        ("x-amz-date", date),
+        ("x-amz-signature", signature),
+    ] {
+        form.push((name.to_owned(), value));
+    }
+    form
+}
+
+/// What stands before the file, and behind it.
+fn wrapping(fields: &[(String, String)], file_name: &str) -> (String, String) {
+    let fields: String = fields
+        .iter()
+        .map(|(name, value)| {
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        })
+        .collect();
+    let head = format!(
+        "{fields}--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    );
+    (head, format!("\r\n--{BOUNDARY}--\r\n"))
+}
+
+fn request(gateway: &Harness, bucket: &str, fields: &[(String, String)], file: &[u8]) -> Request {
+    let (head, tail) = wrapping(fields, "local name.bin");
+    let body = [head.as_bytes(), file, tail.as_bytes()].concat();
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    gateway.s3.request("POST", bucket).anonymous().header("content-type", &kind).body(&body)
+}
+
+async fn submit(gateway: &Harness, bucket: &str, fields: &[(String, String)], file: &[u8]) -> Result<Reply, Refused> {
+    request(gateway, bucket, fields, file).send().await
+}
+
+fn starts(field: &str, with: &str) -> Value {
+    json!(["starts-with", format!("${field}"), with])
+}
+
+#[tokio::test]
+async fn a_form_stores_what_its_policy_allows_with_what_its_fields_say() {
+    let gateway = Harness::start().await;
+    gateway.producer("forms").await;
+    let conditions = [
+        json!({"bucket": "forms"}),
+        starts("key", "run-1/"),
+        starts("Content-Type", "text/"),
+        json!({"x-amz-meta-note": "kept"}),
+        json!({"success_action_status": "201"}),
+        json!(["content-length-range", 1, 100]),
+    ];
+    let fields = [
+        ("key", "run-1/${filename}"),
+        ("Content-Type", "text/x-log"),
+        ("x-amz-meta-note", "kept"),
+        ("success_action_status", "201"),
+    ];
+    let form = signed(&gateway, &conditions, &fields);
+    let stored = submit(&gateway, "forms", &form, b"the log").await.unwrap();
+    assert_eq!(stored.status, 201);
+    assert_eq!(stored.element("Key").as_deref(), Some("run-1/local name.bin"), "{}", stored.text());
+    let got = gateway.get("forms/run-1/local name.bin").await.unwrap();
+    assert_eq!((got.body.as_slice(), got.header("content-type")), (&b"the log"[..], Some("text/x-log")));
+    assert_eq!(got.header("x-amz-meta-note"), Some("kept"));
+
+    let next = [json!({"bucket": "forms"}), starts("key", ""), starts("success_action_redirect", "https://")];
+    let fields = [("key", "run-1/b"), ("success_action_redirect", "https://example.org/done?x=1")];
+    let sent = submit(&gateway, "forms", &signed(&gateway, &next, &fields), b"").await.unwrap();
+    assert_eq!(sent.status, 303);
+    let to = sent.header_or_empty("location");
+    assert!(to.starts_with("https://example.org/done?x=1&bucket=forms&key=run-1%2Fb&etag="), "{to}");
+    assert_eq!(gateway.get("forms/run-1/b").await.unwrap().body, b"");
+
+    let plain = signed(&gateway, &[json!({"bucket": "forms"}), starts("key", "run-1/")], &[("key", "run-1/c")]);
+    assert_eq!(submit(&gateway, "forms", &plain, b"c").await.unwrap().status, 204);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_form_that_its_policy_does_not_allow_stores_nothing() {
+    let gateway = Harness::start().await;
+    gateway.put("forms/done/a", b"a").await.unwrap();
+    gateway.finalize("forms", "done").await.unwrap();
+    let events = gateway.event_count().await;
+    let conditions = [json!({"bucket": "forms"}), starts("key", ""), json!(["content-length-range", 2, 9])];
+    let form = |key: &str| signed(&gateway, &conditions, &[("key", key)]);
+    let refused = async |fields: Vec<(String, String)>, file: &[u8], status: u16, code: &str| {
+        let refused = submit(&gateway, "forms", &fields, file).await.unwrap_err();
+        assert_eq!((refused.status(), refused.code()), (status, code), "{}", refused.reply.text());
+        assert!(!refused.message().is_empty());
+    };
+    refused(vec![("key".to_owned(), "run-1/a".to_owned())], b"anyone", 403, "AccessDenied").await;
+    refused(form("run-1/a"), b"much too large", 400, "EntityTooLarge").await;
+    refused(form("run-1/a"), b"x", 400, "EntityTooSmall").await;
+    refused(form("done/late"), b"late", 403, "AccessDenied").await;
+    let mut more = form("run-1/a");
+    more.insert(0, ("x-amz-meta-forged".to_owned(), "1".to_owned()));
+    refused(more, b"file", 403, "AccessDenied").await;
+    let mut forged = form("run-1/a");
+    forged.last_mut().unwrap().1.replace_range(..1, "z");
+    refused(forged, b"file", 403, "SignatureDoesNotMatch").await;
+    let past = OffsetDateTime::now_utc() - Duration::from_secs(60);
+    let late = signed_until(&gateway, past, &conditions, &[("key", "run-1/a")]);
+    refused(late, b"file", 403, "AccessDenied").await;
+    let elsewhere = [json!({"bucket": "another"}), starts("key", "")];
+    refused(signed(&gateway, &elsewhere, &[("key", "run-1/a")]), b"file", 403, "AccessDenied").await;
+    let unsized_form = request(&gateway, "forms", &form("run-1/a"), b"file").header("transfer-encoding", "chunked");
+    assert!(unsized_form.send().await.is_err());
+    assert_eq!(gateway.event_count().await, events);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn the_file_of_a_form_is_stored_while_it_comes() {
+    let gateway = Harness::start().await;
+    gateway.producer("forms").await;
+    let fields = signed(&gateway, &[json!({"bucket": "forms"}), starts("key", "")], &[("key", "run-1/large")]);
+    let (head, tail) = wrapping(&fields, "x");
+    let file: Vec<u8> = (0..40_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    let mut connection = Connection::open(gateway.s3.address).await.unwrap();
+    let length = head.len() + file.len() + tail.len();
+    let lines = format!(
+        "POST /forms HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary={BOUNDARY}\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{head}",
+        gateway.s3.address
+    );
+    connection.write(lines.as_bytes()).await.unwrap();
+    let (first, second) = file.split_at(30 << 20);
+    connection.write(first).await.unwrap();
+    for round in 0.. {
+        // What is under its final name was stored before the form ended.
+        if gateway.object_files().iter().any(|path| !path.to_string_lossy().contains("objects/tmp/")) {
+            break;
+        }
+        assert!(round < 600, "nothing is stored while three quarters of the file are here");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    connection.write(second).await.unwrap();
+    connection.write(tail.as_bytes()).await.unwrap();
+    assert_eq!(connection.reply("POST").await.unwrap().status, 204);
+    assert!(gateway.get("forms/run-1/large").await.unwrap().body == file);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_link_reads_writes_and_uploads_parts_for_seven_days_at_most() {
+    const WEEK: u32 = 7 * 24 * 3600;
+    let gateway = Harness::start().await;
+    gateway.producer("links").await;
+    let link = |method: &str, name: &str, seconds: u32| gateway.s3.request(method, name).presigned(seconds);
+    link("PUT", "links/run-1/a", WEEK).body(b"by link").send().await.unwrap();
+    assert_eq!(link("GET", "links/run-1/a", 60).send().await.unwrap().body, b"by link");
+    let upload = gateway.s3.upload_create("links/run-1/parts").await.unwrap();
+    let part = link("PUT", "links/run-1/parts", 60).query("partNumber", "1").query("uploadId", &upload);
+    let etag = part.body(b"a part by link").send().await.unwrap().etag();
+    gateway.s3.upload_complete("links/run-1/parts", &upload, &[(1, etag)]).await.unwrap();
+    assert_eq!(gateway.get("links/run-1/parts").await.unwrap().body, b"a part by link");
+
+    let events = gateway.event_count().await;
+    let refused = link("PUT", "links/run-1/b", WEEK + 1).body(b"b").send().await.unwrap_err();
+    assert_eq!((refused.status(), refused.code()), (400, "AuthorizationQueryParametersError"));
+    let old = date_of(OffsetDateTime::now_utc() - Duration::from_secs(120));
+    let refused = link("PUT", "links/run-1/b", 60).date(&old).body(b"b").send().await.unwrap_err();
+    assert_eq!((refused.status(), refused.code()), (403, "AccessDenied"), "{}", refused.reply.text());
+    assert_eq!(gateway.event_count().await, events);
+    gateway.finish().await;
+}
+
+/// A link as older tools sign it.
+fn old_link(gateway: &Harness, name: &str, expires: i64) -> Request {
+    let text = format!("GET\n\n\n{expires}\n/{name}");
+    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(gateway.s3.keys.secret_key.as_bytes()).unwrap();
+    mac.update(text.as_bytes());
+    let signature = STANDARD.encode(mac.finalize().into_bytes());
+    let request = gateway.s3.request("GET", name).anonymous().query("AWSAccessKeyId", &gateway.s3.keys.access_key);
+    request.query("Expires", &expires.to_string()).query("Signature", &signature)
+}
+
+#[tokio::test]
+async fn an_old_link_is_refused_with_what_to_set_unless_the_operator_takes_it() {
+    let soon = OffsetDateTime::now_utc().unix_timestamp() + 300;
+    let gateway = Harness::start().await;
+    gateway.put("old/run-1/a", b"a").await.unwrap();
+    let refused = old_link(&gateway, "old/run-1/a", soon).send().await.unwrap_err();
+    assert_eq!((refused.status(), refused.code()), (400, "InvalidRequest"));
+    assert!(refused.message().contains("signature_version='s3v4'"), "{}", refused.message());
+    gateway.finish().await;
+
+    let gateway = Harness::start_with(&[("ARTIFACTSTORE_SIGV2_PRESIGNED", "true")]).await;
+    gateway.put("old/run-1/a", b"a").await.unwrap();
+    assert_eq!(old_link(&gateway, "old/run-1/a", soon).send().await.unwrap().body, b"a");
+    let forged = old_link(&gateway, "old/run-1/a", soon).query("response-content-type", "text/html");
+    assert_eq!(forged.send().await.unwrap_err().code(), "SignatureDoesNotMatch");
+    let week = 7 * 24 * 3600;
+    for expires in [soon - 600, soon + week] {
+        let refused = old_link(&gateway, "old/run-1/a", expires).send().await.unwrap_err();
+        assert_eq!(refused.code(), "AccessDenied", "{expires}");
+    }
+    let header = gateway.s3.request("GET", "old/run-1/a").anonymous();
+    let refused = header.header("authorization", "AWS HARNESSACCESSKEY:c2lnbmF0dXJl").send().await.unwrap_err();
+    assert_eq!(refused.code(), "InvalidRequest");
+    gateway.finish().await;
+}

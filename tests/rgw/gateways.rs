@@ -1,0 +1,40 @@
+//! Several gateways on one PostgreSQL and one Ceph RGW.
+
+use std::time::Duration;
+
+use crate::bucket::impatient_settings;
+use crate::ceph::{cluster, fill};
+use crate::cluster::Site;
+use crate::cluster::faults::{self, Fault};
+use crate::store;
+
+/// How long the fault run takes, by default.
+const FAULT_SECONDS: u64 = 75;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_while_gateways_database_network_and_rgw_come_and_go() {
+    let store = store().await;
+    let site = Site { settings: impatient_settings(&store), server: Some(store.s3.address) };
+    let faults = [
+        Fault::Killed,
+        Fault::StorageCrashed,
+        Fault::Killed,
+        Fault::DatabaseCrashed,
+        Fault::Asleep,
+        Fault::NetworkCut,
+        Fault::Killed,
+        Fault::StorageFull,
+    ];
+    let storage = async |fault| {
+        if fault == Fault::StorageFull {
+            fill(true).await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            fill(false).await;
+        } else {
+            let _ = cluster("kill", &["rgw"]).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let _ = cluster("start", &[]).await;
+        }
+    };
+    faults::run(&site, faults::time(FAULT_SECONDS), &faults, storage).await;
+}
