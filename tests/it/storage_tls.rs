@@ -53,7 +53,7 @@ async fn a_store_whose_certificate_is_not_trusted_gets_no_request_and_the_start_
     let renamed = format!("localhost:{port}");
     let cases: [(&str, Vec<(&str, &str)>, &str); 4] = [
         (&address, vec![], "its certificate is not trusted (UnknownIssuer)"),
-        (&renamed, vec![("CA_FILE", &ca_file)], "its certificate is not trusted (NotValidForName"),
+        (&renamed, vec![("CA_FILE", &ca_file)], "its certificate is not trusted (certificate not valid for name"),
         (&address, vec![("CA_FILE", &empty)], "empty.pem cannot be used"),
         (&address, vec![("CA_FILE", &missing)], "missing.pem cannot be used"),
     ];

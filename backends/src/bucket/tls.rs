@@ -54,12 +54,12 @@ pub(super) fn config(ca_file: Option<&Path>) -> Result<ClientConfig> {
 pub(super) fn distrust(error: &(dyn StdError + 'static)) -> Option<Fault> {
     let mut next = Some(error);
     while let Some(cause) = next {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let inner = inner.map_or(cause, |inner| inner as &(dyn StdError + 'static));
-        if let Some(rustls::Error::InvalidCertificate(reason)) = inner.downcast_ref() {
-            return Some(Fault::Untrusted(format!("{reason:?}")));
+        if let Some(rustls::Error::InvalidCertificate(reason)) = cause.downcast_ref() {
+            return Some(Fault::Untrusted(reason.to_string()));
         }
-        next = cause.source();
+        // An I/O error names the source of what it holds, and passes over what it holds; some hold another one.
+        let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = held.map(|held| held as &(dyn StdError + 'static)).or_else(|| cause.source());
     }
     None
 }
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_certificate_that_is_not_trusted_is_told_from_a_connection_that_failed() {
         let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let wrapped = io::Error::other(untrusted);
+        let wrapped = io::Error::other(io::Error::other(untrusted));
         assert!(matches!(distrust(&wrapped), Some(Fault::Untrusted(reason)) if reason == "UnknownIssuer"));
         assert!(distrust(&io::Error::other("reset")).is_none());
     }
