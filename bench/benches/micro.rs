@@ -91,7 +91,7 @@ fn cbor(criterion: &mut Criterion) -> Result<(), Failure> {
         sequence: 1,
         occurred_at: Timestamp(1_760_000_000_000_000),
         tenant: actor.tenant,
-        producer: Some(event.producer()),
+        producer: event.producer(),
         package: event.package(),
         actor: actor.name,
         request_id: actor.request_id,

@@ -37,10 +37,12 @@ use crate::admin::{self, AdminParts};
 use crate::config::credentials::{Credentials, CredentialsError};
 use crate::config::{Database, Settings};
 use crate::edge;
-use crate::edge::auth::{AccessKey, StaticKeys};
+use crate::edge::auth::AccessKey;
+use crate::edge::keys::RegistryKeys;
 use crate::edge::serve::ServeLimits;
 use crate::edge::service::{Edge, InvalidRegion, S3Settings, s3_service};
 use crate::edge::tls::{Tls, TlsError};
+use crate::secrets::Sealer;
 use crate::telemetry::{RequestCounts, chain};
 
 /// Why the gateway, or a command, did not start.
@@ -317,6 +319,7 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
         registry: registry.clone(),
         tenant: root_tenant(),
         token: credentials.admin_token.clone(),
+        sealer: sealer(&credentials),
         stop: stop.clone(),
         counts: vec![("admin", Arc::clone(&counts)), ("s3", Arc::clone(&s3_counts))],
         own_counts: counts,
@@ -372,10 +375,16 @@ fn local_address(listener: &TcpListener, address: SocketAddr, setting: &'static 
     listener.local_addr().map_err(|source| StartError::ListenFailed { address, setting, source })
 }
 
-/// The S3 side over a registry, for the root's key.
+/// What seals the secrets of access keys; `None` when no key to seal with is known.
+pub fn sealer(credentials: &Credentials) -> Option<Arc<Sealer>> {
+    credentials.secrets_key.as_ref().map(|key| Arc::new(Sealer::new(key)))
+}
+
+/// The S3 side over a registry, for the root's key and those of the registry.
 fn s3_side(settings: &Settings, registry: &Registry, credentials: &Credentials) -> Result<Edge, StartError> {
     let secret = SecretKey::from(credentials.secret_key.expose());
-    let keys = StaticKeys::new([(credentials.access_key.clone(), AccessKey { secret, tenant: root_tenant() })]);
+    let root = (credentials.access_key.clone(), AccessKey { secret, tenant: root_tenant(), grants: None });
+    let keys = RegistryKeys::new(registry.clone(), sealer(credentials), root);
     let s3_settings = S3Settings {
         region: settings.region.clone(),
         checksum_sha256: settings.checksum_sha256,

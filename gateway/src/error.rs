@@ -165,6 +165,8 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         | Refusal::PackageFinalized { .. } => (403, "AccessDenied"),
         Refusal::ProducerNotEmpty(_) => (409, "BucketNotEmpty"),
         Refusal::SettingInvalid { .. } => (400, "InvalidArgument"),
+        Refusal::KeyMissing(_) => (404, "NoSuchAccessKey"),
+        Refusal::KeyTaken(_) => (409, "AccessKeyExists"),
         Refusal::FileMissing | Refusal::FileMarked { .. } => (404, "NoSuchKey"),
         Refusal::MarkerMeant { .. } => (405, "MethodNotAllowed"),
         Refusal::VersionMissing => (404, "NoSuchVersion"),

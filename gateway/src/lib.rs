@@ -10,6 +10,7 @@ pub mod config;
 pub mod edge;
 pub mod error;
 pub mod s3;
+pub mod secrets;
 pub mod telemetry;
 
 /// The version of this program.

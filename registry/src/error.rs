@@ -2,7 +2,7 @@
 
 use artifactstore_backends as backends;
 
-use crate::model::name::{InvalidName, ProducerName, UploadId};
+use crate::model::name::{AccessKeyId, InvalidName, ProducerName, UploadId};
 
 /// The result of every fallible call in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -186,6 +186,12 @@ pub enum Refusal {
         /// Why not.
         reason: String,
     },
+    /// No such access key, or it was revoked.
+    #[error("there is no access key {0}")]
+    KeyMissing(AccessKeyId),
+    /// There is such an access key already.
+    #[error("there is an access key {0} already")]
+    KeyTaken(AccessKeyId),
     /// No such file.
     #[error("the key does not exist")]
     FileMissing,

@@ -25,6 +25,7 @@ mod full;
 mod gateways;
 mod golden;
 mod ingest;
+mod keys;
 mod listing;
 mod log;
 mod manifest;

@@ -235,7 +235,11 @@ impl<'a> Digestion<'a> {
         reach(Point::ChunkHashed);
         self.chunks.push(Chunk { size_bytes: bytes.len() as u64, address });
         if self.keep {
-            let room = self.shelf.budget.room_to_keep(bytes.len());
+            let room = self.shelf.budget.room_to_keep(bytes.len()).or_else(|| {
+                // Perhaps an upload has it that nobody goes on with.
+                self.shelf.follower.tidy();
+                self.shelf.budget.room_to_keep(bytes.len())
+            });
             self.kept.push(room.map(|room| (bytes.clone(), room)));
         }
         self.finished = Some(FinishedChunk { address, bytes, room });

@@ -8,6 +8,7 @@ mod events;
 mod extract;
 mod finalize;
 mod health;
+pub(crate) mod keys;
 mod packages;
 mod problem;
 mod producers;
@@ -35,6 +36,7 @@ use utoipa_axum::routes;
 
 use crate::compose::SystemEntropy;
 use crate::config::Secret;
+use crate::secrets::Sealer;
 use crate::telemetry::RequestCounts;
 use extract::RequestId;
 use problem::Problem;
@@ -51,6 +53,8 @@ pub struct AdminParts {
     pub tenant: TenantName,
     /// The bearer token.
     pub token: Secret,
+    /// What seals the secrets of access keys; `None` when none can be made.
+    pub sealer: Option<Arc<Sealer>>,
     /// Ends what would wait or stream on, when the gateway stops.
     pub stop: CancellationToken,
     /// The counts that `/metrics` shows, by listener.
@@ -64,6 +68,7 @@ struct Admin {
     registry: Registry,
     tenant: TenantName,
     token_hash: blake3::Hash,
+    sealer: Option<Arc<Sealer>>,
     stop: CancellationToken,
     counts: Vec<(&'static str, Arc<RequestCounts>)>,
     own_counts: Arc<RequestCounts>,
@@ -81,6 +86,7 @@ pub fn router(parts: AdminParts) -> Router {
         registry: parts.registry,
         tenant: parts.tenant,
         token_hash: blake3::hash(parts.token.expose().as_bytes()),
+        sealer: parts.sealer,
         stop: parts.stop,
         counts: parts.counts,
         own_counts: parts.own_counts,
@@ -116,7 +122,10 @@ fn routes() -> (OpenApiRouter<Arc<Admin>>, OpenApiRouter<Arc<Admin>>) {
         .routes(routes!(packages::files))
         .routes(routes!(packages::manifest))
         .routes(routes!(finalize::by_id))
-        .routes(routes!(events::list));
+        .routes(routes!(events::list))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::show, keys::revoke))
+        .routes(routes!(keys::rotate));
     (open, behind_token)
 }
 

@@ -25,6 +25,7 @@ async fn admin(folder: &tempfile::TempDir) -> Router {
         registry: opened.registry,
         tenant: root_tenant(),
         token: "token-token".into(),
+        sealer: None,
         stop: CancellationToken::new(),
         counts: vec![("admin", Arc::clone(&counts))],
         own_counts: counts,

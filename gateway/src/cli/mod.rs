@@ -8,6 +8,7 @@ mod events;
 mod finalize;
 mod gc;
 mod health;
+mod key;
 mod manifest;
 mod migrate;
 mod output;
@@ -59,6 +60,7 @@ enum Command {
     Manifest(manifest::Args),
     Events(events::Args),
     Producer(producer::Args),
+    Key(key::Args),
     Gc(gc::Args),
     Storage(storage::Args),
 }
@@ -125,6 +127,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Outcome {
         Command::Manifest(args) => manifest::run(&args, settings).await,
         Command::Events(args) => events::run(&args, settings).await,
         Command::Producer(args) => producer::run(args, settings).await,
+        Command::Key(args) => key::run(args, settings).await,
         Command::Gc(args) => gc::run(&args, settings).await,
         Command::Storage(args) => storage::run(args, settings).await,
     }

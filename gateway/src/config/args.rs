@@ -94,6 +94,9 @@ settings! {
     /// Speak TLS with a certificate made at every start, for trials; <data dir>/tls-authority.pem is what clients trust
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     tls_self_signed: bool = "BOOLEAN", "ARTIFACTSTORE_TLS_SELF_SIGNED";
+    /// What access keys' secrets are sealed with in the registry, 32 characters or more; the same for all gateways of one
+    /// registry [default: the one in <data dir>/credentials]
+    secrets_key: Secret = "KEY", "ARTIFACTSTORE_SECRETS_KEY";
     /// The region that clients sign for [default: us-east-1]
     region: String = "NAME", "ARTIFACTSTORE_REGION";
     /// The domain whose subdomains are buckets [default: none, which is path style only]

@@ -26,7 +26,7 @@ pub enum CredentialsError {
         source: io::Error,
     },
     /// The file is not what this program writes. What stands in it is not repeated: it may be a secret.
-    #[error("the credentials in {} need exactly access_key, secret_key and admin_token, each a text", .path.display())]
+    #[error("the credentials in {} need access_key, secret_key and admin_token, perhaps secrets_key, and nothing else", .path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -53,6 +53,8 @@ pub struct Credentials {
     pub secret_key: Secret,
     /// The admin REST's bearer token.
     pub admin_token: Secret,
+    /// What access keys' secrets are sealed with; `None` when the settings give all the others and not this one.
+    pub secrets_key: Option<Secret>,
     /// Where the root's keys come from.
     pub origin: Origin,
 }
@@ -74,6 +76,9 @@ struct Kept {
     access_key: String,
     secret_key: Secret,
     admin_token: Secret,
+    /// Not there in files of before there were access keys.
+    #[serde(default)]
+    secrets_key: Option<Secret>,
 }
 
 impl Credentials {
@@ -85,18 +90,21 @@ impl Credentials {
     pub fn settle(settings: &Settings) -> Result<Self, CredentialsError> {
         let keys = settings.root_access_key.clone().zip(settings.root_secret_key.clone());
         if let (Some((access_key, secret_key)), Some(admin_token)) = (keys.clone(), settings.admin_token.clone()) {
-            return Ok(Self { access_key, secret_key, admin_token, origin: Origin::Settings });
+            let secrets_key = settings.secrets_key.clone();
+            return Ok(Self { access_key, secret_key, admin_token, secrets_key, origin: Origin::Settings });
         }
         let path = settings.data_dir.join(FILE_NAME);
         let (kept, origin) = match read(&path)? {
-            Some(kept) => (kept, Origin::Kept(path)),
+            Some(kept) => (completed(&path, kept, settings)?, Origin::Kept(path)),
             None => (make(&path)?, Origin::Made(path)),
         };
         let admin_token = settings.admin_token.clone().unwrap_or(kept.admin_token);
-        Ok(match keys {
-            Some((access_key, secret_key)) => Self { access_key, secret_key, admin_token, origin: Origin::Settings },
-            None => Self { access_key: kept.access_key, secret_key: kept.secret_key, admin_token, origin },
-        })
+        let secrets_key = settings.secrets_key.clone().or(kept.secrets_key);
+        let ((access_key, secret_key), origin) = match keys {
+            Some(keys) => (keys, Origin::Settings),
+            None => ((kept.access_key, kept.secret_key), origin),
+        };
+        Ok(Self { access_key, secret_key, admin_token, secrets_key, origin })
     }
 }
 
@@ -116,14 +124,39 @@ fn read(path: &Path) -> Result<Option<Kept>, CredentialsError> {
     if empty { Err(CredentialsError::Invalid { path: path.to_owned() }) } else { Ok(Some(kept)) }
 }
 
+/// What was kept, with what files of before lack.
+fn completed(path: &Path, mut kept: Kept, settings: &Settings) -> Result<Kept, CredentialsError> {
+    if kept.secrets_key.is_none() && settings.secrets_key.is_none() {
+        kept.secrets_key = Some(random_text(MIXED, 43)?.into());
+        write(path, &kept).map_err(|source| CredentialsError::Unwritable { path: path.to_owned(), source })?;
+    }
+    Ok(kept)
+}
+
+const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+const MIXED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// A fresh access key and its secret.
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub fn fresh_pair() -> Result<(String, Secret), CredentialsError> {
+    Ok((format!("AK{}", random_text(UPPER, 18)?), fresh_secret()?))
+}
+
+/// A fresh secret of an access key.
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub fn fresh_secret() -> Result<Secret, CredentialsError> {
+    Ok(random_text(MIXED, 40)?.into())
+}
+
 fn make(path: &Path) -> Result<Kept, CredentialsError> {
-    const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    const MIXED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let kept = Kept {
-        access_key: format!("AK{}", random_text(UPPER, 18)?),
-        secret_key: random_text(MIXED, 40)?.into(),
-        admin_token: random_text(MIXED, 43)?.into(),
-    };
+    let (access_key, secret_key) = fresh_pair()?;
+    let admin_token = random_text(MIXED, 43)?.into();
+    let secrets_key = Some(random_text(MIXED, 43)?.into());
+    let kept = Kept { access_key, secret_key, admin_token, secrets_key };
     write(path, &kept).map_err(|source| CredentialsError::Unwritable { path: path.to_owned(), source })?;
     Ok(kept)
 }
@@ -158,6 +191,9 @@ fn write(path: &Path, kept: &Kept) -> io::Result<()> {
         kept.secret_key.expose(),
         kept.admin_token.expose(),
     )?;
+    if let Some(key) = &kept.secrets_key {
+        writeln!(file, "secrets_key = \"{}\"", key.expose())?;
+    }
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     File::open(folder)?.sync_all()
@@ -184,12 +220,26 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!((made.access_key.len(), made.secret_key.expose().len()), (20, 40));
         assert!(made.admin_token.expose().len() >= 43);
+        assert!(made.secrets_key.as_ref().unwrap().expose().len() >= 43);
         assert!(!format!("{made:?}").contains(made.secret_key.expose()));
 
         let found = Credentials::settle(&settings).unwrap();
         assert_eq!(found.origin, Origin::Kept(path));
         assert_eq!((found.access_key, found.secret_key), (made.access_key, made.secret_key));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_of_before_there_were_access_keys_gets_a_secrets_key_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        fs::write(&path, "access_key = \"AK1\"\nsecret_key = \"old-secret\"\nadmin_token = \"old-token\"\n").unwrap();
+        let settings = settings(folder.path(), SettingArgs::default());
+        let first = Credentials::settle(&settings).unwrap();
+        assert_eq!((first.access_key.as_str(), first.admin_token.expose()), ("AK1", "old-token"));
+        assert!(first.secrets_key.is_some());
+        assert_eq!(Credentials::settle(&settings).unwrap().secrets_key, first.secrets_key);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -135,6 +135,8 @@ pub struct Settings {
     pub root_secret_key: Option<Secret>,
     /// The admin REST's token, when it was set.
     pub admin_token: Option<Secret>,
+    /// What access keys' secrets are sealed with, when it was set.
+    pub secrets_key: Option<Secret>,
     /// Where the listeners' certificate comes from; `None` for plain HTTP.
     pub tls: Option<TlsSource>,
     /// The region that signatures name.
@@ -183,6 +185,10 @@ impl Settings {
         }
         check_secret("root_secret_key", given.root_secret_key.as_ref())?;
         check_secret("admin_token", given.admin_token.as_ref())?;
+        check_secret("secrets_key", given.secrets_key.as_ref())?;
+        if given.secrets_key.as_ref().is_some_and(|key| key.expose().len() < 32) {
+            return Err(invalid("secrets_key", "it takes 32 characters or more"));
+        }
         if let Some(level) = &given.log_level {
             check_log_level(level)?;
         }
@@ -205,6 +211,7 @@ impl Settings {
             root_access_key: given.root_access_key,
             root_secret_key: given.root_secret_key,
             admin_token: given.admin_token,
+            secrets_key: given.secrets_key,
             region,
             checksum_sha256: given.checksum_sha256.unwrap_or(true),
             s3_domain: given.s3_domain.filter(|domain| !domain.is_empty()),

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::subresource;
+use super::{permission, subresource};
+use artifactstore_registry::model::access::{Grants, Permission};
 use artifactstore_registry::model::name::TenantName;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
@@ -20,13 +21,21 @@ pub struct AccessKey {
     pub secret: SecretKey,
     /// The tenant on whose behalf requests are that are signed with it.
     pub tenant: TenantName,
+    /// What may be done with it; `None` for everything.
+    pub grants: Option<Arc<Grants>>,
 }
 
 impl AccessKey {
-    /// A key of a tenant.
+    /// A key of a tenant with which everything may be done.
     #[must_use]
     pub fn new(secret: &str, tenant: TenantName) -> Self {
-        Self { secret: SecretKey::from(secret), tenant }
+        Self { secret: SecretKey::from(secret), tenant, grants: None }
+    }
+
+    /// A key of a tenant with which this may be done.
+    #[must_use]
+    pub fn limited(secret: &str, tenant: TenantName, grants: Arc<Grants>) -> Self {
+        Self { secret: SecretKey::from(secret), tenant, grants: Some(grants) }
     }
 }
 
@@ -39,8 +48,8 @@ impl fmt::Debug for AccessKey {
 /// Where keys are found. Asked once or twice a request, so answers come from memory or a cache.
 #[async_trait::async_trait]
 pub trait KeyRing: fmt::Debug + Send + Sync + 'static {
-    /// The key with this id; `None` when there is none.
-    async fn find(&self, access_key_id: &str) -> Option<AccessKey>;
+    /// The key with this id; `None` when there is none. An error when that cannot be found out.
+    async fn find(&self, access_key_id: &str) -> S3Result<Option<AccessKey>>;
 }
 
 /// Keys that are known at the start and do not change.
@@ -58,8 +67,8 @@ impl StaticKeys {
 
 #[async_trait::async_trait]
 impl KeyRing for StaticKeys {
-    async fn find(&self, access_key_id: &str) -> Option<AccessKey> {
-        self.keys.get(access_key_id).cloned()
+    async fn find(&self, access_key_id: &str) -> S3Result<Option<AccessKey>> {
+        Ok(self.keys.get(access_key_id).cloned())
     }
 }
 
@@ -68,6 +77,15 @@ impl KeyRing for StaticKeys {
 pub(crate) struct Caller {
     pub(crate) tenant: TenantName,
     pub(crate) access_key_id: String,
+    /// What it may do; `None` for everything.
+    pub(crate) grants: Option<Arc<Grants>>,
+}
+
+impl Caller {
+    /// Whether it may do this to a key, or to every key that begins so.
+    pub(crate) fn may(&self, permission: Permission, producer: &str, key: &str) -> bool {
+        self.grants.as_ref().is_none_or(|grants| grants.allow(permission, producer, key))
+    }
 }
 
 /// The door: s3s asks it for secrets, and then whether whoever signed may come in.
@@ -89,7 +107,7 @@ fn unknown_key() -> S3Error {
 #[async_trait::async_trait]
 impl S3Auth for Door {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        self.keys.find(access_key).await.map(|key| key.secret).ok_or_else(unknown_key)
+        self.keys.find(access_key).await?.map(|key| key.secret).ok_or_else(unknown_key)
     }
 }
 
@@ -109,8 +127,14 @@ impl S3Access for Door {
             return Err(s3_error!(NotImplemented, "The subresource `{name}` is not implemented for this request."));
         }
         let access_key_id = credentials.access_key.clone();
-        let tenant = self.keys.find(&access_key_id).await.ok_or_else(unknown_key)?.tenant;
-        cx.extensions_mut().insert(Caller { tenant, access_key_id });
+        let AccessKey { tenant, grants, .. } = self.keys.find(&access_key_id).await?.ok_or_else(unknown_key)?;
+        let permitted = grants.as_ref().is_none_or(|grants| {
+            permission::permitted(grants, cx.s3_op().name(), cx.s3_path(), cx.uri(), cx.headers())
+        });
+        if !permitted {
+            return Err(s3_error!(AccessDenied, "The access key is not allowed to do this here."));
+        }
+        cx.extensions_mut().insert(Caller { tenant, access_key_id, grants });
         Ok(())
     }
 }

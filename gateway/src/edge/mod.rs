@@ -11,11 +11,14 @@
 //! ```
 
 pub mod auth;
+mod doubt;
 pub(crate) mod fault;
 pub mod forwarded;
 mod host;
 mod inflow;
+pub mod keys;
 mod outflow;
+mod permission;
 pub(crate) mod request_id;
 pub mod serve;
 pub mod service;

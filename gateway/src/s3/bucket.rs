@@ -1,7 +1,9 @@
 //! Buckets, which are producers.
 
+use artifactstore_registry::model::access::Permission;
 use artifactstore_registry::model::name::ProducerName;
 use artifactstore_registry::model::row::{Producer, ProducerSettings, Subresource};
+use artifactstore_registry::{Error, Refusal};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use s3s::dto::{
@@ -84,10 +86,23 @@ pub(super) async fn create(gateway: &Gateway, req: S3Request<CreateBucketInput>)
         return Err(Failure::request(501, "NotImplemented", message));
     }
     let configuration = req.input.create_bucket_configuration.as_ref();
+    if gateway.permit(&req, Permission::Administer, name.as_str(), "").is_err() {
+        // Clients that may write create their bucket first, and go on when it is there.
+        return Err(match gateway.registry.producer_stat(&actor, &name).await {
+            Ok(_) => Refusal::ProducerOwned(name).into(),
+            Err(Error::Refused(Refusal::ProducerMissing(_))) => super::not_permitted(),
+            Err(other) => other.into(),
+        });
+    }
     let tags = configuration.and_then(|wanted| wanted.tags.clone()).filter(|tags| !tags.is_empty());
     let tags = tags.map(tagging::bucket_document).transpose()?;
     let ownership = req.input.object_ownership.as_ref().map(configuration::ownership_document).transpose()?;
-    gateway.registry.producer_create(&actor, &name, ProducerSettings::default()).await?;
+    let created = gateway.registry.producer_create(&actor, &name, ProducerSettings::default()).await;
+    if let Err(Error::Refused(Refusal::ProducerForeign(_))) = created {
+        let message = "The requested bucket name is not available: it belongs to someone else.";
+        return Err(Failure::request(409, "BucketAlreadyExists", message));
+    }
+    created?;
     for (subresource, document) in [(Subresource::Tagging, tags), (Subresource::Ownership, ownership)] {
         if document.is_some() {
             gateway.registry.subresource_set(&actor, &name, subresource, document).await?;

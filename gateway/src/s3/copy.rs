@@ -2,6 +2,7 @@
 
 use artifactstore_registry::actions::request::FoundFile;
 use artifactstore_registry::backends::dataplane::spi::{ByteRange, IngestHints};
+use artifactstore_registry::model::access::Permission;
 use artifactstore_registry::model::attributes::Attributes;
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::{FileName, PartNumber, UploadId};
@@ -36,6 +37,7 @@ async fn find<T>(
     if owner.is_some_and(|owner| owner != actor.tenant.as_str()) {
         return Err(Failure::request(403, "AccessDenied", "The source bucket's owner is not the expected one."));
     }
+    gateway.permit(req, Permission::Read, bucket, key)?;
     let name = FileName::parse(bucket, key)?;
     let found = gateway.registry.file_stat(actor, &name, version(version_id.as_deref())?).await.map_err(of_source)?;
     let version_id = faces::found_version(&found);

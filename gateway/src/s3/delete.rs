@@ -1,6 +1,7 @@
 //! Deletes: of names, and of single versions. What is deleted stays in the log.
 
 use artifactstore_registry::actions::request::Removal;
+use artifactstore_registry::model::access::Permission;
 use artifactstore_registry::model::command::{Removed, WriteCondition};
 use artifactstore_registry::model::name::{FileName, Key, ProducerName};
 use artifactstore_registry::model::row::Versioning;
@@ -68,6 +69,10 @@ pub(super) async fn many(gateway: &Gateway, req: S3Request<DeleteObjectsInput>) 
     let mut outcome = Outcome::new(req.input.delete.quiet == Some(true), request_id(&req));
     let (mut asked, mut removals) = (Vec::new(), Vec::new());
     for object in named {
+        if let Err(refused) = gateway.permit(&req, Permission::Delete, &req.input.bucket, &object.key) {
+            outcome.add(object, Err(refused));
+            continue;
+        }
         match removal(object) {
             Ok(removal) => {
                 asked.push(object);

@@ -29,6 +29,7 @@ mod uploads;
 mod versions;
 
 use artifactstore_registry::Registry;
+use artifactstore_registry::model::access::Permission;
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::row::VersionChoice;
 use http::HeaderMap;
@@ -62,6 +63,12 @@ impl Gateway {
         Self { registry, region: region.into(), checksum_sha256 }
     }
 
+    /// Refuses what the request's key may not do to this key.
+    fn permit<T>(&self, req: &S3Request<T>, permission: Permission, bucket: &str, key: &str) -> Result<(), Failure> {
+        let caller = req.extensions.get::<Caller>().ok_or_else(anonymous)?;
+        if caller.may(permission, bucket, key) { Ok(()) } else { Err(not_permitted()) }
+    }
+
     /// Who asks; refuses a request that nobody signed, and one that means another owner's bucket.
     fn actor<T>(&self, req: &S3Request<T>) -> Result<Actor, Failure> {
         let caller = req.extensions.get::<Caller>().ok_or_else(anonymous)?;
@@ -76,6 +83,10 @@ impl Gateway {
             client: header(&req.headers, "user-agent").map(|agent| cut(agent, CLIENT_MAX_BYTES).to_owned()),
         })
     }
+}
+
+fn not_permitted() -> Failure {
+    Failure::request(403, "AccessDenied", "The access key is not allowed to do this here.")
 }
 
 fn anonymous() -> Failure {

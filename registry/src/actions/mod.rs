@@ -3,6 +3,7 @@
 mod copy;
 mod finalize;
 mod ingest;
+mod key;
 pub mod lease;
 mod list;
 mod producer;

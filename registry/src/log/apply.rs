@@ -8,9 +8,10 @@ use artifactstore_backends::digest::ContentAddress;
 use artifactstore_backends::recipe::LocatedChunk;
 
 use crate::clock::Timestamp;
+use crate::model::access::AccessKey;
 use crate::model::event::{
-    Event, FileDescribed, FileIngested, FileRemoved, PackageFinalized, PackageOpened, PartIngested, ProducerCreated,
-    UploadCreated,
+    Event, FileDescribed, FileIngested, FileRemoved, KeyCreated, PackageFinalized, PackageOpened, PartIngested,
+    ProducerCreated, UploadCreated,
 };
 use crate::model::name::{FileName, PackageId, ProducerName, TenantName, UploadId};
 use crate::model::row::{
@@ -58,7 +59,26 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
             upload_closed(state, &aborted.producer, &aborted.upload);
             state.uploads.remove(aborted.upload.clone());
         }
+        Event::KeyCreated(created) => key_created(state, fact, created),
+        Event::KeyRotated(rotated) => state.access_keys.change(&rotated.id, |row| {
+            row.sealed.clone_from(&rotated.sealed);
+            row.changed_sequence = fact.sequence;
+        }),
+        Event::KeyRevoked(revoked) => state.access_keys.remove(revoked.id.clone()),
     }
+}
+
+fn key_created(state: &mut State, fact: Fact<'_>, created: &KeyCreated) {
+    let key = AccessKey {
+        id: created.id.clone(),
+        tenant: created.tenant.clone(),
+        grants: created.grants.clone(),
+        sealed: created.sealed.clone(),
+        created_at: fact.occurred_at,
+        created_sequence: fact.sequence,
+        changed_sequence: fact.sequence,
+    };
+    state.access_keys.put(created.id.clone(), key);
 }
 
 fn producer_created(state: &mut State, fact: Fact<'_>, created: &ProducerCreated) {
@@ -143,7 +163,9 @@ fn package_finalized(state: &mut State, fact: Fact<'_>, finalized: &PackageFinal
             (stored.package_id.clone(), stored.finalized_at, stored.manifest_address, stored.manifest_size)
         }
     };
-    state.producers.change(&fact.event.producer(), |row| row.finalized_count += 1);
+    if let Some(producer) = fact.event.producer() {
+        state.producers.change(&producer, |row| row.finalized_count += 1);
+    }
     state.packages.change(&id, |row| {
         row.seal = Some(Seal { finalized_at, sequence: fact.sequence, manifest_digest, manifest_size_bytes });
     });

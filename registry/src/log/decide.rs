@@ -1,6 +1,10 @@
 //! Whether a command may be, and which facts it makes. Reads the state, changes nothing; no IO, no clock.
 
+mod key;
 mod version;
+
+use artifactstore_backends::dataplane::spi::IngestResult;
+use artifactstore_backends::digest::{Checksum, Sha256Digest};
 
 use crate::clock::Timestamp;
 use crate::error::Refusal;
@@ -11,7 +15,7 @@ use crate::model::event::{
     ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated,
 };
 use crate::model::glob;
-use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, ProducerName, UploadId};
+use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
 use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState, Versioning};
 use crate::model::state::State;
 
@@ -76,27 +80,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             .into())
         }
         Command::PartIngest { upload, name, number, stored, checksum } => {
-            producer_of(state, actor, name)?;
-            upload_open(state, name, upload)?;
-            let content = Content {
-                content_address: stored.content_address,
-                sha256: artifactstore_backends::digest::Sha256Digest([0; 32]),
-                size_bytes: stored.size_bytes,
-                recipe: Some(stored.recipe.clone()),
-                written: stored.written.clone(),
-            };
-            let written = check_content(state, &content)?;
-            Ok(Event::PartIngested(Box::new(PartIngested {
-                md5: stored.md5.ok_or(Refusal::ContentMissing)?,
-                size_bytes: stored.size_bytes,
-                chunks: stored.recipe.clone(),
-                number: *number,
-                upload: upload.clone(),
-                written,
-                checksum: checksum.clone(),
-                producer: name.producer.clone(),
-            }))
-            .into())
+            part_ingest(state, actor, (upload, name, *number), stored, checksum.as_ref())
         }
         Command::UploadAbort { upload, name } => {
             producer_of(state, actor, name)?;
@@ -104,10 +88,43 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             let aborted = UploadAborted { upload: upload.clone(), producer: name.producer.clone() };
             Ok(Event::UploadAborted(Box::new(aborted)).into())
         }
+        Command::KeyCreate { id, tenant, grants, sealed } => key::create(state, id, tenant, grants, sealed),
+        Command::KeyRotate { id, sealed } => key::rotate(state, id, sealed),
+        Command::KeyRevoke { id } => key::revoke(state, id),
         Command::PackageFinalize { package, idle_since, facts, prepared } => {
             package_finalize(state, actor, package, *idle_since, (facts, prepared.as_deref()))
         }
     }
+}
+
+fn part_ingest(
+    state: &State,
+    actor: &Actor,
+    (upload, name, number): (&UploadId, &FileName, PartNumber),
+    stored: &IngestResult,
+    checksum: Option<&Checksum>,
+) -> Result<Decision, Refusal> {
+    producer_of(state, actor, name)?;
+    upload_open(state, name, upload)?;
+    let content = Content {
+        content_address: stored.content_address,
+        sha256: Sha256Digest([0; 32]),
+        size_bytes: stored.size_bytes,
+        recipe: Some(stored.recipe.clone()),
+        written: stored.written.clone(),
+    };
+    let written = check_content(state, &content)?;
+    Ok(Event::PartIngested(Box::new(PartIngested {
+        md5: stored.md5.ok_or(Refusal::ContentMissing)?,
+        size_bytes: stored.size_bytes,
+        chunks: stored.recipe.clone(),
+        number,
+        upload: upload.clone(),
+        written,
+        checksum: checksum.cloned(),
+        producer: name.producer.clone(),
+    }))
+    .into())
 }
 
 fn package_finalize(

@@ -32,6 +32,9 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         | Command::UploadAbort { name, .. } => {
             touched.producers.insert(name.producer.clone());
         }
+        Command::KeyCreate { id, .. } | Command::KeyRotate { id, .. } | Command::KeyRevoke { id } => {
+            touched.access_keys.insert(id.clone());
+        }
         Command::PackageFinalize { package: PackageChoice::Name(producer, _), .. } => {
             touched.producers.insert(producer.clone());
         }
@@ -47,6 +50,9 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         Command::ProducerCreate { .. }
         | Command::ProducerConfigure { .. }
         | Command::ProducerDelete { .. }
+        | Command::KeyCreate { .. }
+        | Command::KeyRotate { .. }
+        | Command::KeyRevoke { .. }
         | Command::VersioningSet { .. } => {}
         Command::SubresourceSet { producer, name, .. } => {
             touched.subresources.insert((producer.clone(), *name));
@@ -126,7 +132,7 @@ fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
 
 /// What applying an event touches.
 pub fn event(event: &Event, touched: &mut Touched) {
-    touched.producers.insert(event.producer());
+    touched.producers.extend(event.producer());
     match event {
         Event::ProducerCreated(_)
         | Event::ProducerConfigured(_)
@@ -189,6 +195,15 @@ pub fn event(event: &Event, touched: &mut Touched) {
         }
         Event::UploadAborted(fact) => {
             touched.uploads.insert(fact.upload.clone());
+        }
+        Event::KeyCreated(fact) => {
+            touched.access_keys.insert(fact.id.clone());
+        }
+        Event::KeyRotated(fact) => {
+            touched.access_keys.insert(fact.id.clone());
+        }
+        Event::KeyRevoked(fact) => {
+            touched.access_keys.insert(fact.id.clone());
         }
     }
 }

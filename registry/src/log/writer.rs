@@ -360,7 +360,7 @@ impl Work<'_> {
             sequence: self.head.sequence + 1,
             occurred_at: self.state.now,
             tenant: actor.tenant.clone(),
-            producer: Some(event.producer()),
+            producer: event.producer(),
             package: event.package(),
             actor: actor.name.clone(),
             request_id: actor.request_id.clone(),
@@ -404,7 +404,13 @@ impl Work<'_> {
                 let row = self.state.producers.get(producer).cloned();
                 row.map(|row| Reply::Producer(Box::new(row))).ok_or_else(|| Refusal::ProducerMissing(producer.clone()))
             }
-            Command::ProducerDelete { .. } | Command::UploadAbort { .. } => Ok(Reply::Deleted),
+            Command::ProducerDelete { .. } | Command::UploadAbort { .. } | Command::KeyRevoke { .. } => {
+                Ok(Reply::Deleted)
+            }
+            Command::KeyCreate { id, .. } | Command::KeyRotate { id, .. } => {
+                let row = self.state.access_keys.get(id).cloned();
+                row.map(|row| Reply::Key(Box::new(row))).ok_or_else(|| Refusal::KeyMissing(id.clone()))
+            }
             Command::FileIngest(ingest) => file(&ingest.name),
             Command::FileDescribe { name, .. } => file(name),
             Command::FileRemove { name, .. } => {

@@ -4,10 +4,11 @@ use artifactstore_backends::dataplane::spi::IngestResult;
 use artifactstore_backends::digest::{Checksum, ContentAddress, Sha256Digest};
 use artifactstore_backends::recipe::{LocatedChunk, Recipe};
 
+use super::access::{AccessKey, Grant};
 use super::attributes::{Attributes, UploadAttributes};
 use super::cbor::TextMap;
 use super::event::{CopySource, PackageFinalized};
-use super::name::{FileName, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use super::name::{AccessKeyId, FileName, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
 use super::row::{
     File, Package, Part, Producer, ProducerSettings, Sequence, Subresource, Upload, VersionChoice, Versioning,
 };
@@ -201,6 +202,29 @@ pub enum Command {
         /// The name that the upload was created for.
         name: FileName,
     },
+    /// Make an access key.
+    KeyCreate {
+        /// Its identifier.
+        id: AccessKeyId,
+        /// Whose it is to be.
+        tenant: TenantName,
+        /// What it may do.
+        grants: Vec<Grant>,
+        /// Its secret, sealed.
+        sealed: Vec<u8>,
+    },
+    /// Give an access key another secret.
+    KeyRotate {
+        /// The key.
+        id: AccessKeyId,
+        /// Its secret from now on, sealed.
+        sealed: Vec<u8>,
+    },
+    /// Revoke an access key.
+    KeyRevoke {
+        /// The key.
+        id: AccessKeyId,
+    },
     /// Finalize a package. Doing it again answers the same and records nothing.
     PackageFinalize {
         /// Which.
@@ -279,6 +303,8 @@ pub enum Reply {
     Upload(Box<Upload>),
     /// The part as it is now.
     Part(Box<Part>),
+    /// The access key as it is now.
+    Key(Box<AccessKey>),
     /// The package as it is now.
     Package(Box<Package>),
 }

@@ -8,10 +8,11 @@ use artifactstore_backends::digest::{Checksum, ContentAddress, Md5Digest, Sha256
 use artifactstore_backends::recipe::{LocatedChunk, Recipe};
 use serde::{Deserialize, Serialize};
 
+use super::access::Grant;
 use super::attributes::{Attributes, UploadAttributes};
 use super::cbor::{self, CborError, TextMap};
 use super::manifest::Manifest;
-use super::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use super::name::{AccessKeyId, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
 use super::row::{ProducerSettings, Sequence, Subresource, Versioning};
 use crate::clock::Timestamp;
 
@@ -314,6 +315,37 @@ pub struct UploadAborted {
     pub producer: ProducerName,
 }
 
+/// An access key was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCreated {
+    /// The key.
+    pub id: AccessKeyId,
+    /// What it may do.
+    pub grants: Vec<Grant>,
+    /// Its secret, sealed.
+    #[serde(with = "serde_bytes")]
+    pub sealed: Vec<u8>,
+    /// Whose it is.
+    pub tenant: TenantName,
+}
+
+/// An access key got another secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRotated {
+    /// The key.
+    pub id: AccessKeyId,
+    /// Its secret from now on, sealed.
+    #[serde(with = "serde_bytes")]
+    pub sealed: Vec<u8>,
+}
+
+/// An access key was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRevoked {
+    /// The key.
+    pub id: AccessKeyId,
+}
+
 impl FileIngested {
     /// The name.
     #[must_use]
@@ -393,6 +425,12 @@ events! {
     PartIngested => "v1.part.ingested",
     /// An upload was given up.
     UploadAborted => "v1.upload.aborted",
+    /// An access key was made.
+    KeyCreated => "v1.key.created",
+    /// An access key got another secret.
+    KeyRotated => "v1.key.rotated",
+    /// An access key was revoked.
+    KeyRevoked => "v1.key.revoked",
 }
 
 impl Serialize for PackageFinalized {
@@ -487,10 +525,10 @@ impl Record {
 }
 
 impl Event {
-    /// The producer that the event is about.
+    /// The producer that the event is about, if it is about one.
     #[must_use]
-    pub fn producer(&self) -> ProducerName {
-        match self {
+    pub fn producer(&self) -> Option<ProducerName> {
+        Some(match self {
             Self::ProducerCreated(fact) => fact.producer.clone(),
             Self::ProducerConfigured(fact) => fact.producer.clone(),
             Self::ProducerDeleted(fact) => fact.producer.clone(),
@@ -511,7 +549,8 @@ impl Event {
             Self::UploadCreated(fact) => fact.producer.clone(),
             Self::PartIngested(fact) => fact.producer.clone(),
             Self::UploadAborted(fact) => fact.producer.clone(),
-        }
+            Self::KeyCreated(_) | Self::KeyRotated(_) | Self::KeyRevoked(_) => return None,
+        })
     }
 
     /// The package that the event is about, if it is about one.
@@ -537,7 +576,10 @@ impl Event {
             | Self::ProducerDeleted(_)
             | Self::UploadCreated(_)
             | Self::PartIngested(_)
-            | Self::UploadAborted(_) => None,
+            | Self::UploadAborted(_)
+            | Self::KeyCreated(_)
+            | Self::KeyRotated(_)
+            | Self::KeyRevoked(_) => None,
         }
     }
 }

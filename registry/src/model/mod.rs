@@ -1,5 +1,6 @@
 //! The model: names, packages, files, events and the state they make. Pure: no IO, no clock.
 
+pub mod access;
 pub mod attributes;
 pub mod cbor;
 pub mod command;

@@ -71,6 +71,10 @@ text_name!(
     PackageId
 );
 text_name!(
+    /// The name of an access key, which requests are signed under.
+    AccessKeyId
+);
+text_name!(
     /// The name of a multipart upload: 32 hex digits.
     UploadId
 );
@@ -84,6 +88,19 @@ impl TenantName {
         let fits = (1..=63).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if fits { Ok(Self(text.to_owned())) } else { Err(invalid("the tenant", "it takes 1 to 63 of a-z, 0-9 and -")) }
+    }
+}
+
+impl AccessKeyId {
+    /// Parses 3 to 128 letters, digits, hyphens, dots and `_`: what can stand in a signature's credential.
+    ///
+    /// # Errors
+    /// When the text is anything else.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let fits = (3..=128).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        let reason = "it takes 3 to 128 letters, digits, hyphens, dots and _";
+        if fits { Ok(Self(text.to_owned())) } else { Err(invalid("the access key", reason)) }
     }
 }
 

@@ -7,7 +7,8 @@ use std::fmt::Debug;
 
 use artifactstore_backends::digest::ContentAddress;
 
-use super::name::{FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use super::access::AccessKey;
+use super::name::{AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
 use super::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Sequence, Subresource, SubresourceRow, Upload,
 };
@@ -165,6 +166,8 @@ pub struct State {
     pub uploads: Table<UploadId, Upload>,
     /// Parts.
     pub parts: Table<(UploadId, PartNumber), Part>,
+    /// Access keys.
+    pub access_keys: Table<AccessKeyId, AccessKey>,
     /// Producers whose packages are all to be deleted, before any is written.
     pub packages_cleared: BTreeSet<ProducerName>,
     /// Uploads whose parts are all to be deleted.
@@ -200,6 +203,8 @@ pub struct Touched {
     pub uploads: BTreeSet<UploadId>,
     /// Parts.
     pub parts: BTreeSet<(UploadId, PartNumber)>,
+    /// Access keys.
+    pub access_keys: BTreeSet<AccessKeyId>,
 }
 
 impl Touched {
@@ -231,6 +236,7 @@ impl Touched {
         self.subresources.append(&mut other.subresources);
         self.uploads.append(&mut other.uploads);
         self.parts.append(&mut other.parts);
+        self.access_keys.append(&mut other.access_keys);
     }
 }
 
@@ -250,6 +256,7 @@ impl State {
         touched.subresources.retain(|key| !self.subresources.is_loaded(key));
         touched.uploads.retain(|key| !self.uploads.is_loaded(key));
         touched.parts.retain(|key| !self.parts.is_loaded(key));
+        touched.access_keys.retain(|key| !self.access_keys.is_loaded(key));
     }
 
     /// The latest revision of a package, if there is one.

@@ -11,14 +11,14 @@ use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use futures::TryStreamExt;
 
 use self::sample::{
-    blob, file, head_at, history, name, one_of_everything, package, part, place, producer, put_file, record,
-    subresource, upload,
+    access_key, blob, file, head_at, history, name, one_of_everything, package, part, place, producer, put_file,
+    record, subresource, upload,
 };
 use super::{KeyRange, Snapshot, Store, VersionRange, View, ViewRow};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::model::event::{GENESIS_HASH, Record};
-use crate::model::name::{Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use crate::model::name::{AccessKeyId, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
 use crate::model::row::{Sequence, Subresource, UploadState, VersionChoice};
 use crate::model::state::{Head, State, Touched};
 
@@ -104,6 +104,10 @@ pub async fn what_was_written_reads_back(store: &dyn Store) {
     assert_eq!(known, [true, false, true], "alone or in a pack");
     assert_eq!(store.upload(&UploadId::trusted("up")).await.unwrap(), Some(upload("up", "run/u", UploadState::Open)));
     assert_eq!(store.parts(&UploadId::trusted("up"), 0, 9).await.unwrap(), [part("up", 1)]);
+    assert_eq!(store.access_key(&AccessKeyId::trusted("AKA")).await.unwrap(), Some(access_key("AKA")));
+    assert_eq!(store.access_key(&AccessKeyId::trusted("none")).await.unwrap(), None);
+    assert_eq!(store.access_keys(None, 9).await.unwrap(), [access_key("AKA")]);
+    assert!(store.access_keys(Some(&AccessKeyId::trusted("AKA")), 9).await.unwrap().is_empty());
 }
 
 /// A batch's own reading, by sets of keys.
@@ -126,6 +130,7 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
         chunks: [ContentAddress::of(b"packed"), ContentAddress::of(b"none")].into(),
         uploads: [UploadId::trusted("up"), UploadId::trusted("none")].into(),
         parts: [(UploadId::trusted("up"), PartNumber::new(1).unwrap())].into(),
+        access_keys: [AccessKeyId::trusted("AKA"), AccessKeyId::trusted("none")].into(),
     };
     let mut state = State::default();
     let mut batch = store.begin().await.unwrap();
@@ -154,6 +159,8 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
     assert!(state.uploads.get(&UploadId::trusted("up")).is_some());
     assert!(state.uploads.get(&UploadId::trusted("none")).is_none());
     assert!(state.parts.get(&(UploadId::trusted("up"), PartNumber::new(1).unwrap())).is_some());
+    assert_eq!(state.access_keys.get(&AccessKeyId::trusted("AKA")), Some(&access_key("AKA")));
+    assert_eq!(state.access_keys.get(&AccessKeyId::trusted("none")), None);
     drop(batch);
 }
 

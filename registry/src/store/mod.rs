@@ -24,8 +24,11 @@ use self::lease::{Lease, Work};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::model::access::AccessKey;
 use crate::model::event::Record;
-use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::name::{
+    AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId,
+};
 use crate::model::row::{
     Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
@@ -76,11 +79,13 @@ pub enum View {
     Uploads,
     /// Parts.
     Parts,
+    /// Access keys.
+    AccessKeys,
 }
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Producers,
         Self::Packages,
         Self::Names,
@@ -91,6 +96,7 @@ impl View {
         Self::Chunks,
         Self::Uploads,
         Self::Parts,
+        Self::AccessKeys,
     ];
 
     /// The view's table.
@@ -107,6 +113,7 @@ impl View {
             Self::Chunks => "chunks",
             Self::Uploads => "uploads",
             Self::Parts => "parts",
+            Self::AccessKeys => "access_keys",
         }
     }
 }
@@ -277,6 +284,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<Upload>>;
     /// Parts behind a number, by number.
     async fn parts(&self, upload: &UploadId, after: u32, limit: usize) -> Result<Vec<Part>>;
+
+    /// An access key.
+    async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>>;
+    /// Access keys behind `after`, by identifier.
+    async fn access_keys(&self, after: Option<&AccessKeyId>, limit: usize) -> Result<Vec<AccessKey>>;
 }
 
 /// By one question after another.

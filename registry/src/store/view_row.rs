@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::ViewRow;
+use crate::model::access::AccessKey;
 use crate::model::cbor;
 use crate::model::row::{Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload};
 use crate::model::state::NameRow;
@@ -53,6 +54,10 @@ pub(super) fn chunk(row: &ChunkPlace) -> ViewRow {
 }
 
 pub(super) fn upload(row: &Upload) -> ViewRow {
+    text_row(&[row.id.as_str()], row)
+}
+
+pub(super) fn access_key(row: &AccessKey) -> ViewRow {
     text_row(&[row.id.as_str()], row)
 }
 

@@ -11,6 +11,8 @@ mod files;
 mod harness;
 #[path = "../promises/interleaving.rs"]
 mod interleaving;
+#[path = "../promises/keys.rs"]
+mod keys;
 #[path = "../promises/listing.rs"]
 mod listing;
 #[path = "../promises/multipart.rs"]

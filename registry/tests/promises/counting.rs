@@ -10,9 +10,12 @@ use artifactstore_registry::backends::dataplane::inproc::{InProcessDataPlane, Pl
 use artifactstore_registry::backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_registry::backends::recipe::Location;
 use artifactstore_registry::clock::{Clock, Entropy, Timestamp};
+use artifactstore_registry::model::access::AccessKey;
 use artifactstore_registry::model::command::FinalizeFacts;
 use artifactstore_registry::model::event::Record;
-use artifactstore_registry::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
+use artifactstore_registry::model::name::{
+    AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId,
+};
 use artifactstore_registry::model::row::{
     Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
@@ -233,5 +236,13 @@ impl Store for Counting {
 
     async fn parts(&self, upload: &UploadId, after: u32, limit: usize) -> Result<Vec<Part>> {
         self.behind.parts(upload, after, limit).await
+    }
+
+    async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>> {
+        self.behind.access_key(id).await
+    }
+
+    async fn access_keys(&self, after: Option<&AccessKeyId>, limit: usize) -> Result<Vec<AccessKey>> {
+        self.behind.access_keys(after, limit).await
     }
 }

@@ -7,6 +7,7 @@ mod dialect;
 mod files;
 mod harness;
 mod interleaving;
+mod keys;
 mod listing;
 mod multipart;
 mod packages;

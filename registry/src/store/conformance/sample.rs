@@ -4,9 +4,12 @@ use artifactstore_backends::digest::{ContentAddress, Md5Digest, ObjectKey, Sha25
 use artifactstore_backends::recipe::{Chunk, Codec, Location, Recipe, RetrievalTier};
 
 use crate::clock::Timestamp;
+use crate::model::access::{AccessKey, Grant};
 use crate::model::attributes::{Attributes, UploadAttributes};
 use crate::model::event::Record;
-use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use crate::model::name::{
+    AccessKeyId, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
+};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, ProducerSettings, Seal, Sequence, Subresource,
     SubresourceRow, Upload, UploadState, Versioning,
@@ -125,6 +128,18 @@ pub(super) fn upload(id: &str, key: &str, state: UploadState) -> Upload {
     }
 }
 
+pub(super) fn access_key(id: &str) -> AccessKey {
+    AccessKey {
+        id: AccessKeyId::trusted(id),
+        tenant: TenantName::trusted("default"),
+        grants: vec![Grant::everything()],
+        sealed: vec![0, 255, 1],
+        created_at: Timestamp(3),
+        created_sequence: 6,
+        changed_sequence: 7,
+    }
+}
+
 pub(super) fn part(upload: &str, number: i64) -> Part {
     Part {
         upload: UploadId::trusted(upload),
@@ -187,5 +202,6 @@ pub(super) fn one_of_everything() -> State {
     state.uploads.put(row.id.clone(), row);
     let row = part("up", 1);
     state.parts.put((row.upload.clone(), row.number), row);
+    state.access_keys.put(AccessKeyId::trusted("AKA"), access_key("AKA"));
     state
 }

@@ -3,6 +3,7 @@
 use artifactstore_backends::recipe::{Codec, RetrievalTier};
 
 use super::statement::signed;
+use crate::model::access::AccessKey;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{FileName, PackageName, ProducerName};
@@ -34,6 +35,17 @@ pub(super) fn record(row: &Record) -> Values {
         ],
         numbers: vec![Some(signed(row.sequence)), Some(row.occurred_at.0)],
         bytes: vec![Some(row.payload.clone()), Some(row.hash.to_vec())],
+    }
+}
+
+pub(super) fn access_key(row: &AccessKey) -> Values {
+    let sequences = [row.created_sequence, row.changed_sequence];
+    let mut numbers = vec![Some(row.created_at.0)];
+    numbers.extend(sequences.map(|sequence| Some(signed(sequence))));
+    Values {
+        texts: vec![Some(row.id.to_string()), Some(row.tenant.to_string())],
+        numbers,
+        bytes: vec![Some(cbor::encode(&row.grants)), Some(row.sealed.clone())],
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) fn question(touched: &Touched) -> Result<Option<Statement>> {
             rows::PART.wide("p")
         ));
     }
+    texts(&mut asked, &mut parts, &rows::ACCESS_KEY, touched.access_keys.iter().map(ToString::to_string).collect())?;
     asked.text = parts.join(" UNION ALL ");
     Ok(if parts.is_empty() { None } else { Some(asked) })
 }
@@ -198,6 +199,9 @@ fn take(row: &PgRow, state: &mut State) -> Result<()> {
     } else if tag == rows::UPLOAD.tag {
         let row = rows::upload(&Cells::wide(&rows::UPLOAD, row))?;
         state.uploads.load(row.id.clone(), Some(row));
+    } else if tag == rows::ACCESS_KEY.tag {
+        let row = rows::access_key(&Cells::wide(&rows::ACCESS_KEY, row))?;
+        state.access_keys.load(row.id.clone(), Some(row));
     } else {
         let row = rows::part(&Cells::wide(&rows::PART, row))?;
         state.parts.load((row.upload.clone(), row.number), Some(row));
@@ -235,6 +239,7 @@ fn note_absent(touched: &Touched, state: &mut State) {
     touched.chunks.iter().for_each(|key| state.chunks.load(*key, None));
     touched.uploads.iter().for_each(|key| state.uploads.load(key.clone(), None));
     touched.parts.iter().for_each(|key| state.parts.load(key.clone(), None));
+    touched.access_keys.iter().for_each(|key| state.access_keys.load(key.clone(), None));
 }
 
 /// Takes in what a question brought, and what it did not.

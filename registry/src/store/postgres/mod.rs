@@ -41,8 +41,11 @@ use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::log::decide::PACKAGE_DEPTH_LIMIT;
+use crate::model::access::AccessKey;
 use crate::model::event::Record;
-use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::name::{
+    AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId,
+};
 use crate::model::row::{
     Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
@@ -376,6 +379,15 @@ impl Store for PostgresStore {
         limit: usize,
     ) -> Result<Vec<Upload>> {
         self.list(reads::uploads(producer, range, after, limit)?, &rows::UPLOAD, rows::upload).await
+    }
+
+    async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>> {
+        let state = self.ask(Touched { access_keys: [id.clone()].into(), ..Touched::default() }).await?;
+        Ok(state.access_keys.get(id).cloned())
+    }
+
+    async fn access_keys(&self, after: Option<&AccessKeyId>, limit: usize) -> Result<Vec<AccessKey>> {
+        self.list(reads::access_keys(after, limit)?, &rows::ACCESS_KEY, rows::access_key).await
     }
 
     async fn parts(&self, upload: &UploadId, after: u32, limit: usize) -> Result<Vec<Part>> {

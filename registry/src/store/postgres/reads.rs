@@ -5,7 +5,7 @@ use super::statement::{Shape, Statement, limited, signed};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::model::name::{FileName, Key, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::name::{AccessKeyId, FileName, Key, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{Sequence, Subresource, VersionChoice};
 use crate::store::{EVENTS_BYTES, KeyRange, VersionRange};
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
@@ -66,6 +66,15 @@ pub(super) fn events(since: Sequence, limit: usize) -> Result<Statement> {
         rows::EVENT.narrow("e")
     );
     Ok(asked)
+}
+
+pub(super) fn access_keys(after: Option<&AccessKeyId>, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    if let Some(after) = after {
+        conditions.text("k.id >", after.as_str())?;
+    }
+    let select = format!("SELECT {} FROM access_keys AS k", rows::ACCESS_KEY.narrow("k"));
+    conditions.statement(&select, "k.id", limit)
 }
 
 pub(super) fn producers(tenant: Option<&TenantName>, after: Option<&ProducerName>, limit: usize) -> Result<Statement> {

@@ -9,10 +9,13 @@ use sqlx::postgres::PgRow;
 use super::statement::{Shape, WIDE_NUMBERS, WIDE_TEXTS};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::model::access::AccessKey;
 use crate::model::attributes::Attributes;
 use crate::model::cbor;
 use crate::model::event::Record;
-use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use crate::model::name::{
+    AccessKeyId, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
+};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
     SubresourceRow, Upload, UploadState, Versioning,
@@ -79,6 +82,14 @@ pub(super) const LISTED: Shape = Shape {
     texts: &["key", "etag"],
     numbers: &["size_bytes", "ingested_at"],
     bytes: &["attributes"],
+};
+pub(super) const ACCESS_KEY: Shape = Shape {
+    tag: 14,
+    table: "access_keys",
+    key: &["id"],
+    texts: &["id", "tenant"],
+    numbers: &["created_at", "created_sequence", "changed_sequence"],
+    bytes: &["grants", "sealed"],
 };
 pub(super) const BLOB: Shape = Shape {
     tag: 5,
@@ -217,6 +228,18 @@ impl<'r> Cells<'r> {
     fn file_name(&self, at: usize) -> Result<FileName> {
         Ok(FileName { producer: ProducerName::trusted(self.text(at)?), key: Key::trusted(self.text(at + 1)?) })
     }
+}
+
+pub(super) fn access_key(cells: &Cells<'_>) -> Result<AccessKey> {
+    Ok(AccessKey {
+        id: AccessKeyId::trusted(cells.text(0)?),
+        tenant: TenantName::trusted(cells.text(1)?),
+        grants: cells.packed(0)?,
+        sealed: cells.row.try_get(cells.bytes + 1)?,
+        created_at: cells.time(0)?,
+        created_sequence: cells.count(1)?,
+        changed_sequence: cells.count(2)?,
+    })
 }
 
 pub(super) fn producer(cells: &Cells<'_>) -> Result<Producer> {

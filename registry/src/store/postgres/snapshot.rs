@@ -67,6 +67,7 @@ const fn shape(view: View) -> &'static Shape {
         View::Chunks => &rows::CHUNK,
         View::Uploads => &rows::UPLOAD,
         View::Parts => &rows::PART,
+        View::AccessKeys => &rows::ACCESS_KEY,
     }
 }
 
@@ -91,6 +92,7 @@ fn row_of(view: View, row: &PgRow) -> Result<ViewRow> {
         View::Chunks => view_row::chunk(&rows::chunk(&cells)?),
         View::Uploads => view_row::upload(&rows::upload(&cells)?),
         View::Parts => view_row::part(&rows::part(&cells)?),
+        View::AccessKeys => view_row::access_key(&rows::access_key(&cells)?),
     })
 }
 

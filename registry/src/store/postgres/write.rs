@@ -128,7 +128,10 @@ impl Parts {
         self.replace(&rows::UPLOAD, written.into_iter().map(cells::upload).collect())?;
         self.delete(&rows::UPLOAD, deleted.into_iter().map(|key| vec![key.to_string()]).collect())?;
         let (written, _) = state.parts.changes();
-        self.replace(&rows::PART, written.into_iter().map(cells::part).collect())
+        self.replace(&rows::PART, written.into_iter().map(cells::part).collect())?;
+        let (written, deleted) = state.access_keys.changes();
+        self.replace(&rows::ACCESS_KEY, written.into_iter().map(cells::access_key).collect())?;
+        self.delete(&rows::ACCESS_KEY, deleted.into_iter().map(|key| vec![key.to_string()]).collect())
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::statement::Script;
 use super::{rows, write};
 use crate::error::Result;
-use crate::model::name::{FileName, PackageId, PartNumber, ProducerName, UploadId};
+use crate::model::name::{AccessKeyId, FileName, PackageId, PartNumber, ProducerName, UploadId};
 use crate::model::row::{Sequence, Subresource};
 use crate::model::state::{PackageKey, State, Touched};
 
@@ -32,6 +32,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, mut touched: Touched
     asked.chunks(&touched);
     asked.uploads(&touched);
     asked.parts(&touched);
+    asked.access_keys(&touched);
     for (take, found) in asked.takers.iter().zip(asked.script.fetch(connection).await?) {
         found.iter().try_for_each(|row| take(row, state))?;
     }
@@ -52,6 +53,7 @@ fn absent(touched: Touched, state: &mut State) {
     touched.chunks.into_iter().for_each(|key| state.chunks.load(key, None));
     touched.uploads.into_iter().for_each(|key| state.uploads.load(key, None));
     touched.parts.into_iter().for_each(|key| state.parts.load(key, None));
+    touched.access_keys.into_iter().for_each(|key| state.access_keys.load(key, None));
     for key in touched.latest {
         state.latest.entry(key).or_insert(None);
     }
@@ -261,6 +263,18 @@ impl Asked {
         self.ask(&touched.uploads, 1, text, bind, |row, state| {
             let row = rows::upload(row)?;
             state.uploads.load(row.id.clone(), Some(row));
+            Ok(())
+        });
+    }
+
+    fn access_keys(&mut self, touched: &Touched) {
+        let text = |keys: &str| format!("SELECT {} FROM access_keys WHERE id IN (VALUES {keys})", rows::ACCESS_KEY);
+        let bind = |script: &mut Script, key: &&AccessKeyId| {
+            script.bind(key.to_string());
+        };
+        self.ask(&touched.access_keys, 1, text, bind, |row, state| {
+            let row = rows::access_key(row)?;
+            state.access_keys.load(row.id.clone(), Some(row));
             Ok(())
         });
     }

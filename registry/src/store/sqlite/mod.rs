@@ -26,14 +26,16 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
 use self::lookups::{Lookups, Question};
 use self::reads::limited;
+use self::scratch::Scratch;
 use super::lease::{Lease, Work};
 use super::{Batch, KeyRange, Snapshot, Store, VersionRange, View};
 pub use super::{OpenMode, Schema};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::model::access::AccessKey;
 use crate::model::event::Record;
-use crate::model::name::{FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::name::{AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{
     Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
@@ -50,7 +52,8 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     lookups: Lookups,
-    temporary: bool,
+    /// Its files, when it is a scratch store.
+    _scratch: Option<Scratch>,
 }
 
 /// How many connections read at once, those that gather look-ups among them.
@@ -92,7 +95,7 @@ impl SqliteStore {
     pub async fn open(path: &Path, mode: OpenMode) -> Result<Self> {
         scratch::sweep(path);
         let create = mode == OpenMode::Create;
-        Self::connect(path, options(path).create_if_missing(create), create, false).await
+        Self::connect(path, options(path).create_if_missing(create), create).await
     }
 
     /// The schema that was found when it was opened, and the one it has now.
@@ -101,7 +104,7 @@ impl SqliteStore {
         self.schema
     }
 
-    async fn connect(path: &Path, options: SqliteConnectOptions, migrate: bool, temporary: bool) -> Result<Self> {
+    async fn connect(path: &Path, options: SqliteConnectOptions, migrate: bool) -> Result<Self> {
         let unusable = |error: sqlx::Error| Error::DatabaseUnusable {
             url: format!("sqlite://{}", path.display()),
             reason: error.to_string(),
@@ -130,7 +133,8 @@ impl SqliteStore {
             .await
             .map_err(unusable)?;
         let lookups = Lookups::start(&readers).await.map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), schema: Schema { found, now: known }, writer, readers, lookups, temporary })
+        let schema = Schema { found, now: known };
+        Ok(Self { path: path.to_owned(), schema, writer, readers, lookups, _scratch: None })
     }
 }
 
@@ -140,19 +144,6 @@ async fn schema_found(pool: &SqlitePool) -> std::result::Result<Option<i64>, sql
         return Ok(None);
     }
     sqlx::query("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await?.try_get(0)
-}
-
-impl Drop for SqliteStore {
-    fn drop(&mut self) {
-        if self.temporary {
-            for suffix in ["", "-wal", "-shm", "-journal"] {
-                let mut path = self.path.clone().into_os_string();
-                path.push(suffix);
-                // What cannot be removed is a leftover file, named so that an operator sees what it was.
-                let _ = std::fs::remove_file(path);
-            }
-        }
-    }
 }
 
 impl SqliteStore {
@@ -182,14 +173,19 @@ impl Store for SqliteStore {
     }
 
     async fn scratch(&self) -> Result<Box<dyn Store>> {
-        let path = scratch::fresh(&self.path);
+        let scratch = Scratch::beside(&self.path).map_err(|error| Error::DatabaseUnusable {
+            url: format!("sqlite://{}", self.path.display()),
+            reason: format!("a scratch file cannot be made beside it: {error}"),
+        })?;
+        let path = scratch.path.clone();
         // What is lost of it in a crash, or undone by halves, is made again: nothing is written twice.
         let options = options(&path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Off)
             .synchronous(SqliteSynchronous::Off)
             .pragma("cache_size", SCRATCH_CACHE);
-        Ok(Box::new(Self::connect(&path, options, true, true).await?))
+        let store = Self::connect(&path, options, true).await?;
+        Ok(Box::new(Self { _scratch: Some(scratch), ..store }))
     }
 
     async fn adopt(&self, scratch: &dyn Store) -> Result<bool> {
@@ -407,6 +403,19 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Upload>> {
         reads::uploads(&self.readers, producer, range, after, limit).await
+    }
+
+    async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>> {
+        let text = format!("SELECT {} FROM access_keys WHERE id = ?", rows::ACCESS_KEY);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(id.to_string());
+        query.fetch_optional(&self.readers).await?.as_ref().map(rows::access_key).transpose()
+    }
+
+    async fn access_keys(&self, after: Option<&AccessKeyId>, limit: usize) -> Result<Vec<AccessKey>> {
+        let text = format!("SELECT {} FROM access_keys WHERE id > ? ORDER BY id LIMIT ?", rows::ACCESS_KEY);
+        let after = after.map_or_else(String::new, ToString::to_string);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(after).bind(reads::limited(limit));
+        query.fetch_all(&self.readers).await?.iter().map(rows::access_key).collect()
     }
 
     async fn parts(&self, upload: &UploadId, after: u32, limit: usize) -> Result<Vec<Part>> {

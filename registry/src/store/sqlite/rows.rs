@@ -8,10 +8,13 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::model::access::AccessKey;
 use crate::model::attributes::Attributes;
 use crate::model::cbor;
 use crate::model::event::Record;
-use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use crate::model::name::{
+    AccessKeyId, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
+};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
     SubresourceRow, Upload, UploadState, Versioning,
@@ -35,6 +38,7 @@ pub(super) const CHUNK: &str =
 pub(super) const UPLOAD: &str =
     "id, producer, key, attributes, created_at, sequence, parts_sequence, completed_sequence";
 pub(super) const PART: &str = "upload, number, size_bytes, md5, checksum, recipe, ingested_at, sequence";
+pub(super) const ACCESS_KEY: &str = "id, tenant, grants, sealed, created_at, created_sequence, changed_sequence";
 pub(super) const EVENT: &str =
     "sequence, occurred_at, kind, tenant, producer, package, actor, request_id, payload, hash";
 
@@ -64,6 +68,19 @@ fn digest<T>(view: &'static str, row: &SqliteRow, at: usize, make: impl Fn(&[u8]
 
 fn text(row: &SqliteRow, at: usize) -> Result<String> {
     Ok(row.try_get(at)?)
+}
+
+pub(super) fn access_key(row: &SqliteRow) -> Result<AccessKey> {
+    const VIEW: &str = "access_keys";
+    Ok(AccessKey {
+        id: AccessKeyId::trusted(text(row, 0)?),
+        tenant: TenantName::trusted(text(row, 1)?),
+        grants: packed(VIEW, row, 2)?,
+        sealed: row.try_get(3)?,
+        created_at: Timestamp(row.try_get(4)?),
+        created_sequence: count(VIEW, row, 5)?,
+        changed_sequence: count(VIEW, row, 6)?,
+    })
 }
 
 pub(super) fn producer(row: &SqliteRow) -> Result<Producer> {

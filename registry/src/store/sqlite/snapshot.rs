@@ -49,6 +49,7 @@ impl Snapshot for SqliteSnapshot {
             View::Chunks => (rows::CHUNK, "address"),
             View::Uploads => (rows::UPLOAD, "id"),
             View::Parts => (rows::PART, "upload, number"),
+            View::AccessKeys => (rows::ACCESS_KEY, "id"),
         };
         let alias = if view == View::History { "h" } else { "f" };
         let text = format!("SELECT {columns} FROM {} AS {alias} ORDER BY {order}", view.table());
@@ -69,6 +70,7 @@ fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
         View::Chunks => view_row::chunk(&rows::chunk(row)?),
         View::Uploads => view_row::upload(&rows::upload(row)?),
         View::Parts => view_row::part(&rows::part(row)?),
+        View::AccessKeys => view_row::access_key(&rows::access_key(row)?),
     })
 }
 

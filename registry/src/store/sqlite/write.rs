@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 use super::rows;
 use super::statement::{ROWS_LIMIT, Script};
 use crate::error::Result;
+use crate::model::access::AccessKey;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{PackageName, ProducerName, UploadId};
@@ -129,7 +130,13 @@ impl Writing<'_> {
         let (written, _) = state.parts.changes();
         self.replace("parts", rows::PART, &written, part).await?;
         let cleared: Vec<_> = state.parts_cleared.iter().collect();
-        self.delete("parts", "upload", &cleared, upload_id).await
+        self.delete("parts", "upload", &cleared, upload_id).await?;
+        let (written, deleted) = state.access_keys.changes();
+        self.replace("access_keys", rows::ACCESS_KEY, &written, access_key).await?;
+        self.delete("access_keys", "id", &deleted, |script, id| {
+            script.bind(id.to_string());
+        })
+        .await
     }
 }
 
@@ -274,6 +281,17 @@ fn upload(script: &mut Script, row: &Upload) {
         .bind(signed(row.sequence))
         .bind(signed(row.parts_sequence))
         .bind(completed);
+}
+
+fn access_key(script: &mut Script, row: &AccessKey) {
+    script
+        .bind(row.id.to_string())
+        .bind(row.tenant.to_string())
+        .bind(cbor::encode(&row.grants))
+        .bind(row.sealed.clone())
+        .bind(row.created_at.0)
+        .bind(signed(row.created_sequence))
+        .bind(signed(row.changed_sequence));
 }
 
 fn part(script: &mut Script, row: &Part) {
