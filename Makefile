@@ -24,7 +24,7 @@ BENCH_ARTIFACTSTORE ?= $(TARGET)/release/artifactstore
 export BENCH_SECONDS BENCH_FOLDER BENCH_ARTIFACTSTORE
 BENCH := $(TARGET)/release/artifactstore-bench
 
-.PHONY: help run run-cluster build failpoints clients postgres test test-rgw crash bench bench-quick bench-programs lint golden clean
+.PHONY: help run run-cluster build failpoints clients postgres test test-rgw crash bench bench-quick bench-cluster bench-programs lint golden clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
@@ -56,10 +56,11 @@ test: postgres clients build failpoints ## everything: unit tests, then every pr
 	tests/run unit
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	tests/run promises
+	tests/suites postgres-local
 	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/unit/junit.xml \
-		"$(TARGET)"/reports/promises/junit.xml
+		"$(TARGET)"/reports/promises/junit.xml "$(TARGET)"/reports/postgres-local/junit.xml
 
-test-rgw: clients build ## the same promises of a bucket on a real Ceph RGW, killed and filled up; installs Ceph as root
+test-rgw: postgres clients build failpoints ## the promises on a real Ceph RGW, killed and filled up, with PostgreSQL beside it; installs Ceph as root
 	tests/rgw/run
 
 bench-programs:
@@ -70,6 +71,7 @@ bench: export BENCH_RESULTS := $(TARGET)/bench/results
 bench: bench-programs ## measure: micro benches, the log, then this gateway beside other servers (docs/performance.md)
 	cargo bench $(CARGO_FLAGS) -p artifactstore-bench --bench micro -- --noplot
 	"$(BENCH)" log
+	"$(BENCH)" listing
 	"$(BENCH)" machine
 	"$(BENCH)" wire --heavy
 	"$(BENCH)" report --criterion "$(TARGET)/criterion" $(if $(BENCH_PAGE),--page "$(BENCH_PAGE)")
@@ -79,6 +81,9 @@ bench-quick: bench-programs ## measure this gateway alone and the machine's limi
 	"$(BENCH)" machine --seconds 1.5
 	"$(BENCH)" wire --peers artifactstore --seconds 1.5
 	"$(BENCH)" report --criterion "$(TARGET)/bench/quick"
+
+bench-cluster: bench-programs ## measure Ceph RGW direct, through one gateway and through two behind nginx; installs them as root
+	bench/cluster --program "$(BENCH_ARTIFACTSTORE)" --bench "$(BENCH)" --seconds $(BENCH_SECONDS)
 
 crash: failpoints ## the crash sweep for thousands of rounds (ROUNDS=5000, SEED=...)
 	ARTIFACTSTORE_CRASH_ROUNDS=$(ROUNDS) $(if $(SEED),ARTIFACTSTORE_CRASH_SEED=$(SEED)) \

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use artifactstore_bench::listing::{ListingOptions, listing};
 use artifactstore_bench::log::{LogOptions, log};
 use artifactstore_bench::machine::machine;
 use artifactstore_bench::progress::Progress;
@@ -42,6 +43,15 @@ enum What {
         #[arg(long, env = "BENCH_FOLDER", default_value = "target/bench")]
         folder: PathBuf,
     },
+    /// Pages of buckets with up to a million keys
+    Listing {
+        /// What to run
+        #[command(flatten)]
+        options: ListingOptions,
+        /// The folder whose disk is measured
+        #[arg(long, env = "BENCH_FOLDER", default_value = "target/bench")]
+        folder: PathBuf,
+    },
     /// The same operations over HTTP on this gateway and on other servers
     Wire(WireOptions),
     /// Print what was measured last, or write it into a page
@@ -71,6 +81,7 @@ fn main() -> anyhow::Result<()> {
             results.keep("machine", &measured)
         }
         What::Log { options, folder } => results.keep("log", &log(&options, &folder, &Progress::new())?),
+        What::Listing { options, folder } => results.keep("listing", &listing(&options, &folder, &Progress::new())?),
         What::Wire(options) => results.keep("wire", &wire(&options, &Progress::new())?),
         What::Report { page: None, criterion } => {
             for (section, text) in sections(&results, &criterion)? {

@@ -118,7 +118,7 @@ pub fn state(number: u64) -> Result<State, InvalidName> {
         upload_count: 0,
         package_count: 1,
         finalized_count: 0,
-        versioning: Versioning::default(),
+        versioning: Versioning::Off,
         history_count: 0,
     };
     state.producers.load(name.clone(), Some(row));

@@ -314,8 +314,9 @@ def errors():
     client.put_object(**bucket, Key="run-1/there", Body=b"x")
     with refused("BucketNotEmpty"):
         client.delete_bucket(**bucket)
-    with refused("NotImplemented"):
+    with refused("AccessControlListNotSupported"):
         client.put_bucket_acl(**bucket, ACL="public-read")
+    client.put_bucket_acl(**bucket, ACL="private")
     for operation, code in (
         ("get_bucket_policy", "NoSuchBucketPolicy"),
         ("get_bucket_cors", "NoSuchCORSConfiguration"),
@@ -324,13 +325,148 @@ def errors():
         ("get_bucket_tagging", "NoSuchTagSet"),
         ("get_object_lock_configuration", "ObjectLockConfigurationNotFoundError"),
     ):
-        with refused(code, "NotImplemented"):
+        with refused(code):
             getattr(client, operation)(**bucket)
     assert client.get_bucket_versioning(**bucket).get("Status") != "Enabled"
     assert not client.get_bucket_location(**bucket)["LocationConstraint"]
 
 
+def versions():
+    client = s3()
+    bucket, name = {"Bucket": "boto3-versions"}, {"Bucket": "boto3-versions", "Key": "run-1/a.txt"}
+    client.create_bucket(**bucket)
+    client.put_object(**name, Body=b"before")
+    client.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Enabled"})
+    assert client.get_bucket_versioning(**bucket)["Status"] == "Enabled"
+    ids = [client.put_object(**name, Body=text)["VersionId"] for text in (b"one", b"two")]
+    for version, text in (("null", b"before"), (ids[0], b"one"), (ids[1], b"two")):
+        found = client.get_object(**name, VersionId=version)
+        assert (found["Body"].read(), found["VersionId"]) == (text, version)
+    marker = client.delete_object(**name)
+    assert marker["DeleteMarker"]
+    with refused("NoSuchKey") as seen:
+        client.get_object(**name)
+    headers = seen["error"]["ResponseMetadata"]["HTTPHeaders"]
+    assert (headers["x-amz-delete-marker"], headers["x-amz-version-id"]) == ("true", marker["VersionId"])
+    with refused("MethodNotAllowed"):
+        client.get_object(**name, VersionId=marker["VersionId"])
+    pages = client.get_paginator("list_object_versions").paginate(**bucket, PaginationConfig={"PageSize": 1})
+    listed = [(it["VersionId"], it["IsLatest"]) for page in pages for kind in ("DeleteMarkers", "Versions")
+              for it in page.get(kind, [])]
+    assert listed == [(marker["VersionId"], True), (ids[1], False), (ids[0], False), ("null", False)], listed
+    client.copy_object(Bucket="boto3-versions", Key="run-1/b.txt", CopySource={**name, "VersionId": ids[0]})
+    assert client.get_object(Bucket="boto3-versions", Key="run-1/b.txt")["Body"].read() == b"one"
+    client.delete_object(**name, VersionId=marker["VersionId"])
+    assert client.get_object(**name)["Body"].read() == b"two", "what was behind the marker is back"
+    client.delete_object(**name, VersionId=ids[1])
+    with refused("NoSuchVersion"):
+        client.get_object(**name, VersionId=ids[1])
+    client.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Suspended"})
+    client.put_object(**name, Body=b"after")
+    versions = client.list_object_versions(**bucket, Prefix="run-1/a")["Versions"]
+    assert [it["VersionId"] for it in versions] == ["null", ids[0]], versions
+    with refused("BucketNotEmpty"):
+        client.delete_bucket(**bucket)
+    listed = client.list_object_versions(**bucket)["Versions"]
+    wanted = [{"Key": it["Key"], "VersionId": it["VersionId"]} for it in listed]
+    assert len(client.delete_objects(**bucket, Delete={"Objects": wanted})["Deleted"]) == len(wanted)
+    client.create_multipart_upload(**name)
+    client.delete_bucket(**bucket)
+
+
+def settings():
+    client = s3()
+    bucket, name = {"Bucket": "boto3-settings"}, {"Bucket": "boto3-settings", "Key": "run-1/a.txt"}
+    client.create_bucket(**bucket)
+    client.put_object(**name, Body=b"tagged", Tagging="team=evidence&empty=", Metadata={"a": "b"})
+    tags = {it["Key"]: it["Value"] for it in client.get_object_tagging(**name)["TagSet"]}
+    assert tags == {"team": "evidence", "empty": ""}
+    assert client.get_object(**name)["TagCount"] == 2
+    sequence = client.head_object(**name)["ResponseMetadata"]["HTTPHeaders"]["x-artifact-sequence"]
+    client.put_object_tagging(**name, Tagging={"TagSet": [{"Key": "colour", "Value": "grün"}]})
+    client.copy_object(**bucket, Key="run-1/b.txt", CopySource=name)
+    client.copy_object(**bucket, Key="run-1/c.txt", CopySource=name, TaggingDirective="REPLACE", Tagging="x=y")
+    for key, wanted in (("a", ["colour"]), ("b", ["colour"]), ("c", ["x"])):
+        found = client.get_object_tagging(**bucket, Key=f"run-1/{key}.txt")["TagSet"]
+        assert [it["Key"] for it in found] == wanted, (key, found)
+    now = client.head_object(**name)["ResponseMetadata"]["HTTPHeaders"]["x-artifact-sequence"]
+    assert now == sequence, "tags make no new version"
+    client.delete_object_tagging(**name)
+    assert client.get_object_tagging(**name)["TagSet"] == []
+    with refused("InvalidTag"):
+        client.put_object_tagging(**name, Tagging={"TagSet": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]})
+    wanted = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]
+    client.put_object(**name, Body=b"summed", ChecksumAlgorithm="CRC32C")
+    found = client.get_object_attributes(**name, ObjectAttributes=wanted)
+    assert found["ETag"].strip('"') == hashlib.md5(b"summed").hexdigest() and found["ObjectSize"] == 6
+    assert found["Checksum"]["ChecksumCRC32C"] == checksum("CRC32C", b"summed"), found
+    for config in (
+        ("cors", {"CORSConfiguration": {"CORSRules": [{"AllowedMethods": ["PUT"], "AllowedOrigins": ["https://*.example"],
+                                                       "AllowedHeaders": ["x-amz-*"], "MaxAgeSeconds": 60}]}}),
+        ("tagging", {"Tagging": {"TagSet": [{"Key": "a", "Value": "b"}]}}),
+        ("lifecycle_configuration", {"LifecycleConfiguration": {"Rules": [
+            {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": "a"}, "Expiration": {"Days": 1}}]}}),
+    ):
+        getattr(client, f"put_bucket_{config[0]}")(**bucket, **config[1])
+        given = next(iter(config[1].values()))
+        found = getattr(client, f"get_bucket_{config[0]}")(**bucket)
+        key = next(iter(given))
+        assert found[key] == given[key], (config[0], found[key])
+    url = client.meta.endpoint_url + "/boto3-settings/run-1/a.txt"
+    asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "PUT"}
+    for method, status in (("PUT", 200), ("DELETE", 403)):
+        request = urllib.request.Request(url, method="OPTIONS", headers={**asked, "Access-Control-Request-Method": method})
+        try:
+            answer = urllib.request.urlopen(request)
+            assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
+            assert (answer.status, answer.headers["Access-Control-Max-Age"]) == (status, "60")
+        except urllib.error.HTTPError as error:
+            assert error.code == status, (method, error.code)
+    client.delete_bucket_cors(**bucket)
+    with refused("NoSuchCORSConfiguration"):
+        client.get_bucket_cors(**bucket)
+    deny = '{"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*"}]}'
+    with refused("NotImplemented"):
+        client.put_bucket_policy(**bucket, Policy=deny)
+    client.put_bucket_policy(**bucket, Policy=deny.replace("Deny", "Allow"))
+    assert "Allow" in client.get_bucket_policy(**bucket)["Policy"]
+
+
+def whole_sha256():
+    """Whatever algorithm the client chose, it can compare the whole with the digest that manifests name."""
+    client = s3()
+    bucket = {"Bucket": "boto3-sha256"}
+    client.create_bucket(**bucket)
+    data = body(9, 5 * MIB + 3)
+    wanted = checksum("SHA256", data)
+    for algorithm in ("CRC32", "CRC64NVME", "SHA256"):
+        name = {**bucket, "Key": f"run-1/{algorithm}"}
+        client.put_object(**name, Body=data, ChecksumAlgorithm=algorithm)
+        found = client.get_object(**name, ChecksumMode="ENABLED")
+        assert found["Body"].read() == data
+        assert (found["ChecksumSHA256"], found["ChecksumType"]) == (wanted, "FULL_OBJECT"), algorithm
+        assert client.head_object(**name, ChecksumMode="ENABLED")["ChecksumSHA256"] == wanted
+        assert "ChecksumSHA256" not in client.head_object(**name)
+        ranged = client.get_object(**name, ChecksumMode="ENABLED", Range="bytes=0-9")
+        assert ranged["Body"].read() == data[:10] and "ChecksumSHA256" not in ranged
+    name = {**bucket, "Key": "run-1/parts"}
+    upload = client.create_multipart_upload(**name, ChecksumAlgorithm="CRC32")["UploadId"]
+    pieces = [data[: 5 * MIB], data[5 * MIB :]]
+    parts = []
+    for number, piece in enumerate(pieces, 1):
+        part = client.upload_part(**name, UploadId=upload, PartNumber=number, Body=piece, ChecksumAlgorithm="CRC32")
+        parts.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]})
+    client.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": parts})
+    found = client.get_object(**name, ChecksumMode="ENABLED")
+    assert found["Body"].read() == data and found["ChecksumSHA256"] == wanted
+    attributes = client.get_object_attributes(**name, ObjectAttributes=["ObjectParts"])["ObjectParts"]
+    assert [it["Size"] for it in attributes["Parts"]] == [5 * MIB, 3], attributes
+
+
 main({
+    "versions": versions,
+    "settings": settings,
+    "whole-sha256": whole_sha256,
     "threads": threads,
     "checksums": checksums,
     "odd-keys": odd_keys,

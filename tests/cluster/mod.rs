@@ -5,5 +5,7 @@ mod clients;
 pub(crate) mod faults;
 mod fleet;
 mod registers;
+pub(crate) mod serving;
 
+pub(crate) use clients::PRODUCER;
 pub(crate) use fleet::Site;

@@ -25,8 +25,16 @@ fn signed_until(
     conditions: &[Value],
     fields: &[(&str, &str)],
 ) -> Vec<(String, String)> {
+    signed_at(gateway, (date_now(), end), conditions, fields)
+}
+
+fn signed_at(
+    gateway: &Harness,
+    (date, end): (String, OffsetDateTime),
+    conditions: &[Value],
+    fields: &[(&str, &str)],
+) -> Vec<(String, String)> {
     let keys = &gateway.s3.keys;
-    let date = date_now();
     let credential = format!("{}/{}", keys.access_key, keys.scope(&date));
     let mut all: Vec<Value> = conditions.to_vec();
     all.push(json!({"x-amz-algorithm": "AWS4-HMAC-SHA256"}));
@@ -201,6 +209,11 @@ async fn a_link_reads_writes_and_uploads_parts_for_seven_days_at_most() {
     assert_eq!(gateway.get("links/run-1/parts").await.unwrap().body, b"a part by link");
 
     let events = gateway.event_count().await;
+    // What s3s does not compare must not be taken for compared.
+    let lie = "00".repeat(32);
+    let twice = link("PUT", "links/run-1/b", 60).header("x-amz-content-sha256", &lie);
+    let refused = twice.header("x-amz-content-sha256", &lie).body(b"b").send().await.unwrap_err();
+    assert_eq!((refused.status(), refused.code()), (400, "InvalidRequest"));
     let refused = link("PUT", "links/run-1/b", WEEK + 1).body(b"b").send().await.unwrap_err();
     assert_eq!((refused.status(), refused.code()), (400, "AuthorizationQueryParametersError"));
     let old = date_of(OffsetDateTime::now_utc() - Duration::from_secs(120));
@@ -243,5 +256,31 @@ async fn an_old_link_is_refused_with_what_to_set_unless_the_operator_takes_it() 
     let header = gateway.s3.request("GET", "old/run-1/a").anonymous();
     let refused = header.header("authorization", "AWS HARNESSACCESSKEY:c2lnbmF0dXJl").send().await.unwrap_err();
     assert_eq!(refused.code(), "InvalidRequest");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_form_holds_as_long_as_its_policy_says_for_the_bucket_that_it_names() {
+    let gateway = Harness::start().await;
+    gateway.producer("forms").await;
+    gateway.producer("other").await;
+    let conditions = [json!({"bucket": "forms"}), starts("key", "run-1/")];
+    let (made, end) = (OffsetDateTime::now_utc() - Duration::from_secs(7200), OffsetDateTime::now_utc());
+    let made = date_of(made);
+    let long = (made.clone(), end + Duration::from_secs(3600));
+    let old = signed_at(&gateway, long, &conditions, &[("key", "run-1/a")]);
+    assert_eq!(submit(&gateway, "forms", &old, b"a").await.unwrap().status, 204);
+    let over = (made, end - Duration::from_secs(3600));
+    let over = signed_at(&gateway, over, &conditions, &[("key", "run-1/b")]);
+    assert_eq!(submit(&gateway, "forms", &over, b"b").await.unwrap_err().code(), "AccessDenied");
+
+    let anywhere = signed(&gateway, &[starts("key", "run-1/")], &[("key", "run-1/c")]);
+    assert_eq!(submit(&gateway, "other", &anywhere, b"c").await.unwrap_err().status(), 403);
+    let open = [json!({"bucket": "forms"}), starts("key", "run-1/"), json!({"acl": "public-read"})];
+    let open = signed(&gateway, &open, &[("key", "run-1/d"), ("acl", "public-read")]);
+    assert_eq!(submit(&gateway, "forms", &open, b"d").await.unwrap_err().code(), "NotImplemented");
+    let own = [json!({"bucket": "forms"}), starts("key", "run-1/"), json!({"acl": "private"})];
+    let own = signed(&gateway, &own, &[("key", "run-1/e"), ("acl", "private")]);
+    assert_eq!(submit(&gateway, "forms", &own, b"e").await.unwrap().status, 204);
     gateway.finish().await;
 }

@@ -8,8 +8,8 @@ use artifactstore_tests::postgres::Cluster;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::cluster::Site;
 use crate::cluster::faults::{self, Fault};
+use crate::cluster::{Site, serving};
 use crate::full::Tiny;
 
 /// What the log of a gateway says when it begins to do the work of all.
@@ -77,6 +77,14 @@ async fn what_is_done_once_for_all_gateways_goes_on_when_the_one_that_did_it_is_
          gateway with the lease was killed, {after_a_pause:.1?} when it stood still, {after_a_stop:.1?} when it was stopped"
     );
     two.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_gateway_goes_on_with_what_another_began() {
+    let objects = TempDir::new().unwrap();
+    let root = objects.path().display().to_string();
+    let site = Site { settings: vec![("ARTIFACTSTORE_STORAGE_LOCAL_ROOT".to_owned(), root)], server: None };
+    serving::any_gateway_goes_on_with_what_another_began(&site).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

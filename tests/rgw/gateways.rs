@@ -4,12 +4,19 @@ use std::time::Duration;
 
 use crate::bucket::impatient_settings;
 use crate::ceph::{cluster, fill};
-use crate::cluster::Site;
 use crate::cluster::faults::{self, Fault};
+use crate::cluster::{Site, serving};
 use crate::store;
 
 /// How long the fault run takes, by default.
 const FAULT_SECONDS: u64 = 75;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_gateway_goes_on_with_what_another_began() {
+    let store = store().await;
+    let site = Site { settings: store.settings(), server: Some(store.s3.address) };
+    serving::any_gateway_goes_on_with_what_another_began(&site).await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_while_gateways_database_network_and_rgw_come_and_go() {

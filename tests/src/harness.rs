@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::admin::Admin;
 use crate::command::{self, Outcome};
+use crate::ground::Ground;
 use crate::request::{Refused, S3};
 use crate::sign::Keys;
 use crate::wire::Reply;
@@ -47,12 +48,15 @@ impl Harness {
         Self::start_with(&[]).await
     }
 
-    /// Starts a gateway on a new, empty folder with settings besides the harness's own.
+    /// Starts a gateway on a new, empty folder with settings besides the harness's own; on the database and the storage
+    /// of the [`Ground`](crate::ground::Ground), where these do not name any.
     ///
     /// # Panics
     /// When it does not listen in time.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let mut harness = Self::prepare_in(&std::env::temp_dir(), command::binary(), settings);
+        let ground = Ground::of_the_environment().settings(settings).await;
+        let all: Vec<(&str, &str)> = ground.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let mut harness = Self::prepare_in(&std::env::temp_dir(), command::binary(), &[&all, settings].concat());
         harness.resume().await;
         harness
     }
@@ -350,15 +354,28 @@ impl Harness {
     /// When the sweep fails.
     pub async fn sweep(&mut self) -> Vec<PathBuf> {
         self.stop().await;
-        let _ = self.cli(&["gc", "--older-than", "0"]).await.succeeded();
+        let mut gc = vec!["gc", "--older-than", "0"];
+        if self.setting("ARTIFACTSTORE_DATABASE_URL").is_some_and(|url| url.starts_with("postgres:")) {
+            gc.push("--all-gateways-stopped");
+        }
+        let _ = self.cli(&gc).await.succeeded();
         let left = self.object_files();
         self.resume().await;
         left
     }
 
+    fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.iter().rev().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
     /// Every file under the objects folder.
+    ///
+    /// # Panics
+    /// When the objects are not in the data folder: then there is nothing that this could say of them.
     #[must_use]
     pub fn object_files(&self) -> Vec<PathBuf> {
+        let elsewhere = self.setting("ARTIFACTSTORE_STORAGE").is_some_and(|storage| storage != "local");
+        assert!(!elsewhere, "a test that looks at the files of objects wants them in a folder");
         let mut files = Vec::new();
         let mut folders = vec![self.data().join("objects")];
         while let Some(folder) = folders.pop() {

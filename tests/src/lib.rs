@@ -12,6 +12,7 @@ pub mod admin;
 pub mod clients;
 pub mod command;
 pub mod golden;
+pub mod ground;
 pub mod harness;
 pub mod linear;
 pub mod link;

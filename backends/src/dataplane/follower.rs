@@ -135,7 +135,6 @@ impl Uploads {
         self.followed.get(name).map(|entry| Arc::clone(&entry.upload))
     }
 
-    /// Takes back what uploads hold that were without a part for long.
     fn tidy(&self) {
         for entry in self.followed.values() {
             let idle = entry.last_part.elapsed();
@@ -188,11 +187,7 @@ impl Follower {
     /// [`PATIENCE`]: senders do not run ahead of the digests, and a completion has one part to wait for as a rule.
     /// Dropping the future changes nothing but that wait.
     pub(super) async fn follow(&self, shelf: &Arc<Shelf>, part: &PartOf, recipe: &Recipe, chunks: Vec<Followed>) {
-        let upload = {
-            let mut uploads = self.uploads();
-            uploads.tidy();
-            uploads.find_or_begin(&part.upload)
-        };
+        let upload = self.uploads().find_or_begin(&part.upload);
         let places = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
         let places = Arc::clone(&self.places).try_acquire_many_owned(places).ok();
         let waits = places.map(|places| Part { mark: mark(recipe), chunks, _places: places });
@@ -204,6 +199,11 @@ impl Follower {
         // A task that fails has followed nothing, and one that is late goes on: whoever completes reads back, or waits.
         let _ = timeout(PATIENCE, advance(part.number.saturating_sub(1))).await;
         drop(advance(u32::MAX));
+    }
+
+    /// Takes back what uploads hold that were without a part for long.
+    pub(super) fn tidy(&self) {
+        self.uploads().tidy();
     }
 
     /// The running digests and how many of these parts they cover: none, when what was followed is no prefix of them.

@@ -123,8 +123,8 @@ pub struct Settings {
     pub admin_listen: SocketAddr,
     /// The registry's database.
     pub database: Database,
-    /// Where bytes are kept.
-    pub storage: StorageKind,
+    /// Where bytes are kept, at least one: a registry begins with the first, and its log says where it went since.
+    pub storage: Vec<StorageKind>,
     /// The folder of the objects, for local storage.
     pub storage_local_root: PathBuf,
     /// The bucket of the objects, when the settings describe one; always there for S3 storage.
@@ -143,6 +143,8 @@ pub struct Settings {
     pub region: String,
     /// The domain whose subdomains are buckets; path style only without.
     pub s3_domain: Option<String>,
+    /// Whether a client that asks for checksums is also told the SHA-256 of the whole.
+    pub checksum_sha256: bool,
     /// What is logged, when it was set.
     pub log_level: Option<String>,
     /// How it is logged.
@@ -173,8 +175,8 @@ impl Settings {
         if data_dir.as_os_str().is_empty() {
             return Err(invalid("data_dir", "it is empty"));
         }
-        let storage = storage::settle_kind(given.storage.as_deref())?;
-        let storage_s3 = storage::settle_s3(&given, storage)?;
+        let storage = storage::settle_kinds(given.storage.as_deref())?;
+        let storage_s3 = storage::settle_s3(&given, &storage)?;
         if given.root_access_key.is_some() != given.root_secret_key.is_some() {
             return Err(invalid("root_access_key", "it and root_secret_key belong together: set both, or neither"));
         }
@@ -211,6 +213,7 @@ impl Settings {
             admin_token: given.admin_token,
             secrets_key: given.secrets_key,
             region,
+            checksum_sha256: given.checksum_sha256.unwrap_or(true),
             s3_domain: given.s3_domain.filter(|domain| !domain.is_empty()),
             log_level: given.log_level,
             log_format: given.log_format.unwrap_or_default(),

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod auth;
+mod doubt;
 pub(crate) mod fault;
 pub mod forwarded;
 mod host;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use artifactstore_registry::Registry;
 use artifactstore_registry::backends::error::Source;
 use artifactstore_registry::backends::failpoint::{Point, reach};
-use artifactstore_registry::clock::{Clock as _, SystemClock};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{
@@ -29,7 +28,7 @@ use super::inflow::{Gauge, Inflow};
 use super::outflow::{AccessLine, Outflow};
 use super::request_id::RequestId;
 use super::serve::Peer;
-use super::{fault, xml};
+use super::{doubt, fault, xml};
 use crate::error::{Face, Failure};
 use crate::s3::{Cors, Gateway};
 
@@ -42,7 +41,7 @@ const NAME: HeaderValue = HeaderValue::from_static("artifactstore");
 const HEADERS_MAX_BYTES: usize = 32 * 1024;
 
 /// The longest that a presigned URL may hold: seven days, as in S3.
-const LINK_MAX_SECONDS: u32 = 7 * 24 * 60 * 60;
+pub(super) const LINK_MAX_SECONDS: u32 = 7 * 24 * 60 * 60;
 
 /// The bounds of a form's fields, which are held in memory; its file is not.
 const FORM_FIELD_MAX_BYTES: usize = 64 * 1024;
@@ -56,6 +55,8 @@ pub struct S3Settings {
     pub region: String,
     /// The domain under which buckets are hosts (`<bucket>.<domain>`); without it, all is path style.
     pub domain: Option<String>,
+    /// Whether a client that asks for checksums is also told the SHA-256 of the whole.
+    pub checksum_sha256: bool,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// Whether links and forms that are signed with Signature Version 2 are taken.
@@ -73,6 +74,7 @@ impl Default for S3Settings {
         Self {
             region: "us-east-1".to_owned(),
             domain: None,
+            checksum_sha256: true,
             trusted_proxies: Vec::new(),
             sigv2_presigned: false,
             body_idle_timeout: Duration::from_secs(60),
@@ -93,7 +95,7 @@ pub struct InvalidRegion(pub String);
 /// When the region is none.
 pub fn s3_service(registry: Registry, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
     let cors = Cors::new(registry.clone());
-    let gateway = Gateway::new(registry, settings.region.clone());
+    let gateway = Gateway::new(registry, settings.region.clone(), settings.checksum_sha256);
     over(gateway, settings, keys, Some(cors))
 }
 
@@ -113,6 +115,9 @@ fn over(
     config.form_max_fields_size = FORM_FIELDS_MAX_BYTES;
     config.form_max_parts = FORM_PARTS_MAX;
     config.presigned_url_max_expires_secs = LINK_MAX_SECONDS;
+    // The policy of a form says how long it holds; dates of anything else are looked at before s3s sees them.
+    config.presigned_url_max_skew_time_secs = LINK_MAX_SECONDS;
+    config.sig_v4_allowed_services = vec!["s3".to_owned()];
     // Headers that are signed so are refused before s3s sees them.
     config.enable_sig_v2 = settings.sigv2_presigned;
     let mut builder = S3ServiceBuilder::new(s3);
@@ -286,7 +291,7 @@ impl Inner {
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -302,16 +307,10 @@ fn refuse_early(parts: &Parts, sigv2_presigned: bool) -> Option<Failure> {
         return Some(Failure::request(400, "RequestHeaderSectionTooLarge", message));
     }
 
-    let media_type = header(&parts.headers, &CONTENT_TYPE).unwrap_or_default();
-    let form = media_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data");
-    if form && parts.method == Method::POST && !parts.headers.contains_key(CONTENT_LENGTH) {
-        // s3s streams the file of a form when it can tell its length, and would gather it in memory otherwise.
-        return Some(Failure::request(411, "MissingContentLength", "A form needs the Content-Length HTTP header."));
+    if let Some(failure) = doubt::refusal(parts, sigv2_presigned) {
+        return Some(failure);
     }
     let (in_header, in_query) = signed_by_v2(parts);
-    if in_query && sigv2_presigned && holds_too_long(parts.uri.query().unwrap_or_default()) {
-        return Some(Failure::request(403, "AccessDenied", "A link holds for seven days at most."));
-    }
     if in_header || (in_query && !sigv2_presigned) {
         return Some(Failure::request(
             400,
@@ -324,20 +323,11 @@ fn refuse_early(parts: &Parts, sigv2_presigned: bool) -> Option<Failure> {
     None
 }
 
-/// Whether a link of Signature Version 2 ends later than a link may. s3s caps those of Version 4 itself.
-fn holds_too_long(query: &str) -> bool {
-    let expires = query.split('&').find_map(|pair| pair.strip_prefix("Expires="));
-    let (now, _) = SystemClock.now().to_parts();
-    expires
-        .and_then(|text| text.parse::<i64>().ok())
-        .is_none_or(|end| end > now.saturating_add(LINK_MAX_SECONDS.into()))
-}
-
 /// Whether a request is signed with Signature Version 2, in its headers and in its query.
 fn signed_by_v2(parts: &Parts) -> (bool, bool) {
     let in_header = header(&parts.headers, &AUTHORIZATION).is_some_and(|it| it.starts_with("AWS "));
     let query = parts.uri.query().unwrap_or_default();
-    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let has = |wanted: &str| form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == wanted);
     (in_header, has("Signature") && has("AWSAccessKeyId"))
 }
 

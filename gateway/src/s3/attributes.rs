@@ -65,10 +65,10 @@ fn user_metadata(metadata: HashMap<String, String>) -> Result<TextMap, Failure> 
 fn without_aws_chunked(encoding: &str) -> Option<String> {
     let rest: Vec<&str> = encoding
         .split(',')
-        .map(str::trim)
-        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
+        .filter(|coding| !coding.trim().is_empty() && !coding.trim().eq_ignore_ascii_case("aws-chunked"))
         .collect();
-    (!rest.is_empty()).then(|| rest.join(","))
+    let rest = rest.join(",");
+    (!rest.is_empty()).then(|| rest.trim().to_owned())
 }
 
 /// The storage class that a request names, if it is one that files can be read from at once.

@@ -5,13 +5,12 @@ use artifactstore_registry::backends::digest::{ChecksumAlgorithm, Sha256Digest};
 use artifactstore_registry::backends::error::Source;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use http::HeaderMap;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use s3s::dto::{self, StreamingBlob};
 use s3s::{Body, S3Request, TrailingHeaders};
 
-use super::checksum;
+use super::{checksum, header};
 use crate::error::{Failure, chain};
 
 /// The parts of a PUT's input that concern its body.
@@ -45,8 +44,9 @@ pub(super) fn incoming<T>(req: &S3Request<T>, body: Incoming<'_>) -> Result<(Ing
     let compute = asked.filter(|_| checksum.is_none() && trailer.is_none());
     let hints = IngestHints {
         size_bytes: body.content_length.and_then(|length| u64::try_from(length).ok()),
-        md5: body.content_md5.map(checksum::md5).transpose()?,
-        sha256: sha256_verified(&req.headers).filter(|_| body.content_length.is_some_and(|length| length > 0)),
+        // An empty header is no digest, and s3s takes it for none.
+        md5: header(&req.headers, "content-md5").or(body.content_md5).map(checksum::md5).transpose()?,
+        sha256: sha256_verified(req).filter(|_| body.content_length.is_some_and(|length| length > 0)),
         checksum,
         trailer,
         compute: compute.into_iter().collect(),
@@ -56,10 +56,13 @@ pub(super) fn incoming<T>(req: &S3Request<T>, body: Incoming<'_>) -> Result<(Ing
 }
 
 /// The SHA-256 of the body, when the request was signed with it: s3s then compares it while the body passes, and ends a
-/// body that has another with an error.
-fn sha256_verified(headers: &HeaderMap) -> Option<Sha256Digest> {
-    let signed = headers.get("x-amz-content-sha256")?.to_str().ok()?;
-    Sha256Digest::from_hex(signed).ok()
+/// body that has another with an error. It does so by Signature Version 4 alone, whose requests name a region, and for a
+/// header that came once; anything else is hashed here.
+fn sha256_verified<T>(req: &S3Request<T>) -> Option<Sha256Digest> {
+    req.region.as_ref()?;
+    let mut values = req.headers.get_all("x-amz-content-sha256").iter();
+    let signed = values.next().filter(|_| values.next().is_none())?;
+    Sha256Digest::from_hex(signed.to_str().ok()?).ok()
 }
 
 fn frames(blob: Option<StreamingBlob>, trailer: Option<(ChecksumAlgorithm, TrailingHeaders)>) -> IngestStream {

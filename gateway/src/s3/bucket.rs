@@ -13,7 +13,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response};
 
-use super::{Answer, Gateway, attributes, faces, tagging};
+use super::{Answer, Gateway, attributes, configuration, faces, tagging};
 use crate::error::Failure;
 
 /// The most buckets of one answer, and what is taken when the client names no number.
@@ -96,14 +96,17 @@ pub(super) async fn create(gateway: &Gateway, req: S3Request<CreateBucketInput>)
     }
     let tags = configuration.and_then(|wanted| wanted.tags.clone()).filter(|tags| !tags.is_empty());
     let tags = tags.map(tagging::bucket_document).transpose()?;
+    let ownership = req.input.object_ownership.as_ref().map(configuration::ownership_document).transpose()?;
     let created = gateway.registry.producer_create(&actor, &name, ProducerSettings::default()).await;
     if let Err(Error::Refused(Refusal::ProducerForeign(_))) = created {
         let message = "The requested bucket name is not available: it belongs to someone else.";
         return Err(Failure::request(409, "BucketAlreadyExists", message));
     }
     created?;
-    if tags.is_some() {
-        gateway.registry.subresource_set(&actor, &name, Subresource::Tagging, tags).await?;
+    for (subresource, document) in [(Subresource::Tagging, tags), (Subresource::Ownership, ownership)] {
+        if document.is_some() {
+            gateway.registry.subresource_set(&actor, &name, subresource, document).await?;
+        }
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), ..CreateBucketOutput::default() }))
 }
@@ -116,7 +119,7 @@ pub(super) async fn head(gateway: &Gateway, req: S3Request<HeadBucketInput>) -> 
 
 pub(super) async fn delete(gateway: &Gateway, req: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
     let actor = gateway.actor(&req)?;
-    gateway.registry.producer_delete(&actor, &ProducerName::parse(&req.input.bucket)?).await?;
+    gateway.registry.producer_delete_with_uploads(&actor, &ProducerName::parse(&req.input.bucket)?).await?;
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 

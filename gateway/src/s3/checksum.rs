@@ -2,6 +2,7 @@
 
 use artifactstore_registry::backends::digest::{Checksum, ChecksumAlgorithm, Md5Digest};
 use artifactstore_registry::model::attributes::{ChecksumKind, FileChecksum};
+use artifactstore_registry::model::row::File;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
@@ -193,7 +194,28 @@ macro_rules! set_file_checksum {
     }};
 }
 
-pub(super) use {set_checksum, set_file_checksum};
+/// Adds the SHA-256 of the whole file, which is always known, where the answer is the whole file and its client chose
+/// another algorithm or none. Where it chose SHA-256, that is what it gets: of a multipart file it is made of the parts'.
+macro_rules! add_sha256 {
+    ($output:expr, $file:expr, $selection:expr) => {{
+        let file: &artifactstore_registry::model::row::File = $file;
+        if $selection.checksum == $crate::s3::range::Fitting::File && $output.checksum_sha256.is_none() {
+            $output.checksum_sha256 = Some($crate::s3::checksum::sha256_text(file));
+            if $output.checksum_type.is_none() {
+                $output.checksum_type = Some($crate::s3::checksum::kind(
+                    artifactstore_registry::model::attributes::ChecksumKind::FullObject,
+                ));
+            }
+        }
+    }};
+}
+
+/// The base64 of a file's SHA-256.
+pub(super) fn sha256_text(file: &File) -> String {
+    STANDARD.encode(file.sha256.0)
+}
+
+pub(super) use {add_sha256, set_checksum, set_file_checksum};
 
 #[cfg(test)]
 mod tests {

@@ -252,7 +252,16 @@ pub(super) async fn ownership(
     Ok(S3Response::new(dto::GetBucketOwnershipControlsOutput { ownership_controls: Some(found) }))
 }
 
-/// Every file is its bucket's owner's: that is the one rule that holds.
+/// An ownership as it is kept: every file is its bucket's owner's, which is the one rule that holds.
+pub(super) fn ownership_document(ownership: &dto::ObjectOwnership) -> Result<String, Failure> {
+    if ownership.as_str() != dto::ObjectOwnership::BUCKET_OWNER_ENFORCED {
+        let message = "Only BucketOwnerEnforced is available: there are no ACLs, and a bucket's owner owns all of it.";
+        return Err(Failure::request(501, "NotImplemented", message));
+    }
+    let rules = vec![dto::OwnershipControlsRule { object_ownership: ownership.clone() }];
+    write(&dto::OwnershipControls { rules })
+}
+
 pub(super) async fn set_ownership(
     gateway: &Gateway,
     req: S3Request<dto::PutBucketOwnershipControlsInput>,
@@ -261,11 +270,7 @@ pub(super) async fn set_ownership(
     let [rule] = controls.rules.as_slice() else {
         return Err(Failure::request(400, "MalformedXML", "Ownership controls have one rule."));
     };
-    if rule.object_ownership.as_str() != dto::ObjectOwnership::BUCKET_OWNER_ENFORCED {
-        let message = "Only BucketOwnerEnforced is available: there are no ACLs, and a bucket's owner owns all of it.";
-        return Err(Failure::request(501, "NotImplemented", message));
-    }
-    let document = write(controls)?;
+    let document = ownership_document(&rule.object_ownership)?;
     set(gateway, &req, &req.input.bucket, Subresource::Ownership, Some(document)).await?;
     Ok(S3Response::new(dto::PutBucketOwnershipControlsOutput::default()))
 }

@@ -65,9 +65,10 @@ pub(super) fn version_name(versioned: bool, sequence: Sequence) -> String {
     if versioned { sequence.to_string() } else { "null".to_owned() }
 }
 
-/// The version that was just ingested, as S3 names it.
+/// The version that was just ingested, as S3 names it: where versioning is suspended, nobody is told of a null version.
 pub(super) fn receipt_version(receipt: &FileReceipt) -> Option<String> {
-    version_id(receipt.versioning, receipt.file.versioned, receipt.file.sequence)
+    let told = receipt.versioning == Versioning::Enabled && receipt.file.versioned;
+    told.then(|| receipt.file.sequence.to_string())
 }
 
 /// The version that was found, as S3 names it.
@@ -160,6 +161,8 @@ macro_rules! described {
                 $crate::s3::range::Fitting::Part(checksum) => {
                     let text = $crate::s3::checksum::text(checksum);
                     $crate::s3::checksum::set_checksum!(output, checksum.algorithm, text);
+                    output.checksum_type =
+                        attributes.checksum.as_ref().map(|whole| $crate::s3::checksum::kind(whole.kind));
                 }
                 $crate::s3::range::Fitting::None => {}
             }

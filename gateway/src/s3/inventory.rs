@@ -32,8 +32,9 @@ pub(super) async fn attributes(
         version_id: faces::found_version(&found),
         ..GetObjectAttributesOutput::default()
     };
-    for wanted in &input.object_attributes {
-        match wanted.as_str() {
+    // Several come in one header with commas between, or in a header each.
+    for wanted in input.object_attributes.iter().flat_map(|named| named.as_str().split(',')) {
+        match wanted.trim() {
             "ETag" => output.e_tag = Some(faces::etag(&file.etag)),
             "Checksum" => output.checksum = whole(&file.attributes),
             "ObjectParts" => {
@@ -54,17 +55,6 @@ fn whole(attributes: &Attributes) -> Option<Checksum> {
     attributes.checksum.as_ref()?;
     let mut checksum = Checksum::default();
     set_file_checksum!(checksum, attributes);
-    // How many parts there are stands elsewhere in this answer.
-    for text in [
-        &mut checksum.checksum_crc32,
-        &mut checksum.checksum_crc32c,
-        &mut checksum.checksum_sha1,
-        &mut checksum.checksum_sha256,
-    ] {
-        if let Some((value, _)) = text.as_deref().and_then(|text| text.split_once('-')) {
-            *text = Some(value.to_owned());
-        }
-    }
     Some(checksum)
 }
 

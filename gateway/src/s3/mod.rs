@@ -49,16 +49,18 @@ type Answer<T> = Result<S3Response<T>, Failure>;
 pub struct Gateway {
     registry: Registry,
     region: String,
+    checksum_sha256: bool,
 }
 
 /// The longest `User-Agent` that is kept, in bytes.
 const CLIENT_MAX_BYTES: usize = 256;
 
 impl Gateway {
-    /// Speaks S3 for this registry, and says that its producers are in this region.
+    /// Speaks S3 for this registry, and says that its producers are in this region. Whoever asks for checksums is told the
+    /// SHA-256 of the whole too, if that is wanted.
     #[must_use]
-    pub fn new(registry: Registry, region: impl Into<String>) -> Self {
-        Self { registry, region: region.into() }
+    pub fn new(registry: Registry, region: impl Into<String>, checksum_sha256: bool) -> Self {
+        Self { registry, region: region.into(), checksum_sha256 }
     }
 
     /// Refuses what the request's key may not do to this key.

@@ -15,7 +15,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response};
 
 use super::body::{self, Incoming};
-use super::checksum::set_file_checksum;
+use super::checksum::{add_sha256, set_file_checksum};
 use super::conditions::{self, ReadCondition};
 use super::faces::{self, described};
 use super::{Answer, Gateway, attributes, range, request_id, version};
@@ -65,7 +65,11 @@ pub(super) async fn get(gateway: &Gateway, req: S3Request<GetObjectInput>) -> An
     let (modified, unmodified) = (input.if_modified_since.as_ref(), input.if_unmodified_since.as_ref());
     ReadCondition::of_read(&req.headers, modified, unmodified).check_read(file)?;
     let selection = range::select(input.range.as_ref(), input.part_number, file.size_bytes, &file.attributes.parts)?;
-    let mut output = described!(GetObjectOutput, file, &selection, wants_checksum(input.checksum_mode.as_ref()));
+    let with_checksum = wants_checksum(input.checksum_mode.as_ref());
+    let mut output = described!(GetObjectOutput, file, &selection, with_checksum);
+    if with_checksum && gateway.checksum_sha256 {
+        add_sha256!(output, file, &selection);
+    }
     output.version_id = faces::found_version(&found);
     let bytes = gateway.registry.file_read(&found, selection.byte_range()).await?;
     output.body = Some(body::outgoing(bytes, request_id(&req).to_owned()));
@@ -82,7 +86,11 @@ pub(super) async fn head(gateway: &Gateway, req: S3Request<HeadObjectInput>) -> 
     let (modified, unmodified) = (input.if_modified_since.as_ref(), input.if_unmodified_since.as_ref());
     ReadCondition::of_read(&req.headers, modified, unmodified).check_read(file)?;
     let selection = range::select(input.range.as_ref(), input.part_number, file.size_bytes, &file.attributes.parts)?;
-    let mut output = described!(HeadObjectOutput, file, &selection, wants_checksum(input.checksum_mode.as_ref()));
+    let with_checksum = wants_checksum(input.checksum_mode.as_ref());
+    let mut output = described!(HeadObjectOutput, file, &selection, with_checksum);
+    if with_checksum && gateway.checksum_sha256 {
+        add_sha256!(output, file, &selection);
+    }
     output.version_id = faces::found_version(&found);
     let mut headers = faces::file_headers(file);
     headers.extend(overrides(input)?);

@@ -42,7 +42,7 @@ fn checked(tags: impl IntoIterator<Item = (String, String)>, most: usize) -> Res
         }
     }
     if map.len() > most {
-        return Err(Failure::request(400, "BadRequest", format!("Object tags cannot be greater than {most}.")));
+        return Err(invalid(format!("Object tags cannot be greater than {most}.")));
     }
     Ok(TextMap(map))
 }

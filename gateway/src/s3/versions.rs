@@ -83,7 +83,7 @@ pub(super) async fn list(
     Ok(S3Response::new(ListObjectVersionsOutput {
         common_prefixes: Some(list::prefixes(&page.prefixes, spelling)),
         delete_markers: Some(markers.into_iter().map(|(it, latest)| marker(it, *latest, spelling, &owner)).collect()),
-        delimiter: say(input.delimiter),
+        delimiter: say(list::delimiter(input.delimiter.as_ref())),
         encoding_type: spelling.declared(),
         is_truncated: Some(page.next.is_some()),
         key_marker: say(Some(input.key_marker.unwrap_or_default())),

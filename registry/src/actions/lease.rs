@@ -18,6 +18,8 @@ use crate::store::lease::{Lease, Work};
 pub const LEASE_TERM: Duration = Duration::from_secs(10);
 /// How old a lease may be before it is renewed.
 const RENEW_AFTER: Duration = Duration::from_secs(3);
+/// How long a process that stops waits for the database to take its leases back.
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Held {
@@ -73,13 +75,23 @@ impl Leases {
         }
     }
 
-    /// Ends all of them, so that others need not wait.
+    /// Ends all of them, so that others need not wait; not that this process need wait for long.
     pub(crate) async fn end(&self, store: &dyn Store) {
-        for (work, kept) in std::mem::take(&mut *self.held.lock().await) {
-            if let Err(error) = store.lease_end(&kept.lease).await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, work = work.name(), "a lease could not be given back; it ends by itself");
+        let ending = async {
+            for (_, kept) in std::mem::take(&mut *self.held.lock().await) {
+                store.lease_end(&kept.lease).await?;
             }
+            Result::Ok(())
+        };
+        match tokio::time::timeout(END_WITHIN, ending).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a lease could not be given back; it runs out"
+                );
+            }
+            Err(_) => tracing::warn!("a lease could not be given back in time; it runs out"),
         }
     }
 }

@@ -5,7 +5,12 @@ use crate::model::command::{Command, Reply};
 use crate::model::event::Actor;
 use crate::model::name::ProducerName;
 use crate::model::row::{Producer, ProducerSettings};
+use crate::store::KeyRange;
 use crate::{Inner, Registry};
+use futures::future::join_all;
+
+/// How many uploads are given up in one go.
+const UPLOADS_AT_ONCE: usize = 256;
 
 impl Inner {
     /// The producer, if it is there and the actor's.
@@ -66,6 +71,27 @@ impl Registry {
     /// [`Refusal::ProducerNotEmpty`], or when there is no such producer.
     pub async fn producer_delete(&self, actor: &Actor, name: &ProducerName) -> Result<()> {
         self.inner.log.record(actor, Command::ProducerDelete { producer: name.clone() }).await.map(|_| ())
+    }
+
+    /// Deletes a producer as S3 deletes a bucket: uploads that are still open do not keep it, and are given up first. Where
+    /// anything else keeps it, nothing is given up.
+    ///
+    /// # Errors
+    /// As [`Registry::producer_delete`].
+    pub async fn producer_delete_with_uploads(&self, actor: &Actor, name: &ProducerName) -> Result<()> {
+        let there = self.inner.producer_owned(actor, name).await?;
+        let kept = there.file_count > 0 || there.history_count > 0 || there.finalized_count > 0;
+        let mut left = if kept { 0 } else { there.upload_count };
+        while left > 0 {
+            let uploads = self.inner.store.uploads(name, &KeyRange::default(), None, UPLOADS_AT_ONCE).await?;
+            if uploads.is_empty() {
+                break;
+            }
+            // One that its client completed or gave up meanwhile is no matter: the deletion itself looks again.
+            join_all(uploads.iter().map(|upload| self.upload_abort(actor, &upload.name, &upload.id))).await;
+            left = left.saturating_sub(u64::try_from(uploads.len()).unwrap_or(u64::MAX));
+        }
+        self.producer_delete(actor, name).await
     }
 
     /// The producer.

@@ -5,9 +5,12 @@ mod version;
 
 use artifactstore_backends::dataplane::spi::IngestResult;
 use artifactstore_backends::digest::{Checksum, Sha256Digest};
+use artifactstore_backends::recipe::LocatedChunk;
 
+use super::storage::{check_places, storage_close, storage_direct, storage_end};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
+use crate::model::attributes::Attributes;
 use crate::model::command::{Command, Content, FileIngest, FinalizeFacts, PackageChoice, PreparedSeal, WriteCondition};
 use crate::model::event::{
     Actor, Event, FileDescribed, FileIngested, FileRemoved, PackageFinalized, PackageOpened, PartIngested,
@@ -53,24 +56,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::ProducerDelete { producer } => producer_delete(state, actor, producer),
         Command::FileIngest(ingest) => file_ingest(state, actor, ingest),
         Command::FileDescribe { name, attributes, condition, fresh_package } => {
-            let owner = producer_of(state, actor, name)?;
-            let (package, _) = file_path(owner, name)?;
-            let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
-            check_condition(Some(former), condition)?;
-            let (mut events, package_id) = package_for_write(state, owner, &package, fresh_package)?;
-            events.extend(version::null_replaced(state, owner, name, (&package, &package_id))?);
-            let mut attributes = (**attributes).clone();
-            attributes.checksum.clone_from(&former.attributes.checksum);
-            attributes.parts.clone_from(&former.attributes.parts);
-            events.push(Event::FileDescribed(Box::new(FileDescribed {
-                key: name.key.clone(),
-                package,
-                producer: name.producer.clone(),
-                package_id,
-                supersedes: former.sequence,
-                attributes,
-            })));
-            Ok(Decision { events, ..Decision::default() })
+            file_describe(state, actor, name, attributes, (condition, fresh_package))
         }
         Command::FileRemove { name, condition, fresh_package } => {
             file_remove(state, actor, name, condition, fresh_package)
@@ -110,6 +96,9 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::PackageFinalize { package, idle_since, facts, prepared } => {
             package_finalize(state, actor, package, *idle_since, (facts, prepared.as_deref()))
         }
+        Command::StorageDirect { from, to } => storage_direct(state, from, to),
+        Command::StorageClose { begun } => storage_close(state, *begun),
+        Command::StorageEnd { begun } => storage_end(state, *begun),
     }
 }
 
@@ -156,10 +145,18 @@ fn package_finalize(
         return Ok(Decision::default());
     }
     let fact = match prepared {
-        Some(seal) if seal.package_id == package.id && seal.last_sequence == package.last_sequence => seal.fact.clone(),
+        Some(seal) if seal.package_id == package.id && seal.last_sequence == package.last_sequence => {
+            if let PackageFinalized::Stored(stored) = &seal.fact {
+                check_places(state, &stored.written)?;
+            }
+            seal.fact.clone()
+        }
         // Somebody wrote to it meanwhile: whoever asked looks at it again.
         Some(_) => return Ok(Decision::default()),
-        None => PackageFinalized::Inline(Box::new(super::seal::manifest(state, actor, package, facts))),
+        None => {
+            let facts = facts.written_to(&state.storage());
+            PackageFinalized::Inline(Box::new(super::seal::manifest(state, actor, package, &facts)))
+        }
     };
     Ok(Event::PackageFinalized(Box::new(fact)).into())
 }
@@ -297,10 +294,7 @@ fn check_condition(current: Option<&File>, condition: &WriteCondition) -> Result
 }
 
 /// Checks that every chunk the content leans on is located, and gives those that are located by this very command.
-fn check_content(
-    state: &State,
-    content: &Content,
-) -> Result<Vec<artifactstore_backends::recipe::LocatedChunk>, Refusal> {
+fn check_content(state: &State, content: &Content) -> Result<Vec<LocatedChunk>, Refusal> {
     for chunk in content.recipe.iter().flat_map(|recipe| &recipe.chunks) {
         let located = state.chunks.get(&chunk.address).is_some()
             || content.written.iter().any(|written| written.chunk.address == chunk.address);
@@ -308,7 +302,10 @@ fn check_content(
             return Err(Refusal::ContentMissing);
         }
     }
-    Ok(content.written.iter().filter(|written| state.chunks.get(&written.chunk.address).is_none()).cloned().collect())
+    let fresh = content.written.iter().filter(|written| state.chunks.get(&written.chunk.address).is_none());
+    let fresh: Vec<LocatedChunk> = fresh.cloned().collect();
+    check_places(state, &fresh)?;
+    Ok(fresh)
 }
 
 fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Decision, Refusal> {
@@ -359,6 +356,33 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
         Box::new(Command::PackageFinalize { package, idle_since: None, facts, prepared: None })
     });
     Ok(Decision { events, then, ..Decision::default() })
+}
+
+fn file_describe(
+    state: &State,
+    actor: &Actor,
+    name: &FileName,
+    attributes: &Attributes,
+    (condition, fresh): (&WriteCondition, &PackageId),
+) -> Result<Decision, Refusal> {
+    let owner = producer_of(state, actor, name)?;
+    let (package, _) = file_path(owner, name)?;
+    let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
+    check_condition(Some(former), condition)?;
+    let (mut events, package_id) = package_for_write(state, owner, &package, fresh)?;
+    events.extend(version::null_replaced(state, owner, name, (&package, &package_id))?);
+    let mut attributes = attributes.clone();
+    attributes.checksum.clone_from(&former.attributes.checksum);
+    attributes.parts.clone_from(&former.attributes.parts);
+    events.push(Event::FileDescribed(Box::new(FileDescribed {
+        key: name.key.clone(),
+        package,
+        producer: name.producer.clone(),
+        package_id,
+        supersedes: former.sequence,
+        attributes,
+    })));
+    Ok(Decision { events, ..Decision::default() })
 }
 
 fn file_remove(

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
-use artifactstore_backends::recipe::{Chunk, Location};
+use artifactstore_backends::recipe::Chunk;
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -26,6 +26,7 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
 use self::lookups::{Lookups, Question};
 use self::reads::limited;
+use self::scratch::Scratch;
 use super::lease::{Lease, Work};
 use super::{Batch, KeyRange, Snapshot, Store, VersionRange, View};
 pub use super::{OpenMode, Schema};
@@ -36,10 +37,11 @@ use crate::model::access::AccessKey;
 use crate::model::event::Record;
 use crate::model::name::{AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{
-    Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
 };
 use crate::model::state::Head;
+use crate::model::storage::StorageMove;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
@@ -51,7 +53,8 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     lookups: Lookups,
-    temporary: bool,
+    /// Its files, when it is a scratch store.
+    _scratch: Option<Scratch>,
 }
 
 /// How many connections read at once, those that gather look-ups among them.
@@ -93,7 +96,7 @@ impl SqliteStore {
     pub async fn open(path: &Path, mode: OpenMode) -> Result<Self> {
         scratch::sweep(path);
         let create = mode == OpenMode::Create;
-        Self::connect(path, options(path).create_if_missing(create), create, false).await
+        Self::connect(path, options(path).create_if_missing(create), create).await
     }
 
     /// The schema that was found when it was opened, and the one it has now.
@@ -102,7 +105,7 @@ impl SqliteStore {
         self.schema
     }
 
-    async fn connect(path: &Path, options: SqliteConnectOptions, migrate: bool, temporary: bool) -> Result<Self> {
+    async fn connect(path: &Path, options: SqliteConnectOptions, migrate: bool) -> Result<Self> {
         let unusable = |error: sqlx::Error| Error::DatabaseUnusable {
             url: format!("sqlite://{}", path.display()),
             reason: error.to_string(),
@@ -131,7 +134,8 @@ impl SqliteStore {
             .await
             .map_err(unusable)?;
         let lookups = Lookups::start(&readers).await.map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), schema: Schema { found, now: known }, writer, readers, lookups, temporary })
+        let schema = Schema { found, now: known };
+        Ok(Self { path: path.to_owned(), schema, writer, readers, lookups, _scratch: None })
     }
 }
 
@@ -141,19 +145,6 @@ async fn schema_found(pool: &SqlitePool) -> std::result::Result<Option<i64>, sql
         return Ok(None);
     }
     sqlx::query("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await?.try_get(0)
-}
-
-impl Drop for SqliteStore {
-    fn drop(&mut self) {
-        if self.temporary {
-            for suffix in ["", "-wal", "-shm", "-journal"] {
-                let mut path = self.path.clone().into_os_string();
-                path.push(suffix);
-                // What cannot be removed is a leftover file, named so that an operator sees what it was.
-                let _ = std::fs::remove_file(path);
-            }
-        }
-    }
 }
 
 impl SqliteStore {
@@ -183,14 +174,19 @@ impl Store for SqliteStore {
     }
 
     async fn scratch(&self) -> Result<Box<dyn Store>> {
-        let path = scratch::fresh(&self.path);
+        let scratch = Scratch::beside(&self.path).map_err(|error| Error::DatabaseUnusable {
+            url: format!("sqlite://{}", self.path.display()),
+            reason: format!("a scratch file cannot be made beside it: {error}"),
+        })?;
+        let path = scratch.path.clone();
         // What is lost of it in a crash, or undone by halves, is made again: nothing is written twice.
         let options = options(&path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Off)
             .synchronous(SqliteSynchronous::Off)
             .pragma("cache_size", SCRATCH_CACHE);
-        Ok(Box::new(Self::connect(&path, options, true, true).await?))
+        let store = Self::connect(&path, options, true).await?;
+        Ok(Box::new(Self { _scratch: Some(scratch), ..store }))
     }
 
     async fn adopt(&self, scratch: &dyn Store) -> Result<bool> {
@@ -249,10 +245,10 @@ impl Store for SqliteStore {
         Ok(producer.map(|producer| (producer.clone(), state.file_current(name).cloned())))
     }
 
-    async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<Location>>)>> {
+    async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<ChunkPlace>>)>> {
         let question = Question { located: Some(*address), ..Question::default() };
         let Some(state) = self.lookups.ask(question).await else { return super::blob_located(self, address).await };
-        let place = |chunk: &Chunk| state.chunks.get(&chunk.address).map(|place| place.location.clone());
+        let place = |chunk: &Chunk| state.chunks.get(&chunk.address).cloned();
         Ok(state.blobs.get(address).map(|blob| (blob.clone(), blob.recipe.chunks.iter().map(place).collect())))
     }
 
@@ -380,14 +376,18 @@ impl Store for SqliteStore {
         query.fetch_all(&self.readers).await?.iter().map(rows::file).collect()
     }
 
-    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>> {
+    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<ChunkPlace>>> {
         let mut question = Question::default();
         question.touched.chunks.extend(chunks);
         let Some(state) = self.lookups.ask(question).await else {
             return reads::locations(&self.readers, chunks).await;
         };
-        let place = |chunk: &ContentAddress| state.chunks.get(chunk).map(|place| place.location.clone());
-        Ok(chunks.iter().map(place).collect())
+        Ok(chunks.iter().map(|chunk| state.chunks.get(chunk).cloned()).collect())
+    }
+
+    async fn moves(&self) -> Result<Vec<StorageMove>> {
+        let text = format!("SELECT {} FROM storage_moves ORDER BY sequence", rows::MOVE);
+        sqlx::query(AssertSqlSafe(text)).fetch_all(&self.readers).await?.iter().map(rows::storage_move).collect()
     }
 
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {

@@ -1,73 +1,113 @@
-//! The files of scratch stores: beside the registry, named by the process that fills them.
+//! The files of scratch stores, beside the registry. Each has a file that is locked for as long as the store is in use.
 //!
-//! Invariant: a file is only removed when its process has ended.
+//! Invariant: a scratch store begins empty, and is only removed by whoever holds its lock.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Stands between the registry's name and the process's number.
+/// Stands between the registry's name and the scratch store's own.
 const MARK: &str = ".scratch-";
-/// Where Linux shows the processes that there are.
-const PROCESSES: &str = "/proc";
+/// What the locked file's name ends with.
+const LOCK: &str = "-lock";
+/// What the names of the other files end with, behind the store's.
+const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+/// How often another name is tried.
+const ATTEMPTS: u32 = 8;
 
-/// Where this process may fill another scratch store.
-pub(super) fn fresh(registry: &Path) -> PathBuf {
-    static SERIAL: AtomicU64 = AtomicU64::new(0);
-    let mut path = registry.as_os_str().to_owned();
-    path.push(format!("{MARK}{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed)));
-    PathBuf::from(path)
+/// A place for a scratch store; its files are removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    pub(super) path: PathBuf,
+    /// Locked until the process ends, however it ends.
+    _lock: File,
+}
+
+impl Scratch {
+    /// A fresh place beside this registry.
+    pub(super) fn beside(registry: &Path) -> io::Result<Self> {
+        for _ in 0..ATTEMPTS {
+            let mut name = [0; 16];
+            getrandom::fill(&mut name)?;
+            let path = with(registry.as_os_str(), &format!("{MARK}{}", hex::encode(name)));
+            let lock = OpenOptions::new().write(true).create_new(true).open(with(path.as_os_str(), LOCK))?;
+            // Somebody who sweeps may have come between.
+            if lock.try_lock().is_ok() {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+        Err(io::Error::other("no scratch file could be locked"))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        remove(self.path.as_os_str());
+    }
 }
 
 /// Removes what replays left behind that were killed. What cannot be read or removed stays, named so that an operator
-/// sees what it was; so does everything where processes cannot be looked for.
+/// sees what it was.
 pub(super) fn sweep(registry: &Path) {
-    let (Some(folder), Some(name)) = (registry.parent(), registry.file_name()) else { return };
-    let mut beginning = name.to_owned();
-    beginning.push(MARK);
-    let processes = Path::new(PROCESSES);
-    if !processes.join(std::process::id().to_string()).exists() {
-        return;
-    }
+    let (Some(folder), Some(name)) = (registry.parent(), registry.file_name().and_then(OsStr::to_str)) else { return };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let beginning = format!("{name}{MARK}");
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        if let Some(process) = process_of(&entry.file_name(), &beginning)
-            && !processes.join(process.to_string()).exists()
-        {
-            let _ = std::fs::remove_file(entry.path());
+        let name = entry.file_name();
+        let Some(store) =
+            name.to_str().filter(|name| name.starts_with(&beginning)).and_then(|it| it.strip_suffix(LOCK))
+        else {
+            continue;
+        };
+        let lock = OpenOptions::new().write(true).open(entry.path());
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            remove(folder.join(store).as_os_str());
         }
     }
 }
 
-/// Whose scratch file this is, if it is one.
-fn process_of(name: &OsString, beginning: &OsString) -> Option<u32> {
-    let rest = name.to_str()?.strip_prefix(beginning.to_str()?)?;
-    rest.split('-').next()?.parse().ok()
+fn remove(store: &OsStr) {
+    for part in PARTS.into_iter().chain([LOCK]) {
+        // What cannot be removed is left for the next sweep.
+        let _ = std::fs::remove_file(with(store, part));
+    }
+}
+
+fn with(path: &OsStr, suffix: &str) -> PathBuf {
+    let mut path: OsString = path.to_owned();
+    path.push(suffix);
+    PathBuf::from(path)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{fresh, sweep};
+    use super::{Scratch, sweep};
 
     #[test]
     fn files_of_the_dead_are_removed_and_those_of_the_living_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let registry = folder.path().join("registry.db");
-        // No process has a number above 2^22.
-        let dead = ["registry.db.scratch-4194305-0", "registry.db.scratch-4194305-0-wal"];
-        let kept = ["registry.db", "registry.db.scratch-x", "other.db.scratch-4194305-0"];
+        let dead = ["registry.db.scratch-00-lock", "registry.db.scratch-00", "registry.db.scratch-00-wal"];
+        let kept = ["registry.db", "registry.db.scratch-x", "other.db.scratch-00-lock"];
         for name in dead.iter().chain(&kept) {
             std::fs::write(folder.path().join(name), b"").unwrap();
         }
-        let ours = fresh(&registry);
-        std::fs::write(&ours, b"").unwrap();
+        let (ours, other) = (Scratch::beside(&registry).unwrap(), Scratch::beside(&registry).unwrap());
+        assert_ne!(ours.path, other.path);
+        std::fs::write(&ours.path, b"").unwrap();
         sweep(&registry);
-        assert!(ours.exists());
+        assert!(ours.path.exists());
         for name in kept {
             assert!(folder.path().join(name).exists(), "{name}");
         }
         for name in dead {
             assert!(!folder.path().join(name).exists(), "{name}");
         }
+        let path = ours.path.clone();
+        drop((ours, other));
+        assert!(!path.exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), kept.len());
     }
 }
