@@ -60,7 +60,7 @@ test: postgres clients build failpoints ## everything: unit tests, then every pr
 	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/unit/junit.xml \
 		"$(TARGET)"/reports/promises/junit.xml "$(TARGET)"/reports/postgres-local/junit.xml
 
-test-rgw: postgres clients build ## the promises on a real Ceph RGW, killed and filled up, with PostgreSQL beside it; installs Ceph as root
+test-rgw: postgres clients build failpoints ## the promises on a real Ceph RGW, killed and filled up, with PostgreSQL beside it; installs Ceph as root
 	tests/rgw/run
 
 bench-programs:

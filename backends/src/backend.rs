@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::dataplane::spi::{ByteRange, ByteStream};
-use crate::digest::ObjectKey;
+use crate::digest::{Md5Digest, ObjectKey};
 use crate::error::Result;
 
 /// Bytes and the name that they give themselves.
@@ -23,6 +23,7 @@ use crate::error::Result;
 pub struct SealedObject {
     key: ObjectKey,
     bytes: Bytes,
+    md5: Option<Md5Digest>,
     /// Kept for as long as somebody has the bytes, and never looked at.
     _held: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -31,13 +32,24 @@ impl SealedObject {
     /// Names the bytes by their BLAKE3.
     #[must_use]
     pub fn seal(bytes: Bytes) -> Self {
-        Self { key: ObjectKey(*blake3::hash(&bytes).as_bytes()), bytes, _held: None }
+        Self { key: ObjectKey(*blake3::hash(&bytes).as_bytes()), bytes, md5: None, _held: None }
     }
 
     /// For bytes that the data plane has hashed while they passed, so that nothing is hashed twice.
     pub(crate) fn hashed_already(bytes: Bytes, key: ObjectKey) -> Self {
         debug_assert_eq!(Self::seal(bytes.clone()).key, key, "an object is named by its own bytes");
-        Self { key, bytes, _held: None }
+        Self { key, bytes, md5: None, _held: None }
+    }
+
+    /// With the MD5 of the bytes, where it was made already: as a proof on the way, of which nothing is named.
+    pub(crate) fn with_md5(self, md5: Option<Md5Digest>) -> Self {
+        Self { md5, ..self }
+    }
+
+    /// The MD5 of the bytes, when somebody has it.
+    #[must_use]
+    pub fn md5(&self) -> Option<Md5Digest> {
+        self.md5
     }
 
     /// Lets this go when the object is dropped, wherever that is: a write whose caller was let go still has the bytes.
@@ -90,6 +102,11 @@ pub struct Probe {
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The name that locations give this backend; it never changes.
     fn name(&self) -> &str;
+
+    /// Whether it makes use of the MD5 of what it is to store, and would make it when it is not told.
+    fn wants_md5(&self) -> bool {
+        false
+    }
 
     /// Stores and syncs the bytes. Storing the same bytes again succeeds and makes the object's age zero. When the
     /// future is dropped, the object is there whole or not at all.

@@ -91,6 +91,18 @@ points! {
     OrphanFound = "orphan-found";
     /// An orphan was deleted.
     OrphanDeleted = "orphan-deleted";
+    /// A store that is moved is copied, and writes go where they went.
+    StoreCopied = "store-copied";
+    /// Writes go to the new place.
+    StoreDirected = "store-directed";
+    /// All but the last objects are in the new place.
+    StoreFollowed = "store-followed";
+    /// The old place takes no more.
+    StoreClosed = "store-closed";
+    /// Everything is in the new place, and served from the old one.
+    StoreWhole = "store-whole";
+    /// Everything is served from the new place.
+    StoreMoved = "store-moved";
     /// A temporary file of a process that died was removed, at the start of the next.
     TemporarySwept = "temporary-swept";
 }

@@ -43,6 +43,20 @@ pub struct TransferProgress {
     pub damaged: u64,
 }
 
+impl TransferProgress {
+    /// This, and what a later look at the same stores found to do.
+    #[must_use]
+    pub const fn and(self, later: Self) -> Self {
+        Self {
+            examined: self.examined + later.copied + later.damaged,
+            copied: self.copied + later.copied,
+            copied_bytes: self.copied_bytes + later.copied_bytes,
+            present: self.present,
+            damaged: self.damaged + later.damaged,
+        }
+    }
+}
+
 /// An object that is not what its name says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
@@ -106,6 +120,42 @@ pub async fn transfer(
                 tell(Mismatch { object: stat.key.to_hex(), backend: backend.to_owned() });
             }
             progress(counts_ref.progress());
+            Ok(())
+        })
+        .try_buffer_unordered(options.at_once.max(1));
+    run.try_for_each(|()| async { Ok(()) }).await?;
+    Ok(counts.progress())
+}
+
+/// Copies these objects, those that are not there yet; what is in neither place is told as damaged.
+///
+/// # Errors
+/// As [`transfer`].
+pub async fn bring(
+    from: &dyn Backend,
+    to: &dyn Backend,
+    keys: &[ObjectKey],
+    options: &TransferOptions,
+    tell: &(dyn Fn(Mismatch) + Sync),
+) -> Result<TransferProgress> {
+    let counts = Counts::default();
+    let counts_ref = &counts;
+    let run = stream::iter(keys.iter().copied().map(Ok::<_, Error>))
+        .map_ok(|key| async move {
+            Counts::add(&counts_ref.examined, 1);
+            let there = to.stat(&key).await?;
+            let damaged = match from.stat(&key).await? {
+                Some(stat) => {
+                    let present = there.is_some_and(|there| there.size_bytes == stat.size_bytes);
+                    one(from, to, &stat, present, options, counts_ref).await?
+                }
+                None if there.is_some() => None,
+                None => Some(from.name()),
+            };
+            if let Some(backend) = damaged {
+                Counts::add(&counts_ref.damaged, 1);
+                tell(Mismatch { object: key.to_hex(), backend: backend.to_owned() });
+            }
             Ok(())
         })
         .try_buffer_unordered(options.at_once.max(1));
@@ -236,6 +286,19 @@ mod tests {
         assert_eq!((progress.present, progress.damaged), (9, 1));
         let (progress, _) = run(&from, &to, &TransferOptions { compare_present: true, ..OPTIONS }).await;
         assert_eq!((progress.present, progress.copied, progress.damaged), (8, 1, 1));
+    }
+
+    #[tokio::test]
+    async fn objects_that_are_named_are_brought_and_those_that_are_nowhere_are_told() {
+        let (from, to) = (filled(10).await, filled(4).await);
+        let gone = SealedObject::seal(Bytes::from_static(b"nowhere")).key();
+        let wanted: Vec<ObjectKey> = keys(&from).await.into_iter().chain([gone]).collect();
+        let told = Mutex::new(Vec::new());
+        let tell = |mismatch: super::Mismatch| told.lock().unwrap().push(mismatch.object);
+        let brought = super::bring(&from, &to, &wanted, &OPTIONS, &tell).await.unwrap();
+        assert_eq!((brought.examined, brought.copied, brought.present, brought.damaged), (11, 6, 4, 1));
+        assert_eq!(keys(&to).await, keys(&from).await);
+        assert_eq!(told.into_inner().unwrap(), [gone.to_hex()]);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 
 mod storage;
 
-pub use storage::Storage;
+pub use storage::{Storage, Storages};
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -21,6 +21,7 @@ use artifactstore_registry::log::transfer::{Transferred, transfer};
 use artifactstore_registry::model::command::FinalizeFacts;
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::TenantName;
+use artifactstore_registry::model::storage::Storage as Moves;
 pub use artifactstore_registry::store::OpenMode;
 use artifactstore_registry::store::postgres::PostgresStore;
 use artifactstore_registry::store::sqlite::SqliteStore;
@@ -35,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::VERSION;
 use crate::admin::{self, AdminParts};
 use crate::config::credentials::{Credentials, CredentialsError};
-use crate::config::{Database, Settings};
+use crate::config::{Database, Settings, StorageKind};
 use crate::edge;
 use crate::edge::auth::AccessKey;
 use crate::edge::keys::RegistryKeys;
@@ -81,6 +82,12 @@ pub enum StartError {
     /// A bucket is asked for, and the settings describe none.
     #[error("the settings describe no S3 storage: set storage_s3_endpoint and those that go with it")]
     StorageUnknown,
+    /// The log knows bytes in a storage that the settings do not name.
+    #[error("the registry keeps bytes in the storage `{name}`: name it in the setting storage")]
+    StorageNeeded {
+        /// The storage's name.
+        name: String,
+    },
     /// The credentials.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -101,7 +108,7 @@ pub struct Opened {
     /// The registry.
     pub registry: Registry,
     /// Where its bytes are.
-    pub storage: Storage,
+    pub storage: Storages,
     /// The newest migration that was found; `None` when there was no database.
     pub schema_found: Option<i64>,
     /// The newest migration now.
@@ -180,13 +187,19 @@ pub async fn open_registry(settings: &Settings, mode: OpenMode) -> Result<Opened
         make_folder(&settings.data_dir)?;
     }
     let OpenedStore { store, schema, place } = open_store(&settings.database, mode).await?;
-    let storage = Storage::open(settings, settings.storage).await?;
-    let backend = storage.backend();
-    let facts = FinalizeFacts { gateway_version: VERSION.to_owned(), backend: backend.name().to_owned() };
+    for name in Moves::new(store.moves().await?).needed() {
+        let wanted = StorageKind::parse(name).ok().filter(|kind| settings.storage.contains(kind));
+        if wanted.is_none() {
+            return Err(StartError::StorageNeeded { name: name.to_owned() });
+        }
+    }
+    let storage = Storages::open(settings).await?;
+    let backends = storage.backends()?;
+    let facts = FinalizeFacts { gateway_version: VERSION.to_owned(), backend: backends.first().name().to_owned() };
     let budget = usize::try_from(settings.buffer_budget_bytes).unwrap_or(usize::MAX);
     let options = PlaneOptions { buffer_budget_bytes: budget, ..PlaneOptions::default() };
     let catalog = Arc::new(StoreCatalog::new(Arc::clone(&store)));
-    let plane = Arc::new(InProcessDataPlane::new(backend, catalog, &options));
+    let plane = Arc::new(InProcessDataPlane::over(backends, catalog, &options));
     let registry = Registry::open(RegistryParts {
         store,
         plane,

@@ -180,7 +180,7 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::SizeMismatch { .. } => (400, "InvalidRequest"),
         Refusal::PartsMissing => (400, "MalformedXML"),
         Refusal::ChecksumMismatch(_) => (400, "BadDigest"),
-        Refusal::ContentMissing | Refusal::LeaseOver => (503, "SlowDown"),
+        Refusal::ContentMissing | Refusal::LeaseOver | Refusal::StorageClosed(_) => (503, "SlowDown"),
         _ => (500, "InternalError"),
     }
 }

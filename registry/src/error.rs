@@ -279,6 +279,16 @@ pub enum Refusal {
         /// What the parts have, in bytes.
         size_bytes: u64,
     },
+    /// The bytes were written to a backend that takes no more, because the store was moved meanwhile. Sending them
+    /// again helps.
+    #[error("the bytes are kept elsewhere now, and the storage `{0}` takes no more: send them again")]
+    StorageClosed(String),
+    /// A move of the bytes begins where they are written to now.
+    #[error("bytes are written to the storage `{0}` now")]
+    StorageElsewhere(String),
+    /// A move cannot end before the backend that it leaves is closed.
+    #[error("the storage `{0}` still takes bytes")]
+    StorageOpen(String),
     /// The content this command leans on is no longer stored.
     #[error("the content this leans on is no longer stored")]
     ContentMissing,

@@ -18,6 +18,7 @@ use crate::store;
 
 fn options(store: &Store, prefix: &str) -> BucketOptions {
     BucketOptions {
+        ca_file: None,
         endpoint: format!("http://{}", store.s3.address),
         bucket: store.bucket.clone(),
         prefix: prefix.to_owned(),

@@ -85,7 +85,7 @@ pub(crate) async fn upload_until(s3: S3, first: u64, stop: tokio::sync::watch::R
 }
 
 /// Small ones, and now and then one of several chunks.
-fn size_of_seed(seed: u64) -> usize {
+pub(crate) fn size_of_seed(seed: u64) -> usize {
     if seed % 20 == 7 { 9 << 20 } else { 100 + (seed as usize * 37) % 20_000 }
 }
 

@@ -4,6 +4,7 @@
 mod conformance;
 pub(crate) mod faults;
 mod moving;
+mod relocating;
 mod serving;
 
 use artifactstore_tests::{Harness, Proxy, Store};

@@ -39,9 +39,20 @@ const CALLS: [&str; 10] =
 /// Those without which nothing is stored.
 const CALLS_NEEDED: [&str; 3] = ["rename", "fsync", "pwrite64"];
 
+/// Steps of a command that moves the store, and of no request: `tests/bucket/relocating.rs` ends it at each of them.
+const OF_A_MOVE: [Point; 6] = [
+    Point::StoreCopied,
+    Point::StoreDirected,
+    Point::StoreFollowed,
+    Point::StoreClosed,
+    Point::StoreWhole,
+    Point::StoreMoved,
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_was_acknowledged_before_a_kill_at_any_step_is_whole_after_it() {
-    let places: Vec<Place> = Point::ALL.iter().copied().map(Place::Step).collect();
+    let steps = Point::ALL.iter().copied().filter(|point| !OF_A_MOVE.contains(point));
+    let places: Vec<Place> = steps.map(Place::Step).collect();
     let seconds = setting("ARTIFACTSTORE_CRASH_SECONDS").unwrap_or(45);
     let rounds = setting("ARTIFACTSTORE_CRASH_ROUNDS");
     let tally = sweep("steps", &command::failpoints_binary(), &places, &places, seconds, rounds).await;

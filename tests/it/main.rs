@@ -36,6 +36,7 @@ mod reading;
 mod refusals;
 mod sealing;
 mod start;
+mod storage_tls;
 mod structure;
 mod tls;
 

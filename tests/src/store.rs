@@ -1,6 +1,7 @@
 //! S3 stores for gateways to keep their bytes in: moto, one for each test, and a Ceph RGW that somebody started.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,6 +16,30 @@ use crate::sign::Keys;
 
 /// How long moto may take to listen.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Starts a program that runs moto, and waits for the line in which it says where it listens.
+async fn start(script: &str, argument: Option<&Path>) -> (Child, String) {
+    let mut command = Command::new(program("python"));
+    command.arg(workspace().join("tests/clients").join(script)).args(argument);
+    // It has no keys of its own and needs none of anybody's; it may run in a container.
+    let passed = ["HOME", "PATH", "DOCKER_HOST", "ARTIFACTSTORE_MOTO"].map(|name| (name, std::env::var_os(name)));
+    let passed = passed.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    command.env_clear().envs(passed).env("PYTHONDONTWRITEBYTECODE", "1").env("AWS_EC2_METADATA_DISABLED", "true");
+    // It ends when this end of its standard input does, and takes its container with it.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut process = command.spawn().expect("moto starts");
+    let mut lines = BufReader::new(process.stdout.take().expect("its output is piped")).lines();
+    let line = timeout(PATIENCE, lines.next_line()).await.expect("moto listens in time").expect("moto speaks");
+    (process, line.expect("moto says where it listens"))
+}
+
+fn moto_keys() -> Keys {
+    Keys {
+        access_key: "MOTOACCESSKEY".to_owned(),
+        secret_key: "moto-secret-key".to_owned(),
+        region: "us-east-1".to_owned(),
+    }
+}
 
 /// A store with a bucket that is its test's own.
 #[derive(Debug)]
@@ -33,27 +58,22 @@ impl Store {
     /// # Panics
     /// When it does not listen in time.
     pub async fn moto() -> Self {
-        let mut command = Command::new(program("python"));
-        command.arg(workspace().join("tests/clients/moto_store.py"));
-        // It has no keys of its own and needs none of anybody's; it may run in a container.
-        let passed = ["HOME", "PATH", "DOCKER_HOST", "ARTIFACTSTORE_MOTO"].map(|name| (name, std::env::var_os(name)));
-        let passed = passed.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        command.env_clear().envs(passed).env("PYTHONDONTWRITEBYTECODE", "1").env("AWS_EC2_METADATA_DISABLED", "true");
-        // It ends when this end of its standard input does, and takes its container with it.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = command.spawn().expect("moto starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("its output is piped")).lines();
-        let line = timeout(PATIENCE, lines.next_line()).await.expect("moto listens in time").expect("moto speaks");
-        let line = line.expect("moto says where it listens");
+        let (process, line) = start("moto_store.py", None).await;
         let (address, road) = line.split_once(' ').expect("an address, and what it runs in");
         println!("FIGURE moto as a {road}");
-        let address = address.parse().expect("an address");
-        let keys = Keys {
-            access_key: "MOTOACCESSKEY".to_owned(),
-            secret_key: "moto-secret-key".to_owned(),
-            region: "us-east-1".to_owned(),
-        };
-        Self::with_bucket(S3 { address, keys }, Some(process)).await
+        Self::with_bucket(S3 { address: address.parse().expect("an address"), keys: moto_keys() }, Some(process)).await
+    }
+
+    /// Starts moto in plain HTTP and over TLS; says where the latter is. The certificate of the authority that it is
+    /// to be trusted by is `ca.pem` in this folder.
+    ///
+    /// # Panics
+    /// When it does not listen in time.
+    pub async fn moto_with_tls(folder: &Path) -> (Self, String) {
+        let (process, line) = start("moto_tls.py", Some(folder)).await;
+        let (plain, tls) = line.split_once(' ').expect("two addresses");
+        let s3 = S3 { address: plain.parse().expect("an address"), keys: moto_keys() };
+        (Self::with_bucket(s3, Some(process)).await, tls.to_owned())
     }
 
     /// The Ceph RGW that the environment describes, as `tests/rgw/cluster env` prints it.

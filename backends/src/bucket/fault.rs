@@ -32,6 +32,9 @@ pub(super) enum Fault {
     /// All places for requests were taken for too long.
     #[error("{0} requests were on their way already, and none ended in time")]
     Crowded(usize),
+    /// Whoever answers is not shown to be the store.
+    #[error("its certificate is not trusted ({0}): storage_s3_ca_file can name the authority that issued it")]
+    Untrusted(String),
     /// No connection, or one that broke.
     #[error("the connection failed")]
     Connection(#[source] Arc<dyn StdError + Send + Sync>),
@@ -60,8 +63,8 @@ impl Fault {
                 PASSING.contains(&code.as_str()) || matches!(status, 408 | 429 | 500 | 502..=504)
             }
             Self::Silent(_) | Self::Connection(_) | Self::Damaged => true,
-            // It waited long enough already.
-            Self::Crowded(_) => false,
+            // It waited long enough already; or somebody has to mend it.
+            Self::Crowded(_) | Self::Untrusted(_) => false,
         }
     }
 

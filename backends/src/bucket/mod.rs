@@ -8,6 +8,7 @@
 
 mod fault;
 mod patience;
+mod tls;
 mod transport;
 
 use std::collections::VecDeque;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -48,7 +50,7 @@ const RESUMPTIONS: u32 = 4;
 /// Where a bucket is, and how it is to be used.
 #[derive(Clone)]
 pub struct BucketOptions {
-    /// The store's URL, `http://host:port`.
+    /// The store's URL, `http://host:port` or `https://host:port`.
     pub endpoint: String,
     /// The bucket; it has to be there already.
     pub bucket: String,
@@ -64,6 +66,8 @@ pub struct BucketOptions {
     pub concurrency: usize,
     /// How long one attempt may take; a call ends within about twice as long.
     pub patience: Duration,
+    /// A file of certificates, as PEM, that a store with TLS is trusted by besides those that the system trusts.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl fmt::Debug for BucketOptions {
@@ -110,7 +114,8 @@ impl BucketBackend {
             .secret_access_key(&options.secret_key)
             .disable_config_load()
             .disable_ec2_metadata();
-        let transport = HttpTransporter::new(Transport::new(concurrency, options.patience));
+        let transport =
+            HttpTransporter::new(Transport::new(concurrency, options.patience, options.ca_file.as_deref())?);
         let operator = Operator::new(service).map_err(|error| Fault::of(error).at(&store))?;
         let backend = Self {
             operator: operator.with_context(OperationContext::new().with_http_transport(transport)),
@@ -192,10 +197,15 @@ impl Backend for BucketBackend {
         "s3"
     }
 
+    fn wants_md5(&self) -> bool {
+        true
+    }
+
     async fn put(&self, object: SealedObject) -> Result<ObjectKey> {
         let path = layout::object_path(&object.key());
         reach(Point::ObjectBegun);
-        let written = self.ask(|| self.operator.write(&path, object.bytes().clone())).await;
+        let write = || transport::knowing(object.md5(), self.operator.write(&path, object.bytes().clone()));
+        let written = self.ask(write).await;
         written.map_err(|fault| self.error(fault))?;
         reach(Point::ObjectSettled);
         Ok(object.key())

@@ -36,6 +36,10 @@ pub(super) async fn ingest(shelf: &Arc<Shelf>, stream: IngestStream, hints: &Ing
     let mut digests = std::mem::take(&mut digestion.hashers.body).finish();
     digests.md5 = Some(digestion.md5().await?.finalize());
     judge(&digests, hints, &trailers)?;
+    if let ([_], Some(chunk)) = (&*digestion.chunks, &mut digestion.finished) {
+        // The one chunk is the body.
+        chunk.md5 = digests.md5;
+    }
     digests.sha256 = digests.sha256.or(hints.sha256);
     digestion.write_finished().await?;
     while let Some(writing) = digestion.writing.pop_front() {
@@ -189,6 +193,7 @@ impl<'a> Digestion<'a> {
 
     async fn run(&mut self, mut steps: mpsc::Receiver<Step>) -> Result<()> {
         while let Some(step) = steps.recv().await {
+            self.share_md5().await?;
             self.write_finished().await?;
             if let Step::Bytes { bytes, ends_chunk, room } = step {
                 if self.large.is_none() && !ends_chunk {
@@ -242,7 +247,19 @@ impl<'a> Digestion<'a> {
             });
             self.kept.push(room.map(|room| (bytes.clone(), room)));
         }
-        self.finished = Some(FinishedChunk { address, bytes, room });
+        self.finished = Some(FinishedChunk { address, bytes, md5: None, room });
+        Ok(())
+    }
+
+    /// Gives the first chunk, when it waits to be written, the MD5 of the body so far, which is its own.
+    async fn share_md5(&mut self) -> Result<()> {
+        if self.chunks.len() == 1 && self.finished.is_some() && self.shelf.backends.want_md5() {
+            let md5 = self.md5().await?;
+            if let Some(chunk) = &mut self.finished {
+                chunk.md5 = Some(md5.clone().finalize());
+            }
+            self.md5_held = Some(md5);
+        }
         Ok(())
     }
 

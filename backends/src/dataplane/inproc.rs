@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::backend::Backend;
 use crate::chunk::DEFAULT_CHUNK_SIZE_BYTES;
+use crate::dataplane::backends::Backends;
 use crate::dataplane::shelf::Shelf;
 use crate::dataplane::spi::{
     BackendStatus, ByteRange, ByteStream, Catalog, DataPlane, Deletion, DeletionResult, IngestHints, IngestResult,
@@ -39,7 +40,7 @@ impl Default for PlaneOptions {
     }
 }
 
-/// The data plane over one backend.
+/// The data plane over one backend, or a few.
 #[derive(Debug)]
 pub struct InProcessDataPlane {
     pub(super) shelf: Arc<Shelf>,
@@ -49,7 +50,13 @@ impl InProcessDataPlane {
     /// A plane that stores in the backend and asks the catalog what is stored already.
     #[must_use]
     pub fn new(backend: Arc<dyn Backend>, catalog: Arc<dyn Catalog>, options: &PlaneOptions) -> Self {
-        Self { shelf: Arc::new(Shelf::new(backend, catalog, options)) }
+        Self::over(Backends::new(backend), catalog, options)
+    }
+
+    /// The same over a few: read from all, written to where the catalog says.
+    #[must_use]
+    pub fn over(backends: Backends, catalog: Arc<dyn Catalog>, options: &PlaneOptions) -> Self {
+        Self { shelf: Arc::new(Shelf::new(backends, catalog, options)) }
     }
 }
 
@@ -76,10 +83,15 @@ impl DataPlane for InProcessDataPlane {
 
     async fn backend_health(&self) -> Result<BackendStatus> {
         let begun = Instant::now();
-        let probe = timeout(PROBE_PATIENCE, self.shelf.backend.probe()).await;
-        let probe = probe.unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into())));
+        let (backend, probe) = match self.shelf.writer().await {
+            Ok(writer) => {
+                let probe = timeout(PROBE_PATIENCE, writer.probe()).await;
+                let probe = probe.unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into())));
+                (writer.name().to_owned(), probe)
+            }
+            Err(error) => (self.shelf.backends.first().name().to_owned(), Err(error)),
+        };
         let latency_micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let backend = self.shelf.backend.name().to_owned();
         Ok(match probe {
             Ok(probe) => {
                 BackendStatus { backend, ready: true, latency_micros, free_bytes: probe.free_bytes, problem: None }

@@ -2,6 +2,7 @@
 //!
 //! [`spi`] says what there is to ask; [`inproc`] answers inside this process, one room for each operation.
 
+pub mod backends;
 mod budget;
 mod buffer;
 mod follower;

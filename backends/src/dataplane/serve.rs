@@ -23,6 +23,7 @@ const SHORT: &str = "it ends before its chunk does";
 /// A run of bytes in one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Extent {
+    pub(super) backend: String,
     pub(super) object: ObjectKey,
     pub(super) begin: u64,
     pub(super) end: u64,
@@ -35,9 +36,6 @@ pub(super) async fn serve(shelf: &Arc<Shelf>, address: &ContentAddress, range: B
     let extents = extents(&blob.chunks, range);
     if extents.iter().map(|extent| extent.end - extent.begin).sum::<u64>() != wanted {
         return Err(Error::Catalog(format!("the chunks of {address} do not sum up to its size").into()));
-    }
-    if blob.chunks.iter().any(|chunk| chunk.location.backend != shelf.backend.name()) {
-        return Err(Error::Catalog(format!("{address} lies in a backend that is not open").into()));
     }
     primed(read(shelf, extents)).await
 }
@@ -52,12 +50,17 @@ pub(super) fn extents(chunks: &[LocatedChunk], range: Range<u64>) -> Vec<Extent>
         if begin < end {
             let Codec::None = location.codec;
             let next = Extent {
+                backend: location.backend.clone(),
                 object: location.object,
                 begin: location.offset_bytes + (begin - offset),
                 end: location.offset_bytes + (end - offset),
             };
             match extents.last_mut() {
-                Some(last) if last.object == next.object && last.end == next.begin => last.end = next.end,
+                Some(last)
+                    if last.end == next.begin && (&last.object, &last.backend) == (&next.object, &next.backend) =>
+                {
+                    last.end = next.end;
+                }
                 _ => extents.push(next),
             }
         }
@@ -68,18 +71,18 @@ pub(super) fn extents(chunks: &[LocatedChunk], range: Range<u64>) -> Vec<Extent>
 
 /// The bytes of the extents, in order.
 pub(super) fn read(shelf: &Shelf, extents: Vec<Extent>) -> ByteStream {
-    let backend = Arc::clone(&shelf.backend);
-    stream::iter(extents)
+    let opened = extents.into_iter().map(|extent| (shelf.reader(&extent.backend), extent)).collect::<Vec<_>>();
+    stream::iter(opened)
         // In a task, so that it goes on while the extent before it is on its way out.
-        .map(move |extent| tokio::spawn(open(Arc::clone(&backend), extent)))
+        .map(move |(backend, extent)| tokio::spawn(open(backend, extent)))
         .buffered(EXTENTS_OPEN)
         .map(|opened| opened.map_err(|error| Error::Backend(error.into()))?)
         .try_flatten()
         .boxed()
 }
 
-async fn open(backend: Arc<dyn Backend>, extent: Extent) -> Result<ByteStream> {
-    let opened = backend.read(&extent.object, ByteRange::Span(extent.begin, extent.end)).await;
+async fn open(backend: Result<Arc<dyn Backend>>, extent: Extent) -> Result<ByteStream> {
+    let opened = backend?.read(&extent.object, ByteRange::Span(extent.begin, extent.end)).await;
     let pieces = opened.map_err(|error| match error {
         Error::RangeNotSatisfiable { .. } => Error::ObjectDamaged(extent.object, SHORT),
         error => error,
@@ -133,7 +136,8 @@ mod tests {
     #[test]
     fn neighbours_in_one_object_are_read_at_once_and_others_are_not() {
         let chunks = [chunk(1, 100, 10), chunk(1, 110, 10), chunk(1, 0, 10), chunk(2, 10, 10)];
-        let extent = |object, begin, end| Extent { object: ObjectKey([object; 32]), begin, end };
+        let extent =
+            |object, begin, end| Extent { backend: String::new(), object: ObjectKey([object; 32]), begin, end };
         assert_eq!(extents(&chunks, 0..40), [extent(1, 100, 120), extent(1, 0, 10), extent(2, 10, 20)]);
         assert_eq!(extents(&chunks, 5..15), [extent(1, 105, 115)]);
         assert_eq!(extents(&chunks, 29..31), [extent(1, 9, 10), extent(2, 10, 11)]);

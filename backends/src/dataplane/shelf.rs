@@ -1,4 +1,4 @@
-//! What the operations of the data plane share: the backend, the catalog, the bounds, and where long work is done.
+//! What the operations of the data plane share: the backends, the catalog, the bounds, and where long work is done.
 //!
 //! Invariant: a write of an object and a deletion by age of the same object never run at once in this process.
 
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, RwLockWriteGuard, oneshot};
 
 use crate::backend::Backend;
+use crate::dataplane::backends::Backends;
 use crate::dataplane::budget::Budget;
 use crate::dataplane::follower::Follower;
 use crate::dataplane::inproc::PlaneOptions;
@@ -21,10 +22,15 @@ use crate::recipe::{Chunk, LocatedChunk, Location};
 const INLINE_BYTES: usize = 64 * 1024;
 const LOCKS: usize = 256;
 
+/// Bytes lie, or are to be written, where this process has not been told to look.
+#[derive(Debug, thiserror::Error)]
+#[error("the log keeps bytes in the storage `{0}`, which the settings of this process do not open")]
+struct BackendClosed(String);
+
 /// What every operation of the in-process plane works with.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    pub(super) backend: Arc<dyn Backend>,
+    pub(super) backends: Backends,
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) chunk_size_bytes: usize,
     pub(super) follower: Follower,
@@ -35,10 +41,10 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    pub(super) fn new(backend: Arc<dyn Backend>, catalog: Arc<dyn Catalog>, options: &PlaneOptions) -> Self {
+    pub(super) fn new(backends: Backends, catalog: Arc<dyn Catalog>, options: &PlaneOptions) -> Self {
         let chunk_size_bytes = options.chunk_size_bytes.max(1);
         Self {
-            backend,
+            backends,
             catalog,
             chunk_size_bytes,
             follower: Follower::new(),
@@ -59,13 +65,28 @@ impl Shelf {
         self.locks[usize::from(key.0[0]) % LOCKS].write().await
     }
 
-    /// Where a chunk lies in this plane's backend, as far as the catalog knows.
+    /// The backend that new objects are written to now.
+    pub(super) async fn writer(&self) -> Result<Arc<dyn Backend>> {
+        match self.catalog.backend_to_write().await? {
+            None => Ok(Arc::clone(self.backends.first())),
+            Some(name) => self.reader(&name),
+        }
+    }
+
+    /// The backend that a location names.
+    pub(super) fn reader(&self, name: &str) -> Result<Arc<dyn Backend>> {
+        let found = self.backends.named(name);
+        found.cloned().ok_or_else(|| Error::Unavailable(BackendClosed(name.to_owned()).into()))
+    }
+
+    /// Where a chunk lies in this plane's backends, as far as the catalog knows.
     pub(super) async fn locate(&self, chunks: &[Chunk]) -> Result<Vec<Option<Location>>> {
         let addresses: Vec<ContentAddress> = chunks.iter().map(|chunk| chunk.address).collect();
         let mut located = self.catalog.chunks_locate(&addresses).await?;
         located.resize(chunks.len(), None);
-        // A location in another backend cannot be read from here: as good as none.
-        let here = |location: Option<Location>| location.filter(|location| location.backend == self.backend.name());
+        // A location in a backend that is not open cannot be read from here: as good as none.
+        let is_open = |location: &Location| self.backends.named(&location.backend).is_some();
+        let here = |location: Option<Location>| location.filter(is_open);
         Ok(located.into_iter().map(here).collect())
     }
 

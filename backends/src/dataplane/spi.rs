@@ -225,6 +225,11 @@ pub trait Catalog: std::fmt::Debug + Send + Sync + 'static {
     /// Where each of these chunks lies; `None` in the place of one that nothing committed located.
     async fn chunks_locate(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>>;
 
+    /// The name of the backend that new objects are to be written to; `None` leaves it to the plane.
+    async fn backend_to_write(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Whether a committed location names each of these objects.
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>>;
 }

@@ -20,7 +20,7 @@ use crate::backend::SealedObject;
 use crate::dataplane::budget::Room;
 use crate::dataplane::buffer::aligned_buffer;
 use crate::dataplane::shelf::{Shelf, compute};
-use crate::digest::{ContentAddress, ObjectKey};
+use crate::digest::{ContentAddress, Md5Digest, ObjectKey};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::recipe::{Chunk, Codec, LocatedChunk, Location, RetrievalTier};
@@ -39,6 +39,8 @@ const PACKS_AT_ONCE: usize = 4;
 pub(super) struct FinishedChunk {
     pub(super) address: ContentAddress,
     pub(super) bytes: Bytes,
+    /// The MD5 of the bytes, where it was made for the body already.
+    pub(super) md5: Option<Md5Digest>,
     pub(super) room: Option<Arc<Room>>,
 }
 
@@ -81,29 +83,38 @@ pub(super) fn store(shelf: &Arc<Shelf>, chunk: FinishedChunk) -> BoxFuture<'stat
     async move { writing.await.map_err(|error| Error::Backend(error.into()))? }.boxed()
 }
 
-async fn store_alone(shelf: &Shelf, FinishedChunk { address, bytes, room }: FinishedChunk) -> Result<Stored> {
+async fn store_alone(shelf: &Shelf, FinishedChunk { address, bytes, md5, room }: FinishedChunk) -> Result<Stored> {
     let chunk = Chunk { size_bytes: bytes.len() as u64, address };
     let known = shelf.locate(&[chunk]).await?.pop().flatten();
     if let Some(location) = known {
         return Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false });
     }
-    let object = put(shelf, SealedObject::hashed_already(bytes, ObjectKey(address.0)), room).await?;
-    Ok(Stored { chunk: placed(shelf, chunk, object, 0), written: true })
+    let object = SealedObject::hashed_already(bytes, ObjectKey(address.0)).with_md5(md5);
+    let place = put(shelf, object, room).await?;
+    Ok(Stored { chunk: placed(&place, chunk, 0), written: true })
+}
+
+/// An object that is stored, and in which backend.
+struct Place {
+    backend: String,
+    object: ObjectKey,
 }
 
 /// Writes an object. What holds its bytes also holds their room, and holds off a deletion.
-async fn put(shelf: &Shelf, object: SealedObject, room: impl Send + Sync + 'static) -> Result<ObjectKey> {
+async fn put(shelf: &Shelf, object: SealedObject, room: impl Send + Sync + 'static) -> Result<Place> {
     let no_deletion = shelf.writing(&object.key()).await;
-    shelf.backend.put(object.holding((room, no_deletion))).await
+    let backend = shelf.writer().await?;
+    let object = backend.put(object.holding((room, no_deletion))).await?;
+    Ok(Place { backend: backend.name().to_owned(), object })
 }
 
-fn placed(shelf: &Shelf, chunk: Chunk, object: ObjectKey, offset_bytes: u64) -> LocatedChunk {
+fn placed(Place { backend, object }: &Place, chunk: Chunk, offset_bytes: u64) -> LocatedChunk {
     let location = Location {
         tier: RetrievalTier::Online,
         codec: Codec::None,
-        object,
+        object: *object,
         offset_bytes,
-        backend: shelf.backend.name().to_owned(),
+        backend: backend.clone(),
         stored_length_bytes: chunk.size_bytes,
     };
     LocatedChunk { chunk, location }
@@ -225,16 +236,16 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
         }
     };
     drop(fresh);
-    let object = match object {
+    let place = match object {
         Some(object) => Some(put(shelf, object, rooms).await?),
         None => None,
     };
     reach(Point::PackStored);
-    let stored = chunks.into_iter().zip(known).map(|(chunk, known)| match (known, object) {
+    let stored = chunks.into_iter().zip(known).map(|(chunk, known)| match (known, &place) {
         (Some(location), _) => Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false }),
-        (None, Some(object)) => {
+        (None, Some(place)) => {
             let offset_bytes = offsets.get(&chunk.address).copied().unwrap_or_default();
-            Ok(Stored { chunk: placed(shelf, chunk, object, offset_bytes), written: true })
+            Ok(Stored { chunk: placed(place, chunk, offset_bytes), written: true })
         }
         (None, None) => Err(Error::Catalog("a chunk is neither known nor written".into())),
     });

@@ -1,4 +1,4 @@
-//! Deletes objects: one by name, or those that nothing committed names.
+//! Deletes objects from the backend that is written to: one by name, or those that nothing committed names.
 //!
 //! Invariant: an object that was written within the given age is never taken for an orphan, also when it is written
 //! again at the very moment it is looked at.
@@ -22,7 +22,7 @@ pub(super) async fn delete(shelf: &Arc<Shelf>, deletion: Deletion) -> Result<Del
     match deletion {
         Deletion::Object(key) => {
             let _no_write = shelf.deleting(&key).await;
-            shelf.backend.delete(&key).await?;
+            shelf.writer().await?.delete(&key).await?;
             Ok(DeletionResult { deleted: vec![key], examined: 1, next: None })
         }
         Deletion::Orphans { after, limit, older_than_seconds } => {
@@ -39,10 +39,11 @@ async fn delete_orphans(
     age: Duration,
 ) -> Result<DeletionResult> {
     // Taken once, before the walk: an object written later than this has no age yet.
-    let clock = shelf.backend.probe().await?.clock;
+    let backend = shelf.writer().await?;
+    let clock = backend.probe().await?.clock;
     let old = |stat: &ObjectStat| clock.duration_since(stat.modified).is_ok_and(|since| since >= age);
     let mut result = DeletionResult { next: after, ..DeletionResult::default() };
-    let mut objects = shelf.backend.list(after).fuse();
+    let mut objects = backend.list(after).fuse();
     let mut left = limit.max(1);
     while left > 0 {
         let batch: Vec<_> = objects.by_ref().take(ASK_AT_ONCE.min(left)).try_collect().await?;
@@ -56,9 +57,9 @@ async fn delete_orphans(
         for key in unknown(shelf, batch.into_iter().filter(&old).map(|stat| stat.key).collect()).await? {
             let _no_write = shelf.deleting(&key).await;
             // Looked at again, now that nobody can write it: an upload may just have given it a new age.
-            if shelf.backend.stat(&key).await?.as_ref().is_some_and(old) {
+            if backend.stat(&key).await?.as_ref().is_some_and(old) {
                 reach(Point::OrphanFound);
-                shelf.backend.delete(&key).await?;
+                backend.delete(&key).await?;
                 reach(Point::OrphanDeleted);
                 result.deleted.push(key);
             }

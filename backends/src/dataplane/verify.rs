@@ -54,7 +54,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn chunk(&mut self, located: &LocatedChunk) -> Result<()> {
         let (chunk, location) = (located.chunk, &located.location);
-        if location.backend != self.shelf.backend.name() {
+        if self.shelf.backends.named(&location.backend).is_none() {
             self.whole = None;
             self.blame(located, format!("it lies in the backend {:?}, which is not open", location.backend));
             return Ok(());
@@ -98,7 +98,7 @@ impl Reading<'_> {
         if location.offset_bytes > 0 {
             return Ok(());
         }
-        let stat = match self.shelf.backend.stat(&location.object).await {
+        let stat = match self.shelf.reader(&location.backend)?.stat(&location.object).await {
             // The chunk's own finding says so already.
             Ok(None) => return Ok(()),
             Ok(Some(stat)) => stat,
@@ -113,7 +113,8 @@ impl Reading<'_> {
             // The chunk is the object, and was compared.
             return Ok(());
         }
-        let whole = Extent { object: location.object, begin: 0, end: stat.size_bytes };
+        let backend = location.backend.clone();
+        let whole = Extent { backend, object: location.object, begin: 0, end: stat.size_bytes };
         let finding = match feed(Box::default(), read(self.shelf, vec![whole])).await {
             Ok(hasher) if ObjectKey(hasher.address_so_far().0) == location.object => return Ok(()),
             Ok(hasher) => format!("the object's bytes are those of {}", hasher.address_so_far().to_hex()),

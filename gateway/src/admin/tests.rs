@@ -123,7 +123,7 @@ async fn a_body_that_does_not_fit_is_refused_in_clear_words() {
     assert_problem(&ask(&admin, finalize, "{}").await, 422, "invalid-body");
 }
 
-const ROUTES: [(&str, &str); 15] = [
+const ROUTES: [(&str, &str); 20] = [
     ("get", "/health/live"),
     ("get", "/health/ready"),
     ("get", "/health"),
@@ -139,6 +139,11 @@ const ROUTES: [(&str, &str); 15] = [
     ("get", "/v1/packages/{id}/manifest"),
     ("post", "/v1/packages/{id}/finalize"),
     ("get", "/v1/events"),
+    ("get", "/v1/keys"),
+    ("post", "/v1/keys"),
+    ("get", "/v1/keys/{access_key}"),
+    ("delete", "/v1/keys/{access_key}"),
+    ("post", "/v1/keys/{access_key}/rotate"),
 ];
 
 #[tokio::test]

@@ -1,15 +1,55 @@
-//! The storage that the settings name, opened.
+//! The storage that the settings name, opened: one, or two while a store moves from one to the other.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use artifactstore_backends::backend::Backend;
 use artifactstore_backends::bucket::{BucketBackend, BucketOptions};
+use artifactstore_backends::dataplane::backends::Backends;
 use artifactstore_backends::operator::OperatorBackend;
 use artifactstore_registry::Error;
 
 use super::StartError;
 use crate::config::{S3Storage, Settings, StorageKind};
+
+/// All storage that the settings open.
+#[derive(Debug, Clone)]
+pub struct Storages(Vec<Storage>);
+
+impl Storages {
+    /// Opens what the settings name.
+    ///
+    /// # Errors
+    /// When they do not describe it, or it cannot be written.
+    pub async fn open(settings: &Settings) -> Result<Self, StartError> {
+        let mut opened = Vec::with_capacity(settings.storage.len());
+        for kind in &settings.storage {
+            opened.push(Storage::open(settings, *kind).await?);
+        }
+        Ok(Self(opened))
+    }
+
+    /// Those that the data plane reads and writes.
+    ///
+    /// # Errors
+    /// When the settings name none.
+    pub fn backends(&self) -> Result<Backends, StartError> {
+        let mut all = self.0.iter().map(Storage::backend);
+        let first = all.next().ok_or(StartError::StorageUnknown)?;
+        Ok(all.fold(Backends::new(first), Backends::with))
+    }
+
+    /// Removes what processes that died left half written this long ago.
+    ///
+    /// # Errors
+    /// When one of them cannot be read or written.
+    pub(super) async fn sweep_temporaries(&self, older_than: Duration) -> Result<(), StartError> {
+        for storage in &self.0 {
+            storage.sweep_temporaries(older_than).await?;
+        }
+        Ok(())
+    }
+}
 
 /// Where bytes are kept.
 #[derive(Debug, Clone)]
@@ -51,7 +91,7 @@ impl Storage {
     ///
     /// # Errors
     /// When the storage cannot be read or written.
-    pub(super) async fn sweep_temporaries(&self, older_than: Duration) -> Result<(), StartError> {
+    async fn sweep_temporaries(&self, older_than: Duration) -> Result<(), StartError> {
         match self {
             Self::Local(backend) => {
                 backend.sweep_temporaries(older_than).await.map_err(Error::Bytes)?;
@@ -73,5 +113,6 @@ fn options(s3: &S3Storage) -> BucketOptions {
         secret_key: s3.secret_key.expose().to_owned(),
         concurrency: s3.concurrency,
         patience: s3.timeout,
+        ca_file: s3.ca_file.clone(),
     }
 }

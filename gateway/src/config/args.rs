@@ -58,11 +58,12 @@ settings! {
     /// The registry's database: sqlite://<path>, or postgres://<user>:<password>@<host>/<database>
     /// [default: sqlite://<data dir>/registry.db]
     database_url: Secret = "URL", "ARTIFACTSTORE_DATABASE_URL";
-    /// Where bytes are kept: `local`, a folder, or `s3`, a bucket of Ceph RGW or another S3 store [default: local]
+    /// Where bytes are kept: `local`, a folder, or `s3`, a bucket of Ceph RGW or another S3 store; or both with a comma,
+    /// to move from one to the other. A registry begins with the first; after a move its log knows better [default: local]
     storage: String = "KIND", "ARTIFACTSTORE_STORAGE";
     /// The folder of the objects, for local storage [default: <data dir>/objects]
     storage_local_root: PathBuf = "FOLDER", "ARTIFACTSTORE_STORAGE_LOCAL_ROOT";
-    /// The endpoint of S3 storage, such as http://127.0.0.1:7480; buckets are addressed by path
+    /// The endpoint of S3 storage, such as http://127.0.0.1:7480 or https://rgw.example; buckets are addressed by path
     storage_s3_endpoint: String = "URL", "ARTIFACTSTORE_STORAGE_S3_ENDPOINT";
     /// The bucket of S3 storage; it has to be there already
     storage_s3_bucket: String = "NAME", "ARTIFACTSTORE_STORAGE_S3_BUCKET";
@@ -76,6 +77,8 @@ settings! {
     storage_s3_secret_key: Secret = "KEY", "ARTIFACTSTORE_STORAGE_S3_SECRET_KEY";
     /// A file that holds the secret key of S3 storage and nothing else
     storage_s3_secret_key_file: PathBuf = "FILE", "ARTIFACTSTORE_STORAGE_S3_SECRET_KEY_FILE";
+    /// A file of certificates (PEM) that S3 storage with TLS is trusted by, besides those that the system trusts
+    storage_s3_ca_file: PathBuf = "FILE", "ARTIFACTSTORE_STORAGE_S3_CA_FILE";
     /// How many requests to S3 storage are on their way at once, at most [default: 64]
     storage_s3_concurrency: usize = "COUNT", "ARTIFACTSTORE_STORAGE_S3_CONCURRENCY";
     /// How many seconds one attempt of a request to S3 storage may take [default: 30]

@@ -123,8 +123,8 @@ pub struct Settings {
     pub admin_listen: SocketAddr,
     /// The registry's database.
     pub database: Database,
-    /// Where bytes are kept.
-    pub storage: StorageKind,
+    /// Where bytes are kept, at least one: a registry begins with the first, and its log says where it went since.
+    pub storage: Vec<StorageKind>,
     /// The folder of the objects, for local storage.
     pub storage_local_root: PathBuf,
     /// The bucket of the objects, when the settings describe one; always there for S3 storage.
@@ -175,8 +175,8 @@ impl Settings {
         if data_dir.as_os_str().is_empty() {
             return Err(invalid("data_dir", "it is empty"));
         }
-        let storage = storage::settle_kind(given.storage.as_deref())?;
-        let storage_s3 = storage::settle_s3(&given, storage)?;
+        let storage = storage::settle_kinds(given.storage.as_deref())?;
+        let storage_s3 = storage::settle_s3(&given, &storage)?;
         if given.root_access_key.is_some() != given.root_secret_key.is_some() {
             return Err(invalid("root_access_key", "it and root_secret_key belong together: set both, or neither"));
         }

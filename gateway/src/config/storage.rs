@@ -47,19 +47,41 @@ pub struct S3Storage {
     pub access_key: Secret,
     /// The secret key.
     pub secret_key: Secret,
+    /// A file of certificates that are trusted besides the system's, for an endpoint with TLS.
+    pub ca_file: Option<PathBuf>,
     /// How many requests are on their way at once, at most.
     pub concurrency: usize,
     /// How long one attempt of a request may take.
     pub timeout: Duration,
 }
 
-pub(super) fn settle_kind(given: Option<&str>) -> Result<StorageKind, ConfigError> {
-    given.map_or(Ok(StorageKind::Local), |name| StorageKind::parse(name).map_err(|reason| invalid("storage", reason)))
+impl StorageKind {
+    /// The name that locations in the log give this kind.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::S3 => "s3",
+        }
+    }
+}
+
+/// The kinds of storage that are open, the one where a registry begins first.
+pub(super) fn settle_kinds(given: Option<&str>) -> Result<Vec<StorageKind>, ConfigError> {
+    let mut kinds = Vec::new();
+    for name in given.unwrap_or("local").split(',') {
+        let kind = StorageKind::parse(name.trim()).map_err(|reason| invalid("storage", reason))?;
+        if kinds.contains(&kind) {
+            return Err(invalid("storage", format!("it names `{}` twice", kind.name())));
+        }
+        kinds.push(kind);
+    }
+    Ok(kinds)
 }
 
 /// The bucket that the settings describe; `None` when they describe none, and none is needed.
-pub(super) fn settle_s3(given: &SettingArgs, kind: StorageKind) -> Result<Option<S3Storage>, ConfigError> {
-    if kind != StorageKind::S3 && given.storage_s3_endpoint.is_none() {
+pub(super) fn settle_s3(given: &SettingArgs, kinds: &[StorageKind]) -> Result<Option<S3Storage>, ConfigError> {
+    if !kinds.contains(&StorageKind::S3) && given.storage_s3_endpoint.is_none() {
         return Ok(None);
     }
     let concurrency = given.storage_s3_concurrency.unwrap_or(64);
@@ -70,8 +92,14 @@ pub(super) fn settle_s3(given: &SettingArgs, kind: StorageKind) -> Result<Option
     if !(1..=3600).contains(&timeout) {
         return Err(invalid("storage_s3_timeout_seconds", "it takes 1 to 3600"));
     }
+    let endpoint = endpoint(needed("storage_s3_endpoint", given.storage_s3_endpoint.clone())?)?;
+    let ca_file = given.storage_s3_ca_file.clone();
+    if ca_file.is_some() && !endpoint.starts_with("https://") {
+        return Err(invalid("storage_s3_ca_file", "it is for an endpoint that begins with https://"));
+    }
     Ok(Some(S3Storage {
-        endpoint: endpoint(needed("storage_s3_endpoint", given.storage_s3_endpoint.clone())?)?,
+        endpoint,
+        ca_file,
         bucket: bucket(needed("storage_s3_bucket", given.storage_s3_bucket.clone())?)?,
         prefix: prefix(given.storage_s3_prefix.as_deref().unwrap_or_default())?,
         region: given.storage_s3_region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
@@ -89,13 +117,12 @@ fn needed<T>(setting: &'static str, value: Option<T>) -> Result<T, ConfigError> 
 fn endpoint(text: String) -> Result<String, ConfigError> {
     const SETTING: &str = "storage_s3_endpoint";
     let say = |reason| Err(invalid(SETTING, reason));
-    let Ok(uri) = text.parse::<Uri>() else { return say("say `http://host:port`") };
+    let Ok(uri) = text.parse::<Uri>() else { return say("say `http://host:port` or `https://host:port`") };
     match (uri.scheme_str(), uri.authority(), uri.path_and_query().map(|rest| rest.as_str())) {
         // A password would be in every error that names the store.
         (_, Some(authority), _) if authority.as_str().contains('@') => say("it takes no user and no password"),
-        (Some("http"), Some(_), None | Some("/")) => Ok(text.trim_end_matches('/').to_owned()),
-        (Some("https"), ..) => say("this version speaks plain HTTP with its storage: say `http://host:port`"),
-        _ => say("say `http://host:port`, without a path"),
+        (Some("http" | "https"), Some(_), None | Some("/")) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => say("say `http://host:port` or `https://host:port`, without a path"),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::log::seal::{Contents, store_manifest};
 use crate::model::command::{Command, PackageChoice, PreparedSeal, Reply};
 use crate::model::event::{Actor, PackageFinalized};
 use crate::model::row::Package;
+use crate::model::storage::Storage;
 use crate::store::lease::{Lease, Work};
 use crate::{Inner, Registry};
 
@@ -77,7 +78,8 @@ impl Inner {
             }
         }
         let finalized_at = self.clock.now().max(package.changed_at);
-        let manifest = contents.manifest(actor, &package, finalized_at, &self.facts);
+        let facts = self.facts.written_to(&Storage::new(self.store.moves().await?));
+        let manifest = contents.manifest(actor, &package, finalized_at, &facts);
         let bytes = manifest.encode();
         let fact = if bytes.len() > self.manifest_inline_limit_bytes {
             PackageFinalized::Stored(store_manifest(&*self.vault, &manifest, bytes).await?)

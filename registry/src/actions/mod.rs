@@ -8,6 +8,7 @@ pub mod lease;
 mod list;
 mod producer;
 mod read;
+pub mod relocate;
 mod remove;
 pub mod request;
 mod retell;

@@ -18,6 +18,7 @@ use crate::model::row::{
     Blob, ChunkPlace, File, Package, Part, Producer, Seal, Sequence, Subresource, Upload, UploadState, Versioning,
 };
 use crate::model::state::{NameRow, State};
+use crate::model::storage::StorageMove;
 
 /// A fact and its place in the log.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +66,24 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
             row.changed_sequence = fact.sequence;
         }),
         Event::KeyRevoked(revoked) => state.access_keys.remove(revoked.id.clone()),
+        Event::StorageDirected(directed) => {
+            state.moves.put(
+                fact.sequence,
+                StorageMove {
+                    sequence: fact.sequence,
+                    from: directed.from.clone(),
+                    to: directed.to.clone(),
+                    closed_sequence: None,
+                    ended_sequence: None,
+                },
+            );
+        }
+        Event::StorageClosed(closed) => {
+            state.moves.change(&closed.begun, |row| row.closed_sequence = Some(fact.sequence));
+        }
+        Event::StorageMoved(moved) => {
+            state.moves.change(&moved.begun, |row| row.ended_sequence = Some(fact.sequence));
+        }
     }
 }
 

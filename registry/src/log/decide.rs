@@ -5,7 +5,9 @@ mod version;
 
 use artifactstore_backends::dataplane::spi::IngestResult;
 use artifactstore_backends::digest::{Checksum, Sha256Digest};
+use artifactstore_backends::recipe::LocatedChunk;
 
+use super::storage::{check_places, storage_close, storage_direct, storage_end};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::model::attributes::Attributes;
@@ -94,6 +96,9 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::PackageFinalize { package, idle_since, facts, prepared } => {
             package_finalize(state, actor, package, *idle_since, (facts, prepared.as_deref()))
         }
+        Command::StorageDirect { from, to } => storage_direct(state, from, to),
+        Command::StorageClose { begun } => storage_close(state, *begun),
+        Command::StorageEnd { begun } => storage_end(state, *begun),
     }
 }
 
@@ -140,10 +145,18 @@ fn package_finalize(
         return Ok(Decision::default());
     }
     let fact = match prepared {
-        Some(seal) if seal.package_id == package.id && seal.last_sequence == package.last_sequence => seal.fact.clone(),
+        Some(seal) if seal.package_id == package.id && seal.last_sequence == package.last_sequence => {
+            if let PackageFinalized::Stored(stored) = &seal.fact {
+                check_places(state, &stored.written)?;
+            }
+            seal.fact.clone()
+        }
         // Somebody wrote to it meanwhile: whoever asked looks at it again.
         Some(_) => return Ok(Decision::default()),
-        None => PackageFinalized::Inline(Box::new(super::seal::manifest(state, actor, package, facts))),
+        None => {
+            let facts = facts.written_to(&state.storage());
+            PackageFinalized::Inline(Box::new(super::seal::manifest(state, actor, package, &facts)))
+        }
     };
     Ok(Event::PackageFinalized(Box::new(fact)).into())
 }
@@ -281,10 +294,7 @@ fn check_condition(current: Option<&File>, condition: &WriteCondition) -> Result
 }
 
 /// Checks that every chunk the content leans on is located, and gives those that are located by this very command.
-fn check_content(
-    state: &State,
-    content: &Content,
-) -> Result<Vec<artifactstore_backends::recipe::LocatedChunk>, Refusal> {
+fn check_content(state: &State, content: &Content) -> Result<Vec<LocatedChunk>, Refusal> {
     for chunk in content.recipe.iter().flat_map(|recipe| &recipe.chunks) {
         let located = state.chunks.get(&chunk.address).is_some()
             || content.written.iter().any(|written| written.chunk.address == chunk.address);
@@ -292,7 +302,10 @@ fn check_content(
             return Err(Refusal::ContentMissing);
         }
     }
-    Ok(content.written.iter().filter(|written| state.chunks.get(&written.chunk.address).is_none()).cloned().collect())
+    let fresh = content.written.iter().filter(|written| state.chunks.get(&written.chunk.address).is_none());
+    let fresh: Vec<LocatedChunk> = fresh.cloned().collect();
+    check_places(state, &fresh)?;
+    Ok(fresh)
 }
 
 fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Decision, Refusal> {

@@ -5,5 +5,6 @@ pub mod decide;
 pub mod plan;
 pub mod replay;
 pub mod seal;
+pub mod storage;
 pub mod transfer;
 pub mod writer;

@@ -41,6 +41,9 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         Command::PackageFinalize { package: PackageChoice::Id(id), .. } => {
             touched.packages.insert(id.clone());
         }
+        Command::StorageDirect { .. } | Command::StorageClose { .. } | Command::StorageEnd { .. } => {
+            touched.moves = true;
+        }
     }
 }
 
@@ -53,6 +56,9 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         | Command::KeyCreate { .. }
         | Command::KeyRotate { .. }
         | Command::KeyRevoke { .. }
+        | Command::StorageDirect { .. }
+        | Command::StorageClose { .. }
+        | Command::StorageEnd { .. }
         | Command::VersioningSet { .. } => {}
         Command::SubresourceSet { producer, name, .. } => {
             touched.subresources.insert((producer.clone(), *name));
@@ -71,11 +77,13 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
             touched.uploads.insert(upload.clone());
             touched.parts.insert((upload.clone(), *number));
             touched.chunks.extend(stored.recipe.chunks.iter().map(|chunk| chunk.address));
+            touched.moves |= !stored.written.is_empty();
         }
         Command::UploadAbort { upload, .. } => {
             touched.uploads.insert(upload.clone());
         }
         Command::PackageFinalize { package, prepared, .. } => {
+            touched.moves = true;
             let key = match package {
                 PackageChoice::Name(producer, name) => Some((producer.clone(), name.clone())),
                 PackageChoice::Id(id) => {
@@ -122,6 +130,7 @@ fn file(name: &FileName, state: &State, touched: &mut Touched) {
 fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
     file(&ingest.name, state, touched);
     touched.blobs.insert(ingest.content.content_address);
+    touched.moves |= !ingest.content.written.is_empty();
     if let Some(recipe) = &ingest.content.recipe {
         touched.chunks.extend(recipe.chunks.iter().map(|chunk| chunk.address));
     }
@@ -205,6 +214,7 @@ pub fn event(event: &Event, touched: &mut Touched) {
         Event::KeyRevoked(fact) => {
             touched.access_keys.insert(fact.id.clone());
         }
+        Event::StorageDirected(_) | Event::StorageClosed(_) | Event::StorageMoved(_) => touched.moves = true,
     }
 }
 

@@ -23,10 +23,12 @@ use super::apply::{Fact, apply};
 use super::decide::{decide, package_chosen};
 use super::plan;
 use super::seal::store_manifest;
+use super::storage::check_places;
 use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
 use crate::model::command::{Command, PackageChoice, Removed, Reply};
-use crate::model::event::{Actor, Event, PackageFinalized, Record};
+use crate::model::event::{Actor, Event, PackageFinalized, Record, StoredManifest};
+use crate::model::manifest::Manifest;
 use crate::model::name::{FileName, ProducerName};
 use crate::model::row::{Package, Sequence, VersionChoice, Versioning};
 use crate::model::state::{Head, State, Touched};
@@ -278,6 +280,18 @@ async fn load(batch: &mut dyn Batch, messages: &[Message], state: &mut State) ->
     batch.load(touched, state).await
 }
 
+/// Stores a manifest. Should the backend that took it have been closed since, the batch is to be made again.
+async fn keep_manifest(
+    vault: &dyn Vault,
+    state: &State,
+    manifest: &Manifest,
+    payload: Vec<u8>,
+) -> Result<StoredManifest> {
+    let stored = store_manifest(vault, manifest, payload).await?;
+    check_places(state, &stored.written).map_err(|_| Error::BatchUndone)?;
+    Ok(stored)
+}
+
 /// What a command itself recorded.
 struct Own {
     /// The number of its last event.
@@ -348,7 +362,7 @@ impl Work<'_> {
             && let PackageFinalized::Inline(manifest) = &**fact
         {
             event = Event::PackageFinalized(Box::new(PackageFinalized::Stored(
-                store_manifest(&*self.parts.vault, manifest, payload).await?,
+                keep_manifest(&*self.parts.vault, &self.state, manifest, payload).await?,
             )));
             payload = event.encode();
         }
@@ -434,6 +448,11 @@ impl Work<'_> {
                 row.map(|row| Reply::Part(Box::new(row))).ok_or_else(|| Refusal::UploadMissing(upload.clone()))
             }
             Command::PackageFinalize { package, .. } => self.package_reply(actor, package),
+            Command::StorageDirect { .. } | Command::StorageClose { .. } | Command::StorageEnd { .. } => {
+                let last = self.state.storage().last().cloned();
+                let missing = || Refusal::StorageElsewhere(String::new());
+                last.map(|row| Reply::Storage(Box::new(row))).ok_or_else(missing)
+            }
         }
     }
 

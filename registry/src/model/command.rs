@@ -12,6 +12,7 @@ use super::name::{AccessKeyId, FileName, PackageId, PackageName, PartNumber, Pro
 use super::row::{
     File, Package, Part, Producer, ProducerSettings, Sequence, Subresource, Upload, VersionChoice, Versioning,
 };
+use super::storage::{Storage, StorageMove};
 use crate::clock::Timestamp;
 
 /// A condition that the state of the name must meet at the commit.
@@ -82,6 +83,15 @@ pub struct FinalizeFacts {
     pub gateway_version: String,
     /// The name of the backend.
     pub backend: String,
+}
+
+impl FinalizeFacts {
+    /// The same, with the backend that bytes are written to since the store was moved.
+    #[must_use]
+    pub fn written_to(&self, storage: &Storage) -> Self {
+        let backend = storage.written_to().unwrap_or(&self.backend).to_owned();
+        Self { backend, gateway_version: self.gateway_version.clone() }
+    }
 }
 
 /// Which package to finalize.
@@ -236,6 +246,23 @@ pub enum Command {
         /// The seal, when it was made before the batch; without, it is made within.
         prepared: Option<Box<PreparedSeal>>,
     },
+    /// Begin to move the bytes: write to another backend. Doing it again answers the same and records nothing.
+    StorageDirect {
+        /// The backend that is written to now, as whoever asks knows it.
+        from: String,
+        /// The backend to write to.
+        to: String,
+    },
+    /// Record nothing more in the backend that a move leaves.
+    StorageClose {
+        /// The event that began the move.
+        begun: Sequence,
+    },
+    /// End a move: everything is served from its new place.
+    StorageEnd {
+        /// The event that began the move.
+        begun: Sequence,
+    },
 }
 
 /// A seal that was made before the batch that is to record it, because making it takes long. It counts only if nobody
@@ -307,4 +334,6 @@ pub enum Reply {
     Key(Box<AccessKey>),
     /// The package as it is now.
     Package(Box<Package>),
+    /// The move as it is now.
+    Storage(Box<StorageMove>),
 }

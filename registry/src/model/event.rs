@@ -346,6 +346,35 @@ pub struct KeyRevoked {
     pub id: AccessKeyId,
 }
 
+/// New bytes are written to another backend from now on; what lies in the one before is still read there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageDirected {
+    /// The backend that is written to from now on.
+    pub to: String,
+    /// The backend that was written to.
+    pub from: String,
+}
+
+/// Nothing new is recorded in a backend that is being left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageClosed {
+    /// The backend.
+    pub from: String,
+    /// The event that directed writes elsewhere.
+    pub begun: Sequence,
+}
+
+/// Everything that was recorded in one backend, up to its close, is served from another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageMoved {
+    /// The backend that serves it.
+    pub to: String,
+    /// The backend that needs to be read no longer.
+    pub from: String,
+    /// The event that directed writes there.
+    pub begun: Sequence,
+}
+
 impl FileIngested {
     /// The name.
     #[must_use]
@@ -431,6 +460,12 @@ events! {
     KeyRotated => "v1.key.rotated",
     /// An access key was revoked.
     KeyRevoked => "v1.key.revoked",
+    /// Writes were directed to another backend.
+    StorageDirected => "v1.storage.directed",
+    /// A backend that is being left takes no more.
+    StorageClosed => "v1.storage.closed",
+    /// A backend serves what another one was given.
+    StorageMoved => "v1.storage.moved",
 }
 
 impl Serialize for PackageFinalized {
@@ -529,6 +564,7 @@ impl Event {
     #[must_use]
     pub fn producer(&self) -> Option<ProducerName> {
         Some(match self {
+            Self::StorageDirected(_) | Self::StorageClosed(_) | Self::StorageMoved(_) => return None,
             Self::ProducerCreated(fact) => fact.producer.clone(),
             Self::ProducerConfigured(fact) => fact.producer.clone(),
             Self::ProducerDeleted(fact) => fact.producer.clone(),
@@ -579,7 +615,10 @@ impl Event {
             | Self::UploadAborted(_)
             | Self::KeyCreated(_)
             | Self::KeyRotated(_)
-            | Self::KeyRevoked(_) => None,
+            | Self::KeyRevoked(_)
+            | Self::StorageDirected(_)
+            | Self::StorageClosed(_)
+            | Self::StorageMoved(_) => None,
         }
     }
 }

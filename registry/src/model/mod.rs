@@ -10,3 +10,4 @@ pub mod manifest;
 pub mod name;
 pub mod row;
 pub mod state;
+pub mod storage;

@@ -12,6 +12,7 @@ use super::name::{AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName
 use super::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Sequence, Subresource, SubresourceRow, Upload,
 };
+use super::storage::{Storage, StorageMove};
 use crate::clock::Timestamp;
 
 /// A package by name: its latest revision is meant.
@@ -168,6 +169,10 @@ pub struct State {
     pub parts: Table<(UploadId, PartNumber), Part>,
     /// Access keys.
     pub access_keys: Table<AccessKeyId, AccessKey>,
+    /// Moves of the bytes between backends.
+    pub moves: Table<Sequence, StorageMove>,
+    /// Whether all of them are loaded.
+    pub moves_loaded: bool,
     /// Producers whose packages are all to be deleted, before any is written.
     pub packages_cleared: BTreeSet<ProducerName>,
     /// Uploads whose parts are all to be deleted.
@@ -205,6 +210,8 @@ pub struct Touched {
     pub parts: BTreeSet<(UploadId, PartNumber)>,
     /// Access keys.
     pub access_keys: BTreeSet<AccessKeyId>,
+    /// Whether the moves of the bytes are wanted: all of them, since they are few.
+    pub moves: bool,
 }
 
 impl Touched {
@@ -237,6 +244,7 @@ impl Touched {
         self.uploads.append(&mut other.uploads);
         self.parts.append(&mut other.parts);
         self.access_keys.append(&mut other.access_keys);
+        self.moves |= other.moves;
     }
 }
 
@@ -257,6 +265,17 @@ impl State {
         touched.uploads.retain(|key| !self.uploads.is_loaded(key));
         touched.parts.retain(|key| !self.parts.is_loaded(key));
         touched.access_keys.retain(|key| !self.access_keys.is_loaded(key));
+        touched.moves &= !self.moves_loaded;
+    }
+
+    /// Where bytes lie.
+    ///
+    /// # Panics
+    /// When the moves were not loaded.
+    #[must_use]
+    pub fn storage(&self) -> Storage {
+        assert!(self.moves_loaded, "the moves are asked for and were not loaded");
+        Storage::new(self.moves.present(..).map(|(_, row)| row.clone()))
     }
 
     /// The latest revision of a package, if there is one.

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 
 use self::sample::{
     access_key, blob, file, head_at, history, name, one_of_everything, package, part, place, producer, put_file,
-    record, subresource, upload,
+    record, storage_move, subresource, upload,
 };
 use super::{KeyRange, Snapshot, Store, VersionRange, View, ViewRow};
 use crate::actions::request::{PackageCursor, PackageFilter};
@@ -66,6 +66,7 @@ pub async fn an_empty_store_has_nothing(store: &dyn Store) {
     assert!(store.blob(&ContentAddress::of(b"x")).await.unwrap().is_none());
     assert_eq!(store.blobs_total().await.unwrap(), (0, 0));
     assert_eq!(store.locations(&[ContentAddress::of(b"x")]).await.unwrap(), [None]);
+    assert!(store.moves().await.unwrap().is_empty());
     assert_eq!(store.objects_known(&[ObjectKey([1; 32])]).await.unwrap(), [false]);
     assert!(store.upload(&UploadId::trusted("none")).await.unwrap().is_none());
 }
@@ -98,8 +99,9 @@ pub async fn what_was_written_reads_back(store: &dyn Store) {
     assert_eq!(store.blobs_total().await.unwrap(), (1, 1));
     assert_eq!(store.files_of_blob(&address, 9).await.unwrap().len(), 3);
     let located = store.locations(&[ContentAddress::of(b"no"), address, address]).await.unwrap();
-    let location = Some(place("x", ObjectKey(address.0)).location);
-    assert_eq!(located, [None, location.clone(), location], "in the order asked for");
+    let found = Some(place("x", ObjectKey(address.0)));
+    assert_eq!(located, [None, found.clone(), found], "in the order asked for");
+    assert_eq!(store.moves().await.unwrap(), [storage_move(5), storage_move(9)]);
     let known = store.objects_known(&[ObjectKey([9; 32]), ObjectKey([8; 32]), ObjectKey(address.0)]).await.unwrap();
     assert_eq!(known, [true, false, true], "alone or in a pack");
     assert_eq!(store.upload(&UploadId::trusted("up")).await.unwrap(), Some(upload("up", "run/u", UploadState::Open)));
@@ -131,12 +133,14 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
         uploads: [UploadId::trusted("up"), UploadId::trusted("none")].into(),
         parts: [(UploadId::trusted("up"), PartNumber::new(1).unwrap())].into(),
         access_keys: [AccessKeyId::trusted("AKA"), AccessKeyId::trusted("none")].into(),
+        moves: true,
     };
     let mut state = State::default();
     let mut batch = store.begin().await.unwrap();
     assert_eq!(batch.head(), head_at(1));
     batch.load(touched, &mut state).await.unwrap();
     assert_eq!(state.producers.get(&board), Some(&producer("board")));
+    assert_eq!(state.storage().last(), Some(&storage_move(9)));
     assert_eq!(state.producers.get(&ProducerName::trusted("none")), None);
     assert_eq!(state.packages.get(&PackageId::trusted("run-1")), Some(&package("run", 1, true)));
     assert_eq!(state.package_latest(&key), Some(&package("run", 2, false)));

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a batch is one transaction; readers see all of it or nothing of it.
 
+mod catalog;
 pub mod conformance;
 pub mod lease;
 pub mod postgres;
@@ -9,13 +10,11 @@ pub mod sqlite;
 mod view_row;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use artifactstore_backends as backends;
-use artifactstore_backends::dataplane::spi::{Catalog, LocatedBlob};
+pub use self::catalog::{FRESH, StoreCatalog};
+
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
-use artifactstore_backends::recipe::Location;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
@@ -30,10 +29,11 @@ use crate::model::name::{
     AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId,
 };
 use crate::model::row::{
-    Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
 };
 use crate::model::state::{Head, State, Touched};
+use crate::model::storage::StorageMove;
 
 /// From how many bytes of payload on a page of events takes no more: an event that carries a manifest may have 16 MiB.
 pub const EVENTS_BYTES: i64 = 32 << 20;
@@ -81,11 +81,13 @@ pub enum View {
     Parts,
     /// Access keys.
     AccessKeys,
+    /// Moves of the bytes.
+    Moves,
 }
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Producers,
         Self::Packages,
         Self::Names,
@@ -97,6 +99,7 @@ impl View {
         Self::Uploads,
         Self::Parts,
         Self::AccessKeys,
+        Self::Moves,
     ];
 
     /// The view's table.
@@ -114,6 +117,7 @@ impl View {
             Self::Uploads => "uploads",
             Self::Parts => "parts",
             Self::AccessKeys => "access_keys",
+            Self::Moves => "storage_moves",
         }
     }
 }
@@ -258,7 +262,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A blob.
     async fn blob(&self, address: &ContentAddress) -> Result<Option<Blob>>;
     /// A blob, and where its chunks lie, in the order of its recipe.
-    async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<Location>>)>> {
+    async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<ChunkPlace>>)>> {
         blob_located(self, address).await
     }
     /// Blobs behind `after`, by address.
@@ -267,8 +271,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn blobs_total(&self) -> Result<(u64, u64)>;
     /// The versions that have a blob, by number.
     async fn files_of_blob(&self, address: &ContentAddress, limit: usize) -> Result<Vec<File>>;
-    /// Where chunks lie, in the order asked for.
-    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>>;
+    /// Where chunks were recorded to lie, in the order asked for.
+    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<ChunkPlace>>>;
+    /// The moves of the bytes, in the order in which they began.
+    async fn moves(&self) -> Result<Vec<StorageMove>>;
     /// Whether a location names each object, in the order asked for.
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>>;
 
@@ -311,7 +317,7 @@ async fn reading<S: Store + ?Sized>(store: &S, name: &FileName) -> Result<Option
 async fn blob_located<S: Store + ?Sized>(
     store: &S,
     address: &ContentAddress,
-) -> Result<Option<(Blob, Vec<Option<Location>>)>> {
+) -> Result<Option<(Blob, Vec<Option<ChunkPlace>>)>> {
     let Some(blob) = store.blob(address).await? else { return Ok(None) };
     let chunks: Vec<ContentAddress> = blob.recipe.chunks.iter().map(|chunk| chunk.address).collect();
     let locations = store.locations(&chunks).await?;
@@ -342,50 +348,4 @@ pub trait Snapshot: Send {
     async fn events(&mut self, since: Sequence, limit: usize) -> Result<Vec<Record>>;
     /// A view's rows, in the order of their keys.
     fn view(&mut self, view: View) -> BoxStream<'_, Result<ViewRow>>;
-}
-
-/// What the data plane may ask of a store.
-#[derive(Debug, Clone)]
-pub struct StoreCatalog {
-    store: Arc<dyn Store>,
-}
-
-impl StoreCatalog {
-    /// A catalog over this store.
-    #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
-    }
-}
-
-fn unasked(error: crate::Error) -> backends::Error {
-    backends::Error::Catalog(Box::new(error))
-}
-
-#[async_trait]
-impl Catalog for StoreCatalog {
-    async fn blob_locate(&self, content_address: &ContentAddress) -> backends::Result<Option<LocatedBlob>> {
-        let found = self.store.blob_located(content_address).await.map_err(unasked)?;
-        let Some((blob, locations)) = found else { return Ok(None) };
-        let chunks = blob
-            .recipe
-            .chunks
-            .iter()
-            .zip(locations)
-            .map(|(chunk, location)| {
-                // A recorded blob leans on located chunks; one without is damage, not absence of the blob.
-                let location = location.ok_or(backends::Error::BlobMissing(chunk.address))?;
-                Ok(backends::recipe::LocatedChunk { chunk: *chunk, location })
-            })
-            .collect::<backends::Result<_>>()?;
-        Ok(Some(LocatedBlob { size_bytes: blob.size_bytes, chunks }))
-    }
-
-    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> backends::Result<Vec<Option<Location>>> {
-        self.store.locations(chunks).await.map_err(unasked)
-    }
-
-    async fn objects_known(&self, objects: &[ObjectKey]) -> backends::Result<Vec<bool>> {
-        self.store.objects_known(objects).await.map_err(unasked)
-    }
 }

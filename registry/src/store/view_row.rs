@@ -7,6 +7,7 @@ use crate::model::access::AccessKey;
 use crate::model::cbor;
 use crate::model::row::{Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload};
 use crate::model::state::NameRow;
+use crate::model::storage::StorageMove;
 
 /// Names hold no NUL, so that joining them with one keeps their order.
 fn text_row<R: Serialize>(key: &[&str], row: &R) -> ViewRow {
@@ -59,6 +60,10 @@ pub(super) fn upload(row: &Upload) -> ViewRow {
 
 pub(super) fn access_key(row: &AccessKey) -> ViewRow {
     text_row(&[row.id.as_str()], row)
+}
+
+pub(super) fn storage_move(row: &StorageMove) -> ViewRow {
+    ViewRow { key: row.sequence.to_be_bytes().to_vec(), label: row.sequence.to_string(), row: cbor::encode(row) }
 }
 
 pub(super) fn part(row: &Part) -> ViewRow {

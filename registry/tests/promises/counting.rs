@@ -8,7 +8,6 @@ use artifactstore_registry::actions::request::{PackageCursor, PackageFilter};
 use artifactstore_registry::backends::backend::Backend;
 use artifactstore_registry::backends::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
 use artifactstore_registry::backends::digest::{ContentAddress, ObjectKey};
-use artifactstore_registry::backends::recipe::Location;
 use artifactstore_registry::clock::{Clock, Entropy, Timestamp};
 use artifactstore_registry::model::access::AccessKey;
 use artifactstore_registry::model::command::FinalizeFacts;
@@ -17,10 +16,11 @@ use artifactstore_registry::model::name::{
     AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId,
 };
 use artifactstore_registry::model::row::{
-    Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
 };
 use artifactstore_registry::model::state::Head;
+use artifactstore_registry::model::storage::StorageMove;
 use artifactstore_registry::store::lease::{Lease, Work};
 use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog, VersionRange};
 use artifactstore_registry::{Registry, RegistryParts, Result};
@@ -212,8 +212,12 @@ impl Store for Counting {
         self.behind.files_of_blob(address, limit).await
     }
 
-    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>> {
+    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<ChunkPlace>>> {
         self.behind.locations(chunks).await
+    }
+
+    async fn moves(&self) -> Result<Vec<StorageMove>> {
+        self.behind.moves().await
     }
 
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {

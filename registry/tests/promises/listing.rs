@@ -98,7 +98,8 @@ async fn a_page_costs_what_it_shows_not_what_lies_under_its_prefixes() {
     let filled = harness
         .tamper(
             "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) \
-             INSERT INTO files SELECT i + 1000, 'board', 'p' || substr(CAST(100 + i / 500 AS TEXT), 2) || '/' || \
+             INSERT INTO files (sequence, producer, key, package_id, package, relative_path, size_bytes, \
+             content_address, sha256, etag, attributes, ingested_at, client, ended_sequence) SELECT i + 1000, 'board', 'p' || substr(CAST(100 + i / 500 AS TEXT), 2) || '/' || \
              substr(CAST(100000 + i AS TEXT), 2), \
              package_id, 'p', relative_path, size_bytes, content_address, sha256, etag, attributes, ingested_at, client, \
              NULL FROM n CROSS JOIN files WHERE sequence = 3",

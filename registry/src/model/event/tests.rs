@@ -133,6 +133,15 @@ fn stored() -> StoredManifest {
     }
 }
 
+/// One of every kind about the store as a whole.
+fn kinds_of_storage() -> Vec<Event> {
+    vec![
+        Event::StorageDirected(Box::new(StorageDirected { to: "s3".to_owned(), from: "local".to_owned() })),
+        Event::StorageClosed(Box::new(StorageClosed { from: "local".to_owned(), begun: 7 })),
+        Event::StorageMoved(Box::new(StorageMoved { to: "s3".to_owned(), from: "local".to_owned(), begun: 7 })),
+    ]
+}
+
 /// One of every kind about uploads.
 fn uploads() -> Vec<Event> {
     let upload_attributes = UploadAttributes {
@@ -247,7 +256,7 @@ fn every_other_kind() -> Vec<Event> {
 }
 
 fn every_kind() -> Vec<Event> {
-    [every_other_kind(), uploads(), keys()].concat()
+    [every_other_kind(), uploads(), keys(), kinds_of_storage()].concat()
 }
 
 fn direct<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
@@ -267,7 +276,7 @@ fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
         assert_eq!(decoded.encode(), payload);
         kinds.insert(event.kind());
     }
-    assert_eq!(kinds.len(), 20, "a kind that was added belongs in here");
+    assert_eq!(kinds.len(), 23, "a kind that was added belongs in here");
 }
 
 #[test]
@@ -294,6 +303,9 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::KeyCreated(fact) => direct(fact),
             Event::KeyRotated(fact) => direct(fact),
             Event::KeyRevoked(fact) => direct(fact),
+            Event::StorageDirected(fact) => direct(fact),
+            Event::StorageClosed(fact) => direct(fact),
+            Event::StorageMoved(fact) => direct(fact),
         };
         assert_eq!(cbor::check(&written), Ok(()), "{}", event.kind());
         assert_eq!(written, event.encode());

@@ -15,6 +15,7 @@ use crate::model::row::{
     SubresourceRow, Upload, UploadState, Versioning,
 };
 use crate::model::state::{Head, NameRow, State};
+use crate::model::storage::StorageMove;
 
 pub(super) fn producer(name: &str) -> Producer {
     Producer {
@@ -203,5 +204,20 @@ pub(super) fn one_of_everything() -> State {
     let row = part("up", 1);
     state.parts.put((row.upload.clone(), row.number), row);
     state.access_keys.put(AccessKeyId::trusted("AKA"), access_key("AKA"));
+    for row in [storage_move(5), storage_move(9)] {
+        state.moves.put(row.sequence, row);
+    }
     state
+}
+
+/// A move that has ended, or one that has only begun.
+pub(super) fn storage_move(sequence: Sequence) -> StorageMove {
+    let ended = (sequence < 9).then_some(sequence + 2);
+    StorageMove {
+        sequence,
+        from: "local".to_owned(),
+        to: "s3".to_owned(),
+        closed_sequence: ended.map(|ended| ended - 1),
+        ended_sequence: ended,
+    }
 }

@@ -11,6 +11,7 @@ use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload, UploadState,
 };
 use crate::model::state::NameRow;
+use crate::model::storage::StorageMove;
 
 /// A row's values.
 pub(super) struct Values {
@@ -171,6 +172,14 @@ pub(super) fn chunk(row: &ChunkPlace) -> Values {
             Some(signed(row.sequence)),
         ],
         bytes: vec![Some(row.chunk.address.0.to_vec()), Some(row.location.object.0.to_vec())],
+    }
+}
+
+pub(super) fn storage_move(row: &StorageMove) -> Values {
+    Values {
+        texts: vec![Some(row.from.clone()), Some(row.to.clone())],
+        numbers: vec![Some(signed(row.sequence)), row.closed_sequence.map(signed), row.ended_sequence.map(signed)],
+        bytes: vec![],
     }
 }
 

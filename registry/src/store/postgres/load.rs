@@ -63,6 +63,9 @@ pub(super) fn question(touched: &Touched) -> Result<Option<Statement>> {
         ));
     }
     texts(&mut asked, &mut parts, &rows::ACCESS_KEY, touched.access_keys.iter().map(ToString::to_string).collect())?;
+    if touched.moves {
+        parts.push(format!("SELECT {} FROM storage_moves AS m", rows::MOVE.wide("m")));
+    }
     asked.text = parts.join(" UNION ALL ");
     Ok(if parts.is_empty() { None } else { Some(asked) })
 }
@@ -202,6 +205,9 @@ fn take(row: &PgRow, state: &mut State) -> Result<()> {
     } else if tag == rows::ACCESS_KEY.tag {
         let row = rows::access_key(&Cells::wide(&rows::ACCESS_KEY, row))?;
         state.access_keys.load(row.id.clone(), Some(row));
+    } else if tag == rows::MOVE.tag {
+        let row = rows::storage_move(&Cells::wide(&rows::MOVE, row))?;
+        state.moves.load(row.sequence, Some(row));
     } else {
         let row = rows::part(&Cells::wide(&rows::PART, row))?;
         state.parts.load((row.upload.clone(), row.number), Some(row));
@@ -240,6 +246,7 @@ fn note_absent(touched: &Touched, state: &mut State) {
     touched.uploads.iter().for_each(|key| state.uploads.load(key.clone(), None));
     touched.parts.iter().for_each(|key| state.parts.load(key.clone(), None));
     touched.access_keys.iter().for_each(|key| state.access_keys.load(key.clone(), None));
+    state.moves_loaded |= touched.moves;
 }
 
 /// Takes in what a question brought, and what it did not.

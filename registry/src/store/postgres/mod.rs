@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
-use artifactstore_backends::recipe::{Chunk, Location};
+use artifactstore_backends::recipe::Chunk;
 use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgRow};
@@ -47,10 +47,11 @@ use crate::model::name::{
     AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId,
 };
 use crate::model::row::{
-    Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
 };
 use crate::model::state::{Head, State, Touched};
+use crate::model::storage::StorageMove;
 
 /// How many connections read at once.
 const READERS: u32 = 12;
@@ -231,14 +232,14 @@ impl Store for PostgresStore {
         Ok(producer.map(|producer| (producer.clone(), state.file_current(name).cloned())))
     }
 
-    async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<Location>>)>> {
+    async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<ChunkPlace>>)>> {
         // The one chunk of a small blob has the blob's address, so that asking for both at once mostly suffices.
         let (blobs, chunks) = ([*address].into(), [*address].into());
         let state = self.ask(Touched { blobs, chunks, ..Touched::default() }).await?;
         let Some(blob) = state.blobs.get(address).cloned() else { return Ok(None) };
         let rest: Vec<ContentAddress> = blob.recipe.chunks.iter().map(|chunk| chunk.address).collect();
         let locations = if rest == [*address] {
-            let place = |chunk: &Chunk| state.chunks.get(&chunk.address).map(|place| place.location.clone());
+            let place = |chunk: &Chunk| state.chunks.get(&chunk.address).cloned();
             blob.recipe.chunks.iter().map(place).collect()
         } else {
             self.locations(&rest).await?
@@ -353,9 +354,14 @@ impl Store for PostgresStore {
         listed(&rows, &rows::FILE, rows::file)
     }
 
-    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>> {
+    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<ChunkPlace>>> {
         let state = self.ask(Touched { chunks: chunks.iter().copied().collect(), ..Touched::default() }).await?;
-        Ok(chunks.iter().map(|chunk| state.chunks.get(chunk).map(|place| place.location.clone())).collect())
+        Ok(chunks.iter().map(|chunk| state.chunks.get(chunk).cloned()).collect())
+    }
+
+    async fn moves(&self) -> Result<Vec<StorageMove>> {
+        let state = self.ask(Touched { moves: true, ..Touched::default() }).await?;
+        Ok(state.moves.present(..).map(|(_, row)| row.clone()).collect())
     }
 
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {

@@ -21,6 +21,7 @@ use crate::model::row::{
     SubresourceRow, Upload, UploadState, Versioning,
 };
 use crate::model::state::{Head, NameRow};
+use crate::model::storage::StorageMove;
 
 pub(super) const PRODUCER: Shape = Shape {
     tag: 1,
@@ -122,6 +123,14 @@ pub(super) const PART: Shape = Shape {
     texts: &["upload"],
     numbers: &["number", "size_bytes", "ingested_at", "sequence"],
     bytes: &["md5", "checksum", "recipe"],
+};
+pub(super) const MOVE: Shape = Shape {
+    tag: 15,
+    table: "storage_moves",
+    key: &["sequence"],
+    texts: &["from_backend", "to_backend"],
+    numbers: &["sequence", "closed_sequence", "ended_sequence"],
+    bytes: &[],
 };
 pub(super) const EVENT: Shape = Shape {
     tag: 9,
@@ -386,6 +395,16 @@ pub(super) fn chunk(cells: &Cells<'_>) -> Result<ChunkPlace> {
             tier,
         },
         sequence: cells.count(3)?,
+    })
+}
+
+pub(super) fn storage_move(cells: &Cells<'_>) -> Result<StorageMove> {
+    Ok(StorageMove {
+        sequence: cells.count(0)?,
+        from: cells.text(0)?,
+        to: cells.text(1)?,
+        closed_sequence: cells.count_maybe(1)?,
+        ended_sequence: cells.count_maybe(2)?,
     })
 }
 

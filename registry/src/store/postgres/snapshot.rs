@@ -68,6 +68,7 @@ const fn shape(view: View) -> &'static Shape {
         View::Uploads => &rows::UPLOAD,
         View::Parts => &rows::PART,
         View::AccessKeys => &rows::ACCESS_KEY,
+        View::Moves => &rows::MOVE,
     }
 }
 
@@ -93,6 +94,7 @@ fn row_of(view: View, row: &PgRow) -> Result<ViewRow> {
         View::Uploads => view_row::upload(&rows::upload(&cells)?),
         View::Parts => view_row::part(&rows::part(&cells)?),
         View::AccessKeys => view_row::access_key(&rows::access_key(&cells)?),
+        View::Moves => view_row::storage_move(&rows::storage_move(&cells)?),
     })
 }
 

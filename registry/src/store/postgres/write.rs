@@ -131,7 +131,9 @@ impl Parts {
         self.replace(&rows::PART, written.into_iter().map(cells::part).collect())?;
         let (written, deleted) = state.access_keys.changes();
         self.replace(&rows::ACCESS_KEY, written.into_iter().map(cells::access_key).collect())?;
-        self.delete(&rows::ACCESS_KEY, deleted.into_iter().map(|key| vec![key.to_string()]).collect())
+        self.delete(&rows::ACCESS_KEY, deleted.into_iter().map(|key| vec![key.to_string()]).collect())?;
+        let (written, _) = state.moves.changes();
+        self.replace(&rows::MOVE, written.into_iter().map(cells::storage_move).collect())
     }
 }
 

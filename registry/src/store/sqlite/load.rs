@@ -33,9 +33,11 @@ pub(super) async fn load(connection: &mut SqliteConnection, mut touched: Touched
     asked.uploads(&touched);
     asked.parts(&touched);
     asked.access_keys(&touched);
+    asked.moves(&touched);
     for (take, found) in asked.takers.iter().zip(asked.script.fetch(connection).await?) {
         found.iter().try_for_each(|row| take(row, state))?;
     }
+    state.moves_loaded |= touched.moves;
     absent(touched, state);
     Ok(())
 }
@@ -293,6 +295,21 @@ impl Asked {
         self.ask(&touched.parts, 2, text, bind, |row, state| {
             let row = rows::part(row)?;
             state.parts.load((row.upload.clone(), row.number), Some(row));
+            Ok(())
+        });
+    }
+}
+
+impl Asked {
+    fn moves(&mut self, touched: &Touched) {
+        // One key, which fits all: they are few, and all are wanted.
+        let text = |keys: &str| format!("SELECT {} FROM storage_moves WHERE 1 IN (VALUES {keys})", rows::MOVE);
+        let bind = |script: &mut Script, key: &i64| {
+            script.bind(*key);
+        };
+        self.ask(touched.moves.then_some(1_i64), 1, text, bind, |row, state| {
+            let row = rows::storage_move(row)?;
+            state.moves.load(row.sequence, Some(row));
             Ok(())
         });
     }

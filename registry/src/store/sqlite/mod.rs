@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
-use artifactstore_backends::recipe::{Chunk, Location};
+use artifactstore_backends::recipe::Chunk;
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -37,10 +37,11 @@ use crate::model::access::AccessKey;
 use crate::model::event::Record;
 use crate::model::name::{AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{
-    Blob, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
+    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
 };
 use crate::model::state::Head;
+use crate::model::storage::StorageMove;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
@@ -244,10 +245,10 @@ impl Store for SqliteStore {
         Ok(producer.map(|producer| (producer.clone(), state.file_current(name).cloned())))
     }
 
-    async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<Location>>)>> {
+    async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<ChunkPlace>>)>> {
         let question = Question { located: Some(*address), ..Question::default() };
         let Some(state) = self.lookups.ask(question).await else { return super::blob_located(self, address).await };
-        let place = |chunk: &Chunk| state.chunks.get(&chunk.address).map(|place| place.location.clone());
+        let place = |chunk: &Chunk| state.chunks.get(&chunk.address).cloned();
         Ok(state.blobs.get(address).map(|blob| (blob.clone(), blob.recipe.chunks.iter().map(place).collect())))
     }
 
@@ -375,14 +376,18 @@ impl Store for SqliteStore {
         query.fetch_all(&self.readers).await?.iter().map(rows::file).collect()
     }
 
-    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>> {
+    async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<ChunkPlace>>> {
         let mut question = Question::default();
         question.touched.chunks.extend(chunks);
         let Some(state) = self.lookups.ask(question).await else {
             return reads::locations(&self.readers, chunks).await;
         };
-        let place = |chunk: &ContentAddress| state.chunks.get(chunk).map(|place| place.location.clone());
-        Ok(chunks.iter().map(place).collect())
+        Ok(chunks.iter().map(|chunk| state.chunks.get(chunk).cloned()).collect())
+    }
+
+    async fn moves(&self) -> Result<Vec<StorageMove>> {
+        let text = format!("SELECT {} FROM storage_moves ORDER BY sequence", rows::MOVE);
+        sqlx::query(AssertSqlSafe(text)).fetch_all(&self.readers).await?.iter().map(rows::storage_move).collect()
     }
 
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {

@@ -1,7 +1,6 @@
 //! What readers ask of SQLite, on the pool of reading connections.
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
-use artifactstore_backends::recipe::Location;
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Executor, Row, Sqlite};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +13,8 @@ use crate::error::Result;
 use crate::model::event::Record;
 use crate::model::name::{FileName, Key, PackageName, ProducerName, TenantName};
 use crate::model::row::{
-    File, HistoryRow, Listed, ListedVersion, Package, Producer, Sequence, Subresource, Upload, VersionChoice,
+    ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Producer, Sequence, Subresource, Upload,
+    VersionChoice,
 };
 use crate::store::{EVENTS_BYTES, KeyRange, VersionRange, in_order};
 
@@ -287,12 +287,12 @@ pub(super) async fn versions(pool: &SqlitePool, sequences: &[Sequence]) -> Resul
     found.iter().map(rows::file).collect()
 }
 
-pub(super) async fn locations(pool: &SqlitePool, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>> {
+pub(super) async fn locations(pool: &SqlitePool, chunks: &[ContentAddress]) -> Result<Vec<Option<ChunkPlace>>> {
     let text = |keys: &str| format!("SELECT {} FROM chunks WHERE address IN (VALUES {keys})", rows::CHUNK);
     let mut located = BTreeMap::new();
     for row in many(pool, chunks, text, |query, key| query.bind(key.0.to_vec())).await? {
         let place = rows::chunk(&row)?;
-        located.insert(place.chunk.address, place.location);
+        located.insert(place.chunk.address, place);
     }
     Ok(chunks.iter().map(|chunk| located.get(chunk).cloned()).collect())
 }

@@ -20,6 +20,7 @@ use crate::model::row::{
     SubresourceRow, Upload, UploadState, Versioning,
 };
 use crate::model::state::{Head, NameRow};
+use crate::model::storage::StorageMove;
 
 pub(super) const PRODUCER: &str = "name, tenant, settings, created_at, created_sequence, file_count, size_bytes, \
      upload_count, package_count, finalized_count, versioning, history_count";
@@ -39,6 +40,7 @@ pub(super) const UPLOAD: &str =
     "id, producer, key, attributes, created_at, sequence, parts_sequence, completed_sequence";
 pub(super) const PART: &str = "upload, number, size_bytes, md5, checksum, recipe, ingested_at, sequence";
 pub(super) const ACCESS_KEY: &str = "id, tenant, grants, sealed, created_at, created_sequence, changed_sequence";
+pub(super) const MOVE: &str = "sequence, from_backend, to_backend, closed_sequence, ended_sequence";
 pub(super) const EVENT: &str =
     "sequence, occurred_at, kind, tenant, producer, package, actor, request_id, payload, hash";
 
@@ -288,6 +290,17 @@ pub(super) fn part(row: &SqliteRow) -> Result<Part> {
         recipe: packed(VIEW, row, 5)?,
         ingested_at: Timestamp(row.try_get(6)?),
         sequence: count(VIEW, row, 7)?,
+    })
+}
+
+pub(super) fn storage_move(row: &SqliteRow) -> Result<StorageMove> {
+    const VIEW: &str = "storage_moves";
+    Ok(StorageMove {
+        sequence: count(VIEW, row, 0)?,
+        from: text(row, 1)?,
+        to: text(row, 2)?,
+        closed_sequence: count_maybe(VIEW, row, 3)?,
+        ended_sequence: count_maybe(VIEW, row, 4)?,
     })
 }
 

@@ -50,6 +50,7 @@ impl Snapshot for SqliteSnapshot {
             View::Uploads => (rows::UPLOAD, "id"),
             View::Parts => (rows::PART, "upload, number"),
             View::AccessKeys => (rows::ACCESS_KEY, "id"),
+            View::Moves => (rows::MOVE, "sequence"),
         };
         let alias = if view == View::History { "h" } else { "f" };
         let text = format!("SELECT {columns} FROM {} AS {alias} ORDER BY {order}", view.table());
@@ -71,6 +72,7 @@ fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
         View::Uploads => view_row::upload(&rows::upload(row)?),
         View::Parts => view_row::part(&rows::part(row)?),
         View::AccessKeys => view_row::access_key(&rows::access_key(row)?),
+        View::Moves => view_row::storage_move(&rows::storage_move(row)?),
     })
 }
 

@@ -14,6 +14,7 @@ use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload, UploadState,
 };
 use crate::model::state::{Head, NameRow, State};
+use crate::model::storage::StorageMove;
 
 /// Counts and numbers as SQLite has them; none comes near the limit.
 pub(super) fn signed(number: u64) -> i64 {
@@ -136,7 +137,9 @@ impl Writing<'_> {
         self.delete("access_keys", "id", &deleted, |script, id| {
             script.bind(id.to_string());
         })
-        .await
+        .await?;
+        let (written, _) = state.moves.changes();
+        self.replace("storage_moves", rows::MOVE, &written, storage_move).await
     }
 }
 
@@ -265,6 +268,15 @@ fn chunk(script: &mut Script, row: &ChunkPlace) {
         .bind(codec)
         .bind(tier)
         .bind(signed(row.sequence));
+}
+
+fn storage_move(script: &mut Script, row: &StorageMove) {
+    script
+        .bind(signed(row.sequence))
+        .bind(row.from.clone())
+        .bind(row.to.clone())
+        .bind(row.closed_sequence.map(signed))
+        .bind(row.ended_sequence.map(signed));
 }
 
 fn upload(script: &mut Script, row: &Upload) {

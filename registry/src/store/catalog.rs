@@ -1,0 +1,97 @@
+//! What the data plane may ask of a store: where bytes lie, with the moves since then followed.
+//!
+//! Invariant: what is remembered of the moves is never older than [`FRESH`]. Until whoever moves a store has waited that
+//! long, a process may still write to, and read from, where the bytes were.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifactstore_backends as backends;
+use artifactstore_backends::dataplane::spi::{Catalog, LocatedBlob};
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
+use artifactstore_backends::recipe::{LocatedChunk, Location};
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::Store;
+use crate::model::row::ChunkPlace;
+use crate::model::storage::Storage;
+
+/// How long the moves are remembered. They are asked for by whoever needs them next, and by nobody in between.
+pub const FRESH: Duration = Duration::from_secs(1);
+
+/// What the data plane may ask of a store.
+#[derive(Debug, Clone)]
+pub struct StoreCatalog {
+    store: Arc<dyn Store>,
+    remembered: Arc<Mutex<Option<(Instant, Arc<Storage>)>>>,
+}
+
+impl StoreCatalog {
+    /// A catalog over this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, remembered: Arc::default() }
+    }
+
+    async fn storage(&self) -> backends::Result<Arc<Storage>> {
+        let mut remembered = self.remembered.lock().await;
+        // Taken before the question: an answer is as old as its question.
+        let asked = Instant::now();
+        if let Some((since, storage)) = &*remembered
+            && asked.duration_since(*since) < FRESH
+        {
+            return Ok(Arc::clone(storage));
+        }
+        let storage = Arc::new(Storage::new(self.store.moves().await.map_err(unasked)?));
+        *remembered = Some((asked, Arc::clone(&storage)));
+        Ok(storage)
+    }
+}
+
+fn unasked(error: crate::Error) -> backends::Error {
+    backends::Error::Catalog(Box::new(error))
+}
+
+/// Where a chunk lies today.
+fn today(storage: &Storage, place: ChunkPlace) -> Location {
+    let ChunkPlace { location, sequence, .. } = place;
+    let backend = storage.serves(&location.backend, sequence).to_owned();
+    Location { backend, ..location }
+}
+
+#[async_trait]
+impl Catalog for StoreCatalog {
+    async fn blob_locate(&self, content_address: &ContentAddress) -> backends::Result<Option<LocatedBlob>> {
+        let found = self.store.blob_located(content_address).await.map_err(unasked)?;
+        let Some((blob, places)) = found else { return Ok(None) };
+        let storage = self.storage().await?;
+        let chunks = blob
+            .recipe
+            .chunks
+            .iter()
+            .zip(places)
+            .map(|(chunk, place)| {
+                // A recorded blob leans on located chunks; one without is damage, not absence of the blob.
+                let place = place.ok_or(backends::Error::BlobMissing(chunk.address))?;
+                Ok(LocatedChunk { chunk: *chunk, location: today(&storage, place) })
+            })
+            .collect::<backends::Result<_>>()?;
+        Ok(Some(LocatedBlob { size_bytes: blob.size_bytes, chunks }))
+    }
+
+    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> backends::Result<Vec<Option<Location>>> {
+        let places = self.store.locations(chunks).await.map_err(unasked)?;
+        let storage = self.storage().await?;
+        Ok(places.into_iter().map(|place| place.map(|place| today(&storage, place))).collect())
+    }
+
+    async fn backend_to_write(&self) -> backends::Result<Option<String>> {
+        Ok(self.storage().await?.written_to().map(str::to_owned))
+    }
+
+    async fn objects_known(&self, objects: &[ObjectKey]) -> backends::Result<Vec<bool>> {
+        self.store.objects_known(objects).await.map_err(unasked)
+    }
+}
