@@ -51,8 +51,8 @@ async fn a_store_whose_certificate_is_not_trusted_gets_no_request_and_the_start_
     std::fs::write(&empty, "nothing").unwrap();
     let (empty, missing) = (empty.display().to_string(), missing.display().to_string());
     let renamed = format!("localhost:{port}");
-    let cases: [(&str, Vec<(&str, &str)>, &str); 4] = [
-        (&address, vec![], "its certificate is not trusted (UnknownIssuer)"),
+    let cases = [
+        (&address, Vec::<(&str, &str)>::new(), "its certificate is not trusted (UnknownIssuer)"),
         (&renamed, vec![("CA_FILE", &ca_file)], "its certificate is not trusted (certificate not valid for name"),
         (&address, vec![("CA_FILE", &empty)], "empty.pem cannot be used"),
         (&address, vec![("CA_FILE", &missing)], "missing.pem cannot be used"),

@@ -21,11 +21,14 @@ use crate::model::storage::Storage;
 /// How long the moves are remembered. They are asked for by whoever needs them next, and by nobody in between.
 pub const FRESH: Duration = Duration::from_secs(1);
 
+/// When the storage was last looked up, and what it was.
+type Remembered = Option<(Instant, Arc<Storage>)>;
+
 /// What the data plane may ask of a store.
 #[derive(Debug, Clone)]
 pub struct StoreCatalog {
     store: Arc<dyn Store>,
-    remembered: Arc<Mutex<Option<(Instant, Arc<Storage>)>>>,
+    remembered: Arc<Mutex<Remembered>>,
 }
 
 impl StoreCatalog {
