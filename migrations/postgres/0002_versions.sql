@@ -13,7 +13,7 @@ CREATE TABLE history (
 );
 
 CREATE INDEX history_newest ON history (producer, key, sequence DESC);
-CREATE UNIQUE INDEX history_null ON history (producer, key) WHERE versioned = 0;
+CREATE INDEX history_null ON history (producer, key) WHERE versioned = 0;
 
 -- A bucket's configurations: what was put under a subresource, as text.
 CREATE TABLE subresources (

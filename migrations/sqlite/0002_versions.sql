@@ -12,7 +12,7 @@ CREATE TABLE history (
     PRIMARY KEY (producer, key, sequence DESC)
 ) STRICT, WITHOUT ROWID;
 
-CREATE UNIQUE INDEX history_null ON history (producer, key) WHERE versioned = 0;
+CREATE INDEX history_null ON history (producer, key) WHERE versioned = 0;
 
 -- A bucket's configurations: what was put under a subresource, as text.
 CREATE TABLE subresources (

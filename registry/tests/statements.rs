@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test speaks by panicking")]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +17,7 @@ use artifactstore_registry::model::attributes::Attributes;
 use artifactstore_registry::model::command::{Command, Content, FileIngest, FinalizeFacts, WriteCondition};
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::{FileName, PackageId, ProducerName, TenantName};
-use artifactstore_registry::model::row::ProducerSettings;
+use artifactstore_registry::model::row::{ProducerSettings, VersionChoice, Versioning};
 use artifactstore_registry::store::OpenMode;
 use artifactstore_registry::store::Store;
 use artifactstore_registry::store::postgres::PostgresStore;
@@ -106,15 +107,25 @@ fn put(number: usize) -> Command {
     }))
 }
 
+/// The removal of a version that was made before versions were kept.
+fn null_removal(number: usize) -> Command {
+    Command::VersionRemove {
+        name: FileName::parse("board", &format!("run/{number}")).unwrap(),
+        version: VersionChoice::Null,
+        condition: WriteCondition::default(),
+        fresh_package: PackageId::from_random([7; 16]),
+    }
+}
+
 /// What a batch of so many commands sends.
-async fn statements(writer: &Arc<LogWriter>, numbers: std::ops::Range<usize>) -> usize {
+async fn statements(writer: &Arc<LogWriter>, numbers: Range<usize>, make: fn(usize) -> Command) -> usize {
     let before = STATEMENTS.load(Ordering::SeqCst);
     // The runtime has one thread and takes tasks in turn: the writer, woken by the first of these, comes behind them all
     // and finds every command waiting.
     let senders: Vec<_> = numbers
         .map(|number| {
             let writer = Arc::clone(writer);
-            tokio::spawn(async move { writer.record(&actor(), put(number)).await })
+            tokio::spawn(async move { writer.record(&actor(), make(number)).await })
         })
         .collect();
     for outcome in join_all(senders).await {
@@ -146,15 +157,22 @@ async fn counted(store: Arc<dyn Store>, wanted: usize) {
         inline_limit_bytes: 1 << 20,
     }));
     let (producer, settings) = (ProducerName::parse("board").unwrap(), ProducerSettings::default());
-    writer.record(&actor(), Command::ProducerCreate { producer, settings }).await.unwrap();
-    let opening = statements(&writer, 0..1).await;
+    let create = Command::ProducerCreate { producer: producer.clone(), settings };
+    writer.record(&actor(), create).await.unwrap();
+    let opening = statements(&writer, 0..1, put).await;
     assert!(opening > 0, "statements are counted");
 
-    let lone = statements(&writer, 1..2).await;
+    let lone = statements(&writer, 1..2, put).await;
     assert_eq!(lone, wanted);
-    assert_eq!(statements(&writer, 100..132).await, lone);
-    assert_eq!(statements(&writer, 200..400).await, lone);
-    assert_eq!(statements(&writer, 400..656).await, lone);
+    assert_eq!(statements(&writer, 100..132, put).await, lone);
+    assert_eq!(statements(&writer, 200..400, put).await, lone);
+    assert_eq!(statements(&writer, 400..656, put).await, lone);
+
+    let versioning = Command::VersioningSet { producer, versioning: Versioning::Enabled };
+    writer.record(&actor(), versioning).await.unwrap();
+    let lone = statements(&writer, 1..2, null_removal).await;
+    assert_eq!(statements(&writer, 100..132, null_removal).await, lone);
+    assert_eq!(statements(&writer, 400..656, null_removal).await, lone);
     writer.stop().await;
     store.close().await;
 }

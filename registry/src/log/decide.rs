@@ -320,7 +320,7 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     let former = state.file_current(&ingest.name);
     check_condition(former, &ingest.condition)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, &ingest.fresh_package)?;
-    events.extend(version::null_replaced(state, owner, &ingest.name, (&package, &package_id))?);
+    events.extend(version::null_replaced(state, owner, &ingest.name, (&package, &package_id)));
     let content = &ingest.content;
     let recorded = state.blobs.get(&content.content_address).is_some();
     if !recorded && content.recipe.is_none() {
@@ -370,7 +370,7 @@ fn file_describe(
     let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
     check_condition(Some(former), condition)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, fresh)?;
-    events.extend(version::null_replaced(state, owner, name, (&package, &package_id))?);
+    events.extend(version::null_replaced(state, owner, name, (&package, &package_id)));
     let mut attributes = attributes.clone();
     attributes.checksum.clone_from(&former.attributes.checksum);
     attributes.parts.clone_from(&former.attributes.parts);

@@ -368,6 +368,7 @@ impl Work<'_> {
         }
         let mut touched = Touched::default();
         plan::event(&event, &mut touched);
+        self.state.note_history_of_named(&touched);
         self.state.retain_unloaded(&mut touched);
         self.batch.load(touched, &mut self.state).await?;
         let mut record = Record {

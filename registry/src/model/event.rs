@@ -252,6 +252,14 @@ pub struct VersionRemoved {
     pub producer: ProducerName,
     /// The revision that it was removed from.
     pub package_id: PackageId,
+    /// Whether a new null version takes its place: nobody deleted it, and it can be read by its number.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub superseded: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// The tags of a version were replaced.

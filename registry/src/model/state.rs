@@ -249,6 +249,16 @@ impl Touched {
 }
 
 impl State {
+    /// Notes what needs no look: a version that has its name has no entry in the history.
+    pub fn note_history_of_named(&mut self, touched: &Touched) {
+        for key in &touched.history {
+            let named = || self.names.get(&key.0).is_some_and(|named| named.sequence == key.1);
+            if !self.history.is_loaded(key) && self.names.is_loaded(&key.0) && named() {
+                self.history.load(key.clone(), None);
+            }
+        }
+    }
+
     /// Leaves out of the keys what is loaded already.
     pub fn retain_unloaded(&self, touched: &mut Touched) {
         touched.producers.retain(|key| !self.producers.is_loaded(key));

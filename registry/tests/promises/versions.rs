@@ -209,6 +209,41 @@ async fn what_a_finalized_revision_holds_cannot_be_deleted_by_its_version() {
 }
 
 #[tokio::test]
+async fn a_null_version_that_is_sealed_gives_way_and_can_be_read_by_its_number() {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    let board = producer("board");
+    let sealed = harness.put("board/run/x", "null").await.unwrap().file;
+    harness.registry.versioning_set(&harness.actor, &board, Versioning::Enabled).await.unwrap();
+    harness.put("board/run/x", "numbered").await.unwrap();
+    harness.finalize("run").await.unwrap();
+    harness.registry.versioning_set(&harness.actor, &board, Versioning::Suspended).await.unwrap();
+    let again = harness.put("board/run/x", "null again").await.unwrap().file;
+    harness.registry.file_remove(&harness.actor, &board, removal("run/x", None)).await.unwrap();
+    harness.registry.file_remove(&harness.actor, &board, removal("run/x", None)).await.unwrap();
+    for (file, bytes) in [(sealed, "null"), (again, "null again")] {
+        let version = Some(VersionChoice::Numbered(file.sequence));
+        let found = harness.registry.file_stat(&harness.actor, &name("board/run/x"), version).await.unwrap();
+        assert_eq!(harness.read_found(&found).await.unwrap(), bytes.as_bytes());
+    }
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn what_s3_never_showed_cannot_be_hidden_by_its_number() {
+    let harness = Harness::start().await;
+    let first = harness.put("board/run/x", "one").await.unwrap().file;
+    harness.put("board/run/x", "two").await.unwrap();
+    let version = Some(VersionChoice::Numbered(first.sequence));
+    let events = harness.events().await.len();
+    let removed = harness.registry.file_remove(&harness.actor, &producer("board"), removal("run/x", version)).await;
+    assert_eq!((removed.unwrap().sequence, harness.events().await.len()), (None, events));
+    let found = harness.registry.file_stat(&harness.actor, &name("board/run/x"), version).await.unwrap();
+    assert_eq!(harness.read_found(&found).await.unwrap(), b"one");
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn a_condition_on_a_version_is_judged_on_that_version() {
     let harness = Harness::start().await;
     let board = producer("board");

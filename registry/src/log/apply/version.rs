@@ -74,7 +74,9 @@ pub(super) fn version_removed(state: &mut State, fact: Fact<'_>, removed: &Versi
         lose_name(state, &name, removed.package.clone());
     }
     forget(state, &name, removed.removes);
-    state.files.change(&removed.removes, |row| row.deleted_sequence = Some(fact.sequence));
+    if !removed.superseded {
+        state.files.change(&removed.removes, |row| row.deleted_sequence = Some(fact.sequence));
+    }
     if let Some(reveals) = removed.reveals
         && let Some(mut file) = state.files.get(&reveals).cloned()
     {

@@ -62,26 +62,27 @@ fn check_removable(state: &State, owner: &Producer, package: &PackageName, versi
     Ok(())
 }
 
-/// The event that takes the null version out of a key's history, where a new null version is about to come.
+/// The event that takes the null version out of a key's history, where a new null version is about to come. That is no
+/// deletion, so that nothing which keeps versions keeps it from happening.
 pub(super) fn null_replaced(
     state: &State,
     owner: &Producer,
     name: &FileName,
     (package, package_id): (&PackageName, &PackageId),
-) -> Result<Option<Event>, Refusal> {
+) -> Option<Event> {
     if owner.versioning != Versioning::Suspended {
-        return Ok(None);
+        return None;
     }
-    let Some(row) = state.history_null(name) else { return Ok(None) };
-    check_removable(state, owner, package, row.sequence)?;
-    Ok(Some(Event::VersionRemoved(Box::new(VersionRemoved {
+    let row = state.history_null(name)?;
+    Some(Event::VersionRemoved(Box::new(VersionRemoved {
         key: name.key.clone(),
         package: package.clone(),
         removes: row.sequence,
         reveals: None,
         producer: name.producer.clone(),
         package_id: package_id.clone(),
-    }))))
+        superseded: true,
+    })))
 }
 
 /// Deletes a key where versions are kept: a marker comes in front of them.
@@ -99,7 +100,7 @@ pub(super) fn file_mark(
     }
     check_condition(former, condition)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, fresh)?;
-    events.extend(null_replaced(state, owner, name, (&package, &package_id))?);
+    events.extend(null_replaced(state, owner, name, (&package, &package_id)));
     events.push(Event::FileMarked(Box::new(FileMarked {
         key: name.key.clone(),
         hides: former.map(|file| file.sequence),
@@ -120,10 +121,14 @@ pub(super) fn version_remove(
     let owner = producer_of(state, actor, name)?;
     let (package, _) = file_path(owner, name)?;
     let current = state.file_current(name);
-    let Some(target) = meant(state, owner, name, choice) else {
+    let is_named = |sequence| current.is_some_and(|file| file.sequence == sequence);
+    // What was superseded where versions are not kept has a number, and S3 does not show it: there is nothing to hide.
+    let shown =
+        |target: &Meant<'_>| is_named(target.sequence) || state.history.get(&(name.clone(), target.sequence)).is_some();
+    let Some(target) = meant(state, owner, name, choice).filter(shown) else {
         return if condition.is_empty() { Ok(Decision::default()) } else { Err(Refusal::FileMissing) };
     };
-    let named = current.is_some_and(|file| file.sequence == target.sequence);
+    let named = is_named(target.sequence);
     if named && owner.versioning == Versioning::Off {
         return file_remove(state, actor, name, condition, fresh);
     }
@@ -142,6 +147,7 @@ pub(super) fn version_remove(
         reveals,
         producer: name.producer.clone(),
         package_id: latest.id.clone(),
+        superseded: false,
     }))
     .into())
 }

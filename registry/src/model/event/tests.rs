@@ -244,6 +244,7 @@ fn every_other_kind() -> Vec<Event> {
             reveals: Some(2),
             producer: producer(),
             package_id: package_id(1),
+            superseded: true,
         })),
         Event::VersioningSet(Box::new(VersioningSet { producer: producer(), versioning: Versioning::Suspended })),
         Event::SubresourceSet(Box::new(SubresourceSet {
