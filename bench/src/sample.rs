@@ -104,7 +104,7 @@ pub fn ingest(number: u64) -> Result<Command, InvalidName> {
 /// # Errors
 /// Never, as long as its names are names.
 pub fn state(number: u64) -> Result<State, InvalidName> {
-    let mut state = State { now: Timestamp(1_760_000_000_000_000), ..State::default() };
+    let mut state = State { now: Timestamp(1_760_000_000_000_000), moves_loaded: true, ..State::default() };
     let (actor, name) = (actor()?, producer()?);
     let created_at = state.now;
     let row = Producer {

@@ -130,7 +130,7 @@ fn the_secret_key_of_s3_storage_may_be_in_a_file_of_its_own() {
 #[test]
 fn what_s3_storage_cannot_be_is_refused_by_name() {
     for (flag, value, words) in [
-        ("--storage-s3-endpoint", "https://store", "plain HTTP"),
+        ("--storage-s3-endpoint", "ftp://store", "http://host:port"),
         ("--storage-s3-endpoint", "http://user:hush@store", "no user"),
         ("--storage-s3-endpoint", "store:7480", "http://host:port"),
         ("--storage-s3-endpoint", "http://store/path", "without a path"),
