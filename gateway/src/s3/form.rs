@@ -6,7 +6,6 @@
 use artifactstore_registry::model::access::Permission;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3s::dto::{PostObjectInput, PostObjectOutput, PutObjectInput};
-use s3s::post_policy::PostPolicyCondition;
 use s3s::{S3Request, S3Response};
 
 use super::{Answer, Gateway, object};
@@ -16,14 +15,8 @@ use crate::error::Failure;
 const KEPT: [HeaderName; 3] =
     [header::HOST, header::USER_AGENT, HeaderName::from_static("x-amz-expected-bucket-owner")];
 
-/// Fields that S3 takes under these names, and s3s under others: they would be dropped.
-const OTHERWISE_NAMED: [&str; 2] = ["acl", "tagging"];
-/// Values of `acl` that say what is so anyway.
-const OWNERS_OWN: [&str; 2] = ["private", "bucket-owner-full-control"];
-
 pub(super) async fn post(gateway: &Gateway, req: S3Request<PostObjectInput>) -> Answer<PostObjectOutput> {
     gateway.permit(&req, Permission::Write, &req.input.bucket, &req.input.key)?;
-    check_policy(&req.input)?;
     let headers = headers(&req)?;
     let mut put = req.map_input(|form| PutObjectInput {
         bucket: form.bucket,
@@ -39,32 +32,6 @@ pub(super) async fn post(gateway: &Gateway, req: S3Request<PostObjectInput>) -> 
     put.headers = headers;
     let S3Response { output, headers, .. } = object::put(gateway, put).await?;
     Ok(S3Response::with_headers(PostObjectOutput { e_tag: output.e_tag, ..PostObjectOutput::default() }, headers))
-}
-
-/// s3s compares the fields that came with the policy. What it does not look at: that a policy is for one bucket, and
-/// fields that it would drop, each of which stands in the policy.
-fn check_policy(form: &PostObjectInput) -> Result<(), Failure> {
-    let Some(policy) = &form.policy else { return Ok(()) };
-    let field = |condition: &PostPolicyCondition| match condition {
-        PostPolicyCondition::Eq { field, value } => Some((field.clone(), value.clone())),
-        PostPolicyCondition::StartsWith { field, prefix } => Some((field.clone(), prefix.clone())),
-        PostPolicyCondition::ContentLengthRange { .. } => None,
-    };
-    let fields: Vec<(String, String)> = policy.conditions.iter().filter_map(field).collect();
-    if !fields.iter().any(|(field, _)| field == "bucket") {
-        let message = "Invalid according to Policy: Policy Condition failed: no condition on the bucket";
-        return Err(Failure::request(403, "AccessDenied", message));
-    }
-    let dropped = |(field, value): &&(String, String)| {
-        OTHERWISE_NAMED.contains(&field.as_str()) && !(field == "acl" && OWNERS_OWN.contains(&value.as_str()))
-    };
-    match fields.iter().find(dropped) {
-        Some((field, _)) => {
-            let message = format!("The form field {field} is not available: use x-amz-{field}.");
-            Err(Failure::request(501, "NotImplemented", message))
-        }
-        None => Ok(()),
-    }
 }
 
 /// The headers that a PUT would have had.
