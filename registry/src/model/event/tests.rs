@@ -4,7 +4,9 @@ use artifactstore_backends::digest::ChecksumAlgorithm;
 use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
 
 use super::*;
+use crate::model::access::Grant;
 use crate::model::attributes::{ChecksumKind, FileChecksum, FilePart};
+use crate::model::name::AccessKeyId;
 use crate::model::row::OnFinalized;
 
 fn producer() -> ProducerName {
