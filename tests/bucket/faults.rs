@@ -65,6 +65,9 @@ async fn an_upload_that_the_way_to_the_store_damages_is_refused_and_the_next_one
     gateway.finish().await;
 }
 
+/// How long a client waits between two uploads.
+const PACE: Duration = Duration::from_millis(50);
+
 /// Uploads without end, each under a name of its own, until it is told to stop; the seeds of those that were
 /// acknowledged, and how many were not.
 pub(crate) async fn upload_until(s3: S3, first: u64, stop: tokio::sync::watch::Receiver<bool>) -> (Vec<u64>, usize) {
@@ -80,6 +83,8 @@ pub(crate) async fn upload_until(s3: S3, first: u64, stop: tokio::sync::watch::R
                 refusals += 1;
             }
         }
+        // What is read back one by one at the end must not be as much as a quiet machine can take.
+        tokio::time::sleep(PACE).await;
     }
     (acknowledged, refusals)
 }
