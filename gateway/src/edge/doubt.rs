@@ -80,11 +80,14 @@ pub(super) fn refusal(parts: &Parts, sigv2_presigned: bool) -> Option<Failure> {
     if v2 && sigv2_presigned { link_of_v2(&query) } else { None }
 }
 
+/// Headers that are lists, of which some clients send each member by itself.
+const LISTS: [&str; 2] = ["x-amz-object-attributes", "x-amz-optional-object-attributes"];
+
 /// A header that came twice although one is meant. Metadata that comes twice is one value with a comma, as in S3.
 fn repeated(headers: &HeaderMap) -> Option<&HeaderName> {
     let decides = |name: &HeaderName| {
         let text = name.as_str();
-        let amz = text.starts_with("x-amz-") && !text.starts_with("x-amz-meta-");
+        let amz = text.starts_with("x-amz-") && !text.starts_with("x-amz-meta-") && !LISTS.contains(&text);
         amz || *name == AUTHORIZATION || *name == CONTENT_TYPE || text == "content-md5" || text == "date"
     };
     headers.keys().find(|name| decides(name) && headers.get_all(*name).iter().nth(1).is_some())
@@ -143,6 +146,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-amz-meta-a", HeaderValue::from_static("1"));
         headers.append("x-amz-meta-a", HeaderValue::from_static("2"));
+        headers.append("x-amz-object-attributes", HeaderValue::from_static("ETag"));
+        headers.append("x-amz-object-attributes", HeaderValue::from_static("ObjectSize"));
         headers.append("x-amz-content-sha256", HeaderValue::from_static("1"));
         assert_eq!(repeated(&headers), None);
         headers.append("x-amz-content-sha256", HeaderValue::from_static("1"));
