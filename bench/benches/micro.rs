@@ -120,8 +120,14 @@ fn rules(criterion: &mut Criterion) -> Result<(), Failure> {
     group.throughput(Throughput::Elements(1));
     group.bench_function("decide an ingest", |bencher| bencher.iter(|| decide(black_box(&state), &actor, &command)));
     group.bench_function("apply an ingest", |bencher| {
-        let fact =
-            || Fact { sequence: 13, occurred_at: state.now, tenant: &actor.tenant, event: &event, payload: &payload };
+        let fact = || Fact {
+            sequence: 13,
+            occurred_at: state.now,
+            tenant: &actor.tenant,
+            actor: "bench",
+            event: &event,
+            payload: &payload,
+        };
         bencher.iter_batched_ref(|| state.clone(), |state| apply(state, fact()), BatchSize::SmallInput);
     });
     group.finish();

@@ -18,6 +18,24 @@ impl Timestamp {
         Self(self.0.saturating_sub(micros).max(0))
     }
 
+    /// This moment so many years later by the calendar; 29 February becomes 1 March where the year has none.
+    #[must_use]
+    pub fn plus_years(self, years: u32) -> Self {
+        let Ok(moment) = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000) else {
+            return Self(i64::MAX);
+        };
+        let year = moment.year().saturating_add_unsigned(years);
+        let later = moment.replace_year(year).or_else(|_| {
+            moment
+                .replace_day(28)
+                .and_then(|moment| moment.replace_year(year))
+                .map(|moment| moment + time::Duration::DAY)
+        });
+        later.map_or(Self(i64::MAX), |later| {
+            Self(i64::try_from(later.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX))
+        })
+    }
+
     /// Seconds since 1970, and the nanoseconds within the second.
     #[must_use]
     pub fn to_parts(self) -> (i64, u32) {

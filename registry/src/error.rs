@@ -2,7 +2,8 @@
 
 use artifactstore_backends as backends;
 
-use crate::model::name::{AccessKeyId, InvalidName, ProducerName, UploadId};
+use crate::model::name::{AccessKeyId, ClassName, InvalidName, ProducerName, UploadId};
+use crate::model::retention::Reason;
 
 /// The result of every fallible call in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -292,7 +293,49 @@ pub enum Refusal {
     /// The content this command leans on is no longer stored.
     #[error("the content this leans on is no longer stored")]
     ContentMissing,
+    /// Something keeps it: every reason that forbids this, in one line.
+    #[error("{}", kept_text(.0))]
+    Kept(Vec<Reason>),
+    /// Something keeps what the producer has, or will have.
+    #[error("the producer {producer} is under the hold {hold}")]
+    ProducerHeld {
+        /// The producer.
+        producer: ProducerName,
+        /// The hold.
+        hold: String,
+    },
+    /// A class that was there can only be made to keep more, or its shortening needs a permission that was not given.
+    #[error("the class {name} cannot be changed so: {reason}")]
+    ClassFirm {
+        /// The class.
+        name: ClassName,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// No such retention class.
+    #[error("there is no retention class {0}")]
+    ClassMissing(ClassName),
+    /// A lock is wanted where S3's Object Lock is not enabled.
+    #[error("Object Lock is not enabled for the producer {0}")]
+    LockMissing(ProducerName),
+    /// Where S3's Object Lock is enabled, versions are kept for good; it is enabled only where they are kept.
+    #[error("Object Lock and versioning go together, and Object Lock cannot be taken back")]
+    LockNeedsVersioning,
+    /// The time until which something is to be kept has passed already.
+    #[error("the retain-until date must be in the future")]
+    RetainUntilPast,
+    /// The files of a package were released; nothing is kept by it any more.
+    #[error("the files of this package were released by event {0}: keep them one by one")]
+    PackageWasReleased(u64),
+    /// No such jump of the clock.
+    #[error("event {0} recorded no jump of the clock")]
+    JumpMissing(u64),
     /// The command was given under a lease that is over; another gateway may be at this work.
     #[error("the lease of this work is over")]
     LeaseOver,
+}
+
+fn kept_text(reasons: &[Reason]) -> String {
+    let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    format!("it is kept: {}", reasons.join("; "))
 }

@@ -10,6 +10,7 @@ use crate::model::attributes::Attributes;
 use crate::model::command::{Command, Content, FileIngest, WriteCondition};
 use crate::model::event::{Actor, CopySource};
 use crate::model::name::{FileName, KeyMeaning};
+use crate::model::retention::Retention;
 
 impl Registry {
     /// Gives the bytes of a version another name. With `replace`, the new file carries these attributes instead of the
@@ -24,6 +25,7 @@ impl Registry {
         source: &FoundFile,
         target: &FileName,
         replace: Option<Attributes>,
+        retention: Retention,
         condition: WriteCondition,
     ) -> Result<FileReceipt> {
         if let KeyMeaning::Reserved { .. } = self.inner.name_writable(actor, target).await? {
@@ -35,7 +37,7 @@ impl Registry {
             let attributes = replace.unwrap_or_else(|| from.attributes.clone());
             let hints = IngestHints { size_bytes: Some(from.size_bytes), ..IngestHints::default() };
             let (name, body) = (target.clone(), once(document.clone()));
-            return self.file_ingest(actor, FileUpload { name, body, hints, attributes, condition }).await;
+            return self.file_ingest(actor, FileUpload { name, body, hints, attributes, retention, condition }).await;
         }
         let fresh_package = self.inner.fresh_package();
         let replaced = replace.is_some();
@@ -46,7 +48,7 @@ impl Registry {
         };
         if replaced && from.name == *target && from.ended_sequence.is_none() {
             let (name, attributes) = (target.clone(), Box::new(attributes));
-            let command = Command::FileDescribe { name, attributes, condition, fresh_package };
+            let command = Command::FileDescribe { name, attributes, retention, condition, fresh_package };
             return self.inner.file_record(actor, command).await;
         }
         let ingest = FileIngest {
@@ -60,6 +62,7 @@ impl Registry {
             },
             etag: from.etag.clone(),
             attributes,
+            retention,
             condition,
             upload: None,
             copied_from: Some(CopySource {

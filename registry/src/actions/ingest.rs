@@ -104,7 +104,7 @@ impl Registry {
     /// When the state refuses it (nothing of the body is then read, where that is known beforehand), when the body is not
     /// what was declared, or when it cannot be stored. Nothing has then been named.
     pub async fn file_ingest(&self, actor: &Actor, upload: FileUpload) -> Result<FileReceipt> {
-        let FileUpload { name, body, hints, mut attributes, condition } = upload;
+        let FileUpload { name, body, hints, mut attributes, retention, condition } = upload;
         if let KeyMeaning::Reserved { package, item } = self.inner.name_writable(actor, &name).await? {
             return self.reserved(actor, &name, package, &item, body).await;
         }
@@ -120,6 +120,7 @@ impl Registry {
             content: content(stored)?,
             etag: md5.to_hex(),
             attributes,
+            retention,
             condition,
             upload: None,
             copied_from: None,

@@ -1,6 +1,7 @@
 //! The use cases, a file each: every one is an `impl` of [`crate::Registry`], and no more than one call from floor 2.
 
 mod copy;
+pub mod eligibility;
 mod finalize;
 mod ingest;
 mod key;
@@ -12,6 +13,7 @@ pub mod relocate;
 mod remove;
 pub mod request;
 mod retell;
+pub mod retention;
 mod upload;
 mod verify;
 mod versions;

@@ -42,7 +42,22 @@ impl Registry {
         name: &ProducerName,
         settings: ProducerSettings,
     ) -> Result<Producer> {
-        self.producer_command(actor, Command::ProducerCreate { producer: name.clone(), settings }).await
+        let command = Command::ProducerCreate { producer: name.clone(), settings, object_lock: false };
+        self.producer_command(actor, command).await
+    }
+
+    /// Creates a producer that keeps versions, with S3's Object Lock enabled.
+    ///
+    /// # Errors
+    /// As [`Registry::producer_create`].
+    pub async fn producer_create_locked(
+        &self,
+        actor: &Actor,
+        name: &ProducerName,
+        settings: ProducerSettings,
+    ) -> Result<Producer> {
+        let command = Command::ProducerCreate { producer: name.clone(), settings, object_lock: true };
+        self.producer_command(actor, command).await
     }
 
     /// Replaces a producer's settings; the same settings again record nothing.

@@ -14,6 +14,7 @@ use crate::model::attributes::Attributes;
 use crate::model::event::{Actor, Event, PackageFinalized};
 use crate::model::manifest::Manifest;
 use crate::model::name::{FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName};
+use crate::model::retention::Keeping;
 use crate::model::row::{File, Package, Producer, Seal, Sequence, VersionChoice, Versioning};
 use crate::{Inner, Registry};
 
@@ -113,6 +114,7 @@ impl Inner {
             ended_sequence: None,
             versioned: false,
             deleted_sequence: None,
+            keeping: Keeping::default(),
         };
         Ok(FoundFile { file, versioning: Versioning::Off, document: Some(Bytes::from(bytes)) })
     }

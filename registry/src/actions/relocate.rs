@@ -135,7 +135,15 @@ fn written(event: &Event) -> &[LocatedChunk] {
         | Event::KeyRevoked(_)
         | Event::StorageDirected(_)
         | Event::StorageClosed(_)
-        | Event::StorageMoved(_) => &[],
+        | Event::StorageMoved(_)
+        | Event::ClassSet(_)
+        | Event::RetentionSet(_)
+        | Event::HoldPlaced(_)
+        | Event::HoldReleased(_)
+        | Event::LockEnabled(_)
+        | Event::PackageReleased(_)
+        | Event::ClockJumped(_)
+        | Event::ClockSettled(_) => &[],
     }
 }
 

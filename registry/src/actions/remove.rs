@@ -15,13 +15,13 @@ impl Registry {
     /// delete marker in front of them. What is not there is removed without an event.
     ///
     /// # Errors
-    /// When the package is finalized, the key reserved, or a condition does not hold.
+    /// When the package is finalized, something keeps the version, the key is reserved, or a condition does not hold.
     pub async fn file_remove(&self, actor: &Actor, producer: &ProducerName, removal: Removal) -> Result<Removed> {
-        let Removal { key, version, condition } = removal;
+        let Removal { key, version, condition, bypass } = removal;
         let (name, fresh_package) = (FileName { producer: producer.clone(), key }, self.inner.fresh_package());
         let command = match version {
-            None => Command::FileRemove { name, condition, fresh_package },
-            Some(version) => Command::VersionRemove { name, version, condition, fresh_package },
+            None => Command::FileRemove { name, condition, bypass, fresh_package },
+            Some(version) => Command::VersionRemove { name, version, condition, bypass, fresh_package },
         };
         match self.inner.log.record(actor, command).await? {
             Reply::Removed(removed) => Ok(removed),

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::model::attributes::{Attributes, ChecksumKind};
 use crate::model::command::{Removed, WriteCondition};
 use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use crate::model::retention::Retention;
 use crate::model::row::{File, Listed, ListedVersion, Package, Part, Sequence, Upload, VersionChoice, Versioning};
 
 /// A body and the name it is to have.
@@ -20,6 +21,8 @@ pub struct FileUpload {
     pub hints: IngestHints,
     /// What the file will carry; its checksum is filled in from what was verified.
     pub attributes: Attributes,
+    /// What it is to be kept by, besides what its producer says.
+    pub retention: Retention,
     /// What must hold at the commit.
     pub condition: WriteCondition,
 }
@@ -110,6 +113,8 @@ pub struct Removal {
     pub version: Option<VersionChoice>,
     /// What must hold at the commit.
     pub condition: WriteCondition,
+    /// Whether governance does not count; whoever says so must have the permission to.
+    pub bypass: bool,
 }
 
 /// Which open uploads of a producer to list.
@@ -227,6 +232,9 @@ pub enum Finding {
         problem: String,
     },
 }
+
+/// How many files an answer names at most that tells of many.
+pub const FILES_TOLD: usize = 100;
 
 /// How far a long piece of work is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -301,6 +301,7 @@ impl Registry {
             content: content(whole)?,
             etag: etag(&parts).ok_or(Refusal::PartsMissing)?,
             attributes,
+            retention: upload.attributes.retention.clone(),
             condition: completion.condition.clone(),
             upload: Some((completion.upload.clone(), upload.parts_sequence)),
             copied_from: None,

@@ -2,6 +2,7 @@
 //!
 //! Invariant: applying never refuses; what could be refused was decided before the fact was written.
 
+mod retention;
 mod version;
 
 use artifactstore_backends::digest::ContentAddress;
@@ -14,6 +15,7 @@ use crate::model::event::{
     ProducerCreated, UploadCreated,
 };
 use crate::model::name::{FileName, PackageId, ProducerName, TenantName, UploadId};
+use crate::model::retention::Keeping;
 use crate::model::row::{
     Blob, ChunkPlace, File, Package, Part, Producer, Seal, Sequence, Subresource, Upload, UploadState, Versioning,
 };
@@ -29,6 +31,8 @@ pub struct Fact<'a> {
     pub occurred_at: Timestamp,
     /// Whose it is.
     pub tenant: &'a TenantName,
+    /// Who asked.
+    pub actor: &'a str,
     /// The fact.
     pub event: &'a Event,
     /// Its payload as the log holds it.
@@ -84,6 +88,19 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
         Event::StorageMoved(moved) => {
             state.moves.change(&moved.begun, |row| row.ended_sequence = Some(fact.sequence));
         }
+        Event::ClassSet(set) => retention::class_set(state, fact, set),
+        Event::RetentionSet(set) => retention::retention_set(state, fact, set),
+        Event::HoldPlaced(placed) => retention::hold_placed(state, fact, placed),
+        Event::HoldReleased(released) => retention::hold_released(state, released),
+        Event::LockEnabled(enabled) => state.producers.change(&enabled.producer, |row| row.object_lock = true),
+        Event::PackageReleased(released) => {
+            state.packages.change(&released.package_id, |row| row.released_sequence = Some(fact.sequence));
+        }
+        Event::ClockJumped(jumped) => retention::clock_jumped(state, fact, jumped),
+        Event::ClockSettled(settled) => state.jumps.change(&settled.jump, |row| {
+            row.settled_sequence = Some(fact.sequence);
+            row.genuine = settled.genuine;
+        }),
     }
 }
 
@@ -116,6 +133,8 @@ fn producer_created(state: &mut State, fact: Fact<'_>, created: &ProducerCreated
             finalized_count: 0,
             versioning: Versioning::Off,
             history_count: 0,
+            object_lock: false,
+            keeping: Keeping::default(),
         },
     );
 }
@@ -153,6 +172,8 @@ fn package_opened(state: &mut State, fact: Fact<'_>, opened: &PackageOpened) {
             file_count,
             size_bytes,
             seal: None,
+            keeping: Keeping::default(),
+            released_sequence: None,
         },
     );
 }
@@ -294,6 +315,7 @@ fn file_ingested(state: &mut State, fact: Fact<'_>, ingested: &FileIngested) {
             ended_sequence: None,
             versioned,
             deleted_sequence: None,
+            keeping: ingested.retention.kept(fact.sequence, fact.actor, fact.occurred_at),
         },
     );
 }
@@ -315,6 +337,7 @@ fn file_described(state: &mut State, fact: Fact<'_>, described: &FileDescribed) 
             ingested_at: fact.occurred_at,
             ended_sequence: None,
             versioned,
+            keeping: retention::of_described(fact, described, &former, versioned),
             ..former
         },
     );

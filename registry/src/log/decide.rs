@@ -1,7 +1,10 @@
 //! Whether a command may be, and which facts it makes. Reads the state, changes nothing; no IO, no clock.
 
 mod key;
+mod retention;
 mod version;
+
+pub use retention::kept;
 
 use artifactstore_backends::dataplane::spi::IngestResult;
 use artifactstore_backends::digest::{Checksum, Sha256Digest};
@@ -13,11 +16,12 @@ use crate::error::Refusal;
 use crate::model::attributes::Attributes;
 use crate::model::command::{Command, Content, FileIngest, FinalizeFacts, PackageChoice, PreparedSeal, WriteCondition};
 use crate::model::event::{
-    Actor, Event, FileDescribed, FileIngested, FileRemoved, PackageFinalized, PackageOpened, PartIngested,
-    ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated,
+    Actor, Event, FileDescribed, FileIngested, FileRemoved, LockEnabled, PackageFinalized, PackageOpened, PartIngested,
+    ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated, VersioningSet,
 };
 use crate::model::glob;
 use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use crate::model::retention::Retention;
 use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState, Versioning};
 use crate::model::state::State;
 
@@ -51,18 +55,20 @@ pub const PACKAGE_DEPTH_LIMIT: u32 = 16;
 /// With the reason, when the state refuses it; nothing is then recorded.
 pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decision, Refusal> {
     match command {
-        Command::ProducerCreate { producer, settings } => producer_create(state, actor, producer, settings),
+        Command::ProducerCreate { producer, settings, object_lock } => {
+            producer_create(state, actor, producer, (settings, *object_lock))
+        }
         Command::ProducerConfigure { producer, settings } => producer_configure(state, actor, producer, settings),
         Command::ProducerDelete { producer } => producer_delete(state, actor, producer),
         Command::FileIngest(ingest) => file_ingest(state, actor, ingest),
-        Command::FileDescribe { name, attributes, condition, fresh_package } => {
-            file_describe(state, actor, name, attributes, (condition, fresh_package))
+        Command::FileDescribe { name, attributes, retention, condition, fresh_package } => {
+            file_describe(state, actor, name, (attributes, retention), (condition, fresh_package))
         }
-        Command::FileRemove { name, condition, fresh_package } => {
-            file_remove(state, actor, name, condition, fresh_package)
+        Command::FileRemove { name, condition, bypass, fresh_package } => {
+            file_remove(state, actor, name, (condition, *bypass), fresh_package)
         }
-        Command::VersionRemove { name, version, condition, fresh_package } => {
-            version::version_remove(state, actor, (name, *version), condition, fresh_package)
+        Command::VersionRemove { name, version, condition, bypass, fresh_package } => {
+            version::version_remove(state, actor, (name, *version), (condition, *bypass), fresh_package)
         }
         Command::FileTag { name, version, tags } => version::file_tag(state, actor, (name, *version), tags),
         Command::VersioningSet { producer, versioning } => version::versioning_set(state, actor, producer, *versioning),
@@ -73,6 +79,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             let owner = producer_of(state, actor, name)?;
             let (package, _) = file_path(owner, name)?;
             check_writable(state, owner, &package)?;
+            retention::given(state, owner, name, &attributes.retention, &attributes.file)?;
             Ok(Event::UploadCreated(Box::new(UploadCreated {
                 key: name.key.clone(),
                 producer: name.producer.clone(),
@@ -99,6 +106,19 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::StorageDirect { from, to } => storage_direct(state, from, to),
         Command::StorageClose { begun } => storage_close(state, *begun),
         Command::StorageEnd { begun } => storage_end(state, *begun),
+        Command::LockConfigure { producer, default } => retention::lock_configure(state, actor, producer, *default),
+        Command::ClassSet { name, class, bypass, reason } => {
+            retention::class_set(state, name, class, (*bypass, reason))
+        }
+        Command::RetentionSet { subject, change, bypass, reason } => {
+            retention::retention_set(state, actor, subject, change, (*bypass, reason))
+        }
+        Command::HoldPlace { subject, name, reason } => retention::hold_place(state, actor, subject, (name, reason)),
+        Command::HoldRelease { subject, name, reason } => {
+            retention::hold_release(state, actor, subject, (name, reason))
+        }
+        Command::PackageRelease { package, reason } => retention::package_release(state, actor, package, reason),
+        Command::ClockSettle { jump, genuine, reason } => retention::clock_settle(state, *jump, *genuine, reason),
     }
 }
 
@@ -161,7 +181,7 @@ fn package_finalize(
     Ok(Event::PackageFinalized(Box::new(fact)).into())
 }
 
-fn check_settings(settings: &ProducerSettings) -> Result<(), Refusal> {
+fn check_settings(state: &State, settings: &ProducerSettings) -> Result<(), Refusal> {
     let refuse = |setting, reason: &str| Err(Refusal::SettingInvalid { setting, reason: reason.to_owned() });
     if settings.package_depth > PACKAGE_DEPTH_LIMIT {
         return refuse("package_depth", "it takes 0 to 16");
@@ -172,22 +192,28 @@ fn check_settings(settings: &ProducerSettings) -> Result<(), Refusal> {
     if settings.finalize_after_idle_seconds == Some(0) {
         return refuse("finalize_after_idle_seconds", "it takes at least 1");
     }
-    Ok(())
+    retention::check_settings(state, settings)
 }
 
 fn producer_create(
     state: &State,
     actor: &Actor,
     name: &ProducerName,
-    settings: &ProducerSettings,
+    (settings, object_lock): (&ProducerSettings, bool),
 ) -> Result<Decision, Refusal> {
     if let Some(there) = state.producers.get(name) {
         let own = there.tenant == actor.tenant;
         return Err(if own { Refusal::ProducerOwned(name.clone()) } else { Refusal::ProducerForeign(name.clone()) });
     }
-    check_settings(settings)?;
+    check_settings(state, settings)?;
     let created = ProducerCreated { tenant: actor.tenant.clone(), producer: name.clone(), settings: settings.clone() };
-    Ok(Event::ProducerCreated(Box::new(created)).into())
+    let mut events = vec![Event::ProducerCreated(Box::new(created))];
+    if object_lock {
+        let versioning = VersioningSet { producer: name.clone(), versioning: Versioning::Enabled };
+        events.push(Event::VersioningSet(Box::new(versioning)));
+        events.push(Event::LockEnabled(Box::new(LockEnabled { producer: name.clone() })));
+    }
+    Ok(Decision { events, ..Decision::default() })
 }
 
 fn producer_configure(
@@ -197,7 +223,7 @@ fn producer_configure(
     settings: &ProducerSettings,
 ) -> Result<Decision, Refusal> {
     let there = producer_owned(state, actor, name)?;
-    check_settings(settings)?;
+    check_settings(state, settings)?;
     if there.settings == *settings {
         return Ok(Decision::default());
     }
@@ -215,6 +241,9 @@ fn producer_delete(state: &State, actor: &Actor, name: &ProducerName) -> Result<
     let there = producer_owned(state, actor, name)?;
     if there.file_count > 0 || there.upload_count > 0 || there.finalized_count > 0 || there.history_count > 0 {
         return Err(Refusal::ProducerNotEmpty(name.clone()));
+    }
+    if let Some(hold) = there.keeping.holds.first() {
+        return Err(Refusal::ProducerHeld { producer: name.clone(), hold: hold.name.to_string() });
     }
     Ok(Event::ProducerDeleted(Box::new(ProducerDeleted { producer: name.clone() })).into())
 }
@@ -265,6 +294,30 @@ fn package_for_write(
         previous_id: latest.map(|latest| latest.id.clone()),
     };
     Ok((vec![Event::PackageOpened(Box::new(opened))], fresh.clone()))
+}
+
+/// Refuses when the latest revision is finalized, was not released, and a removal would not open the next one.
+fn check_removal(state: &State, producer: &Producer, package: &PackageName) -> Result<(), Refusal> {
+    let latest = state.package_latest(&(producer.name.clone(), package.clone()));
+    if latest.is_some_and(|latest| latest.released_sequence.is_some()) {
+        return Ok(());
+    }
+    check_writable(state, producer, package)
+}
+
+/// The revision that a name is removed from, and the event that opens it when it is new: a sealed one that was released,
+/// or else as for any other write.
+fn package_for_removal(
+    state: &State,
+    producer: &Producer,
+    package: &PackageName,
+    fresh: &PackageId,
+) -> Result<(Vec<Event>, PackageId), Refusal> {
+    let latest = state.package_latest(&(producer.name.clone(), package.clone()));
+    match latest.filter(|latest| latest.released_sequence.is_some()) {
+        Some(released) => Ok((Vec::new(), released.id.clone())),
+        None => package_for_write(state, producer, package, fresh),
+    }
 }
 
 fn check_condition(current: Option<&File>, condition: &WriteCondition) -> Result<(), Refusal> {
@@ -319,6 +372,8 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     }
     let former = state.file_current(&ingest.name);
     check_condition(former, &ingest.condition)?;
+    retention::check_replaceable(state, owner, &ingest.name, former)?;
+    let retention = retention::given(state, owner, &ingest.name, &ingest.retention, &ingest.attributes)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, &ingest.fresh_package)?;
     events.extend(version::null_replaced(state, owner, &ingest.name, (&package, &package_id)));
     let content = &ingest.content;
@@ -340,6 +395,7 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
         package: package.clone(),
         written,
         producer: ingest.name.producer.clone(),
+        retention,
         copied_from: ingest.copied_from.clone(),
         package_id: package_id.clone(),
         supersedes: former.map(|file| file.sequence),
@@ -362,13 +418,16 @@ fn file_describe(
     state: &State,
     actor: &Actor,
     name: &FileName,
-    attributes: &Attributes,
+    (attributes, retention): (&Attributes, &Retention),
     (condition, fresh): (&WriteCondition, &PackageId),
 ) -> Result<Decision, Refusal> {
     let owner = producer_of(state, actor, name)?;
     let (package, _) = file_path(owner, name)?;
     let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
     check_condition(Some(former), condition)?;
+    // The version that has the name gives way to one with the same bytes, which is kept as it was.
+    retention::check_replaceable(state, owner, name, None)?;
+    let retention = retention::given(state, owner, name, retention, attributes)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, fresh)?;
     events.extend(version::null_replaced(state, owner, name, (&package, &package_id)));
     let mut attributes = attributes.clone();
@@ -378,6 +437,7 @@ fn file_describe(
         key: name.key.clone(),
         package,
         producer: name.producer.clone(),
+        retention,
         package_id,
         supersedes: former.sequence,
         attributes,
@@ -389,7 +449,7 @@ fn file_remove(
     state: &State,
     actor: &Actor,
     name: &FileName,
-    condition: &WriteCondition,
+    (condition, bypass): (&WriteCondition, bool),
     fresh: &PackageId,
 ) -> Result<Decision, Refusal> {
     let owner = producer_of(state, actor, name)?;
@@ -398,11 +458,12 @@ fn file_remove(
     }
     let (package, _) = file_path(owner, name)?;
     let Some(former) = state.file_current(name) else {
-        check_writable(state, owner, &package)?;
+        check_removal(state, owner, &package)?;
         return if condition.is_empty() { Ok(Decision::default()) } else { Err(Refusal::FileMissing) };
     };
     check_condition(Some(former), condition)?;
-    let (mut events, package_id) = package_for_write(state, owner, &package, fresh)?;
+    let (mut events, package_id) = package_for_removal(state, owner, &package, fresh)?;
+    retention::check_removable(state, owner, former, bypass)?;
     events.push(Event::FileRemoved(Box::new(FileRemoved {
         key: name.key.clone(),
         removes: former.sequence,

@@ -4,9 +4,10 @@
 
 use artifactstore_backends::recipe::LocatedChunk;
 
-use crate::model::command::{Command, FileIngest, PackageChoice};
-use crate::model::event::{Event, PackageFinalized};
+use crate::model::command::{Command, FileIngest, PackageChoice, SubjectChoice};
+use crate::model::event::{Event, PackageFinalized, Subject};
 use crate::model::name::{FileName, PackageId};
+use crate::model::retention::CLASS_TAG;
 use crate::model::row::{VersionChoice, Versioning};
 use crate::model::state::{State, Touched};
 
@@ -17,6 +18,7 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         | Command::ProducerConfigure { producer, .. }
         | Command::ProducerDelete { producer }
         | Command::VersioningSet { producer, .. }
+        | Command::LockConfigure { producer, .. }
         | Command::SubresourceSet { producer, .. } => {
             touched.producers.insert(producer.clone());
         }
@@ -44,14 +46,49 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         Command::StorageDirect { .. } | Command::StorageClose { .. } | Command::StorageEnd { .. } => {
             touched.moves = true;
         }
+        Command::RetentionSet { subject, .. }
+        | Command::HoldPlace { subject, .. }
+        | Command::HoldRelease { subject, .. } => match subject {
+            SubjectChoice::File(name, _) => {
+                touched.producers.insert(name.producer.clone());
+            }
+            SubjectChoice::Package(id) => {
+                touched.packages.insert(id.clone());
+            }
+            SubjectChoice::Producer(producer) => {
+                touched.producers.insert(producer.clone());
+            }
+        },
+        Command::PackageRelease { package, .. } => {
+            touched.packages.insert(package.clone());
+        }
+        Command::ClassSet { .. } | Command::ClockSettle { .. } => touched.retention = true,
     }
 }
 
 /// Everything else.
 pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
     match command {
-        Command::ProducerCreate { .. }
-        | Command::ProducerConfigure { .. }
+        Command::ProducerCreate { settings, .. } | Command::ProducerConfigure { settings, .. } => {
+            touched.retention |= settings.retention_class.is_some() || !settings.retention_rules.is_empty();
+        }
+        Command::LockConfigure { .. } => touched.retention = true,
+        Command::RetentionSet { subject, .. }
+        | Command::HoldPlace { subject, .. }
+        | Command::HoldRelease { subject, .. } => {
+            touched.retention = true;
+            match subject {
+                SubjectChoice::File(name, version) => version_of(name, *version, state, touched),
+                SubjectChoice::Package(id) => package_by_id(id, state, touched),
+                SubjectChoice::Producer(_) => {}
+            }
+        }
+        Command::PackageRelease { package, .. } => {
+            touched.retention = true;
+            package_by_id(package, state, touched);
+        }
+        Command::ClassSet { .. }
+        | Command::ClockSettle { .. }
         | Command::ProducerDelete { .. }
         | Command::KeyCreate { .. }
         | Command::KeyRotate { .. }
@@ -64,7 +101,10 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
             touched.subresources.insert((producer.clone(), *name));
         }
         Command::VersionRemove { name, version, .. } => version_of(name, Some(*version), state, touched),
-        Command::FileTag { name, version, .. } => version_of(name, *version, state, touched),
+        Command::FileTag { name, version, tags } => {
+            touched.retention |= tags.get(CLASS_TAG).is_some();
+            version_of(name, *version, state, touched);
+        }
         Command::FileIngest(ingest) => file_ingest(ingest, state, touched),
         Command::FileDescribe { name, .. } | Command::FileRemove { name, .. } => {
             file(name, state, touched);
@@ -101,6 +141,44 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
     }
 }
 
+fn package_by_id(id: &PackageId, state: &State, touched: &mut Touched) {
+    if let Some(package) = state.packages.get(id) {
+        touched.producers.insert(package.producer.clone());
+        touched.latest.insert((package.producer.clone(), package.name.clone()));
+    }
+}
+
+/// What must be known besides of a version that a command would take from sight, if anything keeps it: why it is kept,
+/// and since when. To be asked again with what it brought, until it asks for nothing new.
+pub fn third_round(command: &Command, state: &State, touched: &mut Touched) {
+    let (name, version) = match command {
+        Command::FileIngest(ingest) => (&ingest.name, None),
+        Command::FileDescribe { name, .. } | Command::FileRemove { name, .. } => (name, None),
+        Command::VersionRemove { name, version, .. }
+        | Command::RetentionSet { subject: SubjectChoice::File(name, Some(version)), .. } => (name, Some(*version)),
+        _ => return,
+    };
+    let Some(owner) = state.producers.get(&name.producer) else { return };
+    if version.is_none() && owner.versioning == Versioning::Enabled {
+        // The version that has the name stays in sight.
+        return;
+    }
+    let named = state.names.find(name).map(|row| row.sequence);
+    let numbered = match version {
+        Some(VersionChoice::Numbered(sequence)) => Some(sequence),
+        Some(VersionChoice::Null) | None => None,
+    };
+    let null = if state.histories.contains(name) { state.history_null(name).map(|row| row.sequence) } else { None };
+    for file in [named, numbered, null].into_iter().flatten().filter_map(|sequence| state.files.find(&sequence)) {
+        touched.packages.insert(file.package_id.clone());
+        let written_into = state.packages.find(&file.package_id);
+        let latest = state.latest.get(&(name.producer.clone(), file.package.clone()));
+        let latest = latest.and_then(|id| state.packages.find(id.as_ref()?));
+        let packages = [written_into, latest].into_iter().flatten().map(|package| &package.keeping);
+        touched.retention |= packages.chain([&file.keeping, &owner.keeping]).any(|keeping| !keeping.is_empty());
+    }
+}
+
 /// How many of a key's newest entries the removal of one needs: itself, and what comes forward. Of several removals in
 /// a batch each needs as many more.
 const ENTRIES_PER_REMOVAL: usize = 2;
@@ -131,6 +209,7 @@ fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
     file(&ingest.name, state, touched);
     touched.blobs.insert(ingest.content.content_address);
     touched.moves |= !ingest.content.written.is_empty();
+    touched.retention |= !ingest.retention.is_empty() || ingest.attributes.tags.get(CLASS_TAG).is_some();
     if let Some(recipe) = &ingest.content.recipe {
         touched.chunks.extend(recipe.chunks.iter().map(|chunk| chunk.address));
     }
@@ -215,6 +294,26 @@ pub fn event(event: &Event, touched: &mut Touched) {
             touched.access_keys.insert(fact.id.clone());
         }
         Event::StorageDirected(_) | Event::StorageClosed(_) | Event::StorageMoved(_) => touched.moves = true,
+        Event::RetentionSet(fact) => subject(&fact.subject, touched),
+        Event::HoldPlaced(fact) => subject(&fact.subject, touched),
+        Event::HoldReleased(fact) => subject(&fact.subject, touched),
+        Event::LockEnabled(_) => {}
+        Event::PackageReleased(fact) => {
+            touched.packages.insert(fact.package_id.clone());
+        }
+        Event::ClassSet(_) | Event::ClockJumped(_) | Event::ClockSettled(_) => touched.retention = true,
+    }
+}
+
+fn subject(subject: &Subject, touched: &mut Touched) {
+    match subject {
+        Subject::File { version, .. } => {
+            touched.files.insert(*version);
+        }
+        Subject::Package { package_id, .. } => {
+            touched.packages.insert(package_id.clone());
+        }
+        Subject::Producer(_) => {}
     }
 }
 

@@ -92,7 +92,17 @@ pub(super) async fn fold(batch: &mut dyn Batch, head: &mut Head, records: &[Reco
     for (record, event) in records.iter().zip(&events) {
         follows(head, record).map_err(|reason| Error::EventUnreadable { sequence: record.sequence, reason })?;
         let (sequence, occurred_at) = (record.sequence, record.occurred_at);
-        apply(&mut state, Fact { sequence, occurred_at, tenant: &record.tenant, event, payload: &record.payload });
+        apply(
+            &mut state,
+            Fact {
+                sequence,
+                occurred_at,
+                tenant: &record.tenant,
+                actor: &record.actor,
+                event,
+                payload: &record.payload,
+            },
+        );
         *head = Head { sequence, occurred_at, hash: record.hash };
     }
     Ok(state)

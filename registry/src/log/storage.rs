@@ -85,8 +85,14 @@ mod tests {
             for event in &events {
                 self.1 += 1;
                 let (sequence, payload) = (self.1, event.encode());
-                let fact =
-                    Fact { sequence, occurred_at: Default::default(), tenant: &tenant, event, payload: &payload };
+                let fact = Fact {
+                    sequence,
+                    occurred_at: Default::default(),
+                    tenant: &tenant,
+                    actor: "tester",
+                    event,
+                    payload: &payload,
+                };
                 apply(&mut self.0, fact);
             }
             events.len()

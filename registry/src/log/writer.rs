@@ -20,17 +20,18 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::apply::{Fact, apply};
+use super::clockwatch::ClockWatch;
 use super::decide::{decide, package_chosen};
 use super::plan;
 use super::seal::store_manifest;
 use super::storage::check_places;
 use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
-use crate::model::command::{Command, PackageChoice, Removed, Reply};
+use crate::model::command::{Command, Reply};
 use crate::model::event::{Actor, Event, PackageFinalized, Record, StoredManifest};
 use crate::model::manifest::Manifest;
-use crate::model::name::{FileName, ProducerName};
-use crate::model::row::{Package, Sequence, VersionChoice, Versioning};
+use crate::model::name::TenantName;
+use crate::model::row::{Package, Sequence};
 use crate::model::state::{Head, State, Touched};
 use crate::store::lease::Lease;
 use crate::store::{Batch, Store};
@@ -175,6 +176,7 @@ struct Signs {
 }
 
 async fn run(parts: WriterParts, mut commands: mpsc::Receiver<Message>, mut stop: watch::Receiver<bool>, signs: Signs) {
+    let mut watched = ClockWatch::new(parts.clock.now());
     loop {
         let first = tokio::select! {
             message = commands.recv() => message,
@@ -193,7 +195,7 @@ async fn run(parts: WriterParts, mut commands: mpsc::Receiver<Message>, mut stop
             batch.push(next);
         }
         signs.under_way.send_replace(Some(Instant::now()));
-        let outcome = commit_patiently(&parts, &batch).await;
+        let outcome = commit_patiently(&parts, &batch, &mut watched).await;
         signs.under_way.send_replace(None);
         match outcome {
             Ok((answers, head)) => {
@@ -214,14 +216,18 @@ async fn run(parts: WriterParts, mut commands: mpsc::Receiver<Message>, mut stop
     }
 }
 
-type Answer = std::result::Result<Reply, Refusal>;
+pub(super) type Answer = std::result::Result<Reply, Refusal>;
 
 /// Commits, and tries again while the database is away: nothing of these commands was recorded yet, and they would only
 /// come again.
-async fn commit_patiently(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer>, Sequence)> {
+async fn commit_patiently(
+    parts: &WriterParts,
+    messages: &[Message],
+    watched: &mut ClockWatch,
+) -> Result<(Vec<Answer>, Sequence)> {
     let deadline = Instant::now() + AWAY_LIMIT;
     loop {
-        match commit(parts, messages).await {
+        match commit(parts, messages, watched).await {
             Err(error) if error.is_unavailable() && Instant::now() < deadline => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a batch is tried again");
                 tokio::time::sleep(AWAY_PAUSE).await;
@@ -231,16 +237,27 @@ async fn commit_patiently(parts: &WriterParts, messages: &[Message]) -> Result<(
     }
 }
 
-async fn commit(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer>, Sequence)> {
+async fn commit(
+    parts: &WriterParts,
+    messages: &[Message],
+    watched: &mut ClockWatch,
+) -> Result<(Vec<Answer>, Sequence)> {
     let mut batch = parts.store.begin().await?;
     reach(Point::BatchOpened);
     let head = batch.head();
     // Time never runs back in the log, whatever the clock does.
-    let mut state = State { now: parts.clock.now().max(head.occurred_at), ..State::default() };
+    let clock = parts.clock.now();
+    let mut state = State { now: clock.max(head.occurred_at), clock, ..State::default() };
+    let jump = watched.jump(clock, head);
+    let jumped = jump.is_some();
     load(&mut *batch, messages, &mut state).await?;
     let over = leases_over(&mut *batch, messages).await?;
     reach(Point::BatchLoaded);
     let mut work = Work { parts, batch, state, head, records: Vec::new() };
+    if let Some(jump) = jump {
+        tracing::error!(from = %jump.from, to = %jump.to, "the clock went further than time did; nothing expires");
+        work.append(&gateway(), Event::ClockJumped(Box::new(jump))).await?;
+    }
     let mut answers = Vec::with_capacity(messages.len());
     for message in messages {
         answers.push(match &message.lease {
@@ -256,7 +273,14 @@ async fn commit(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer
         batch.commit().await?;
         reach(Point::BatchCommitted);
     }
+    watched.compared(clock, jumped);
     Ok((answers, head.sequence))
+}
+
+/// Who records what nobody asked for.
+fn gateway() -> Actor {
+    let (name, request_id) = ("gateway".to_owned(), "clock".to_owned());
+    Actor { tenant: TenantName::trusted("default"), name, request_id, client: None }
 }
 
 /// The leases of these commands that are over: asked once for each, which is at most once for each kind of work.
@@ -277,6 +301,9 @@ async fn load(batch: &mut dyn Batch, messages: &[Message], state: &mut State) ->
     batch.load(touched, state).await?;
     let mut touched = Touched::default();
     messages.iter().for_each(|message| plan::second_round(&message.command, state, &mut touched));
+    batch.load(touched, state).await?;
+    let mut touched = Touched::default();
+    messages.iter().for_each(|message| plan::third_round(&message.command, state, &mut touched));
     batch.load(touched, state).await
 }
 
@@ -293,24 +320,25 @@ async fn keep_manifest(
 }
 
 /// What a command itself recorded.
-struct Own {
+pub(super) struct Own {
     /// The number of its last event.
-    sequence: Option<Sequence>,
+    pub(super) sequence: Option<Sequence>,
     /// The version that it deleted.
-    deleted: Option<Sequence>,
+    pub(super) deleted: Option<Sequence>,
 }
 
 /// A batch in the making.
-struct Work<'a> {
+pub(super) struct Work<'a> {
     parts: &'a WriterParts,
     batch: Box<dyn Batch>,
-    state: State,
+    pub(super) state: State,
     head: Head,
     records: Vec<Record>,
 }
 
 impl Work<'_> {
     async fn execute(&mut self, actor: &Actor, command: &Command) -> Result<Answer> {
+        self.load_besides(command).await?;
         let decision = match decide(&self.state, actor, command) {
             Ok(decision) => decision,
             Err(refusal) => return Ok(Err(refusal)),
@@ -347,6 +375,19 @@ impl Work<'_> {
             *to_finalize = decision.to_finalize;
         }
         Ok(answer)
+    }
+
+    /// Loads what a command needs to know because of those before it in the batch; mostly nothing.
+    async fn load_besides(&mut self, command: &Command) -> Result<()> {
+        loop {
+            let mut touched = Touched::default();
+            plan::third_round(command, &self.state, &mut touched);
+            self.state.retain_unloaded(&mut touched);
+            if touched.packages.is_empty() && !touched.retention {
+                return Ok(());
+            }
+            self.batch.load(touched, &mut self.state).await?;
+        }
     }
 
     fn package(&self, actor: &Actor, command: &Command) -> Option<Box<Package>> {
@@ -388,6 +429,7 @@ impl Work<'_> {
             sequence: record.sequence,
             occurred_at: record.occurred_at,
             tenant: &record.tenant,
+            actor: &record.actor,
             event: &event,
             payload: &record.payload,
         };
@@ -395,87 +437,6 @@ impl Work<'_> {
         self.head = Head { sequence: record.sequence, occurred_at: record.occurred_at, hash: record.hash };
         self.records.push(record);
         Ok(())
-    }
-
-    fn reply(
-        &self,
-        actor: &Actor,
-        command: &Command,
-        own: &Own,
-        deduplicated: bool,
-        finalized: Option<Box<Package>>,
-    ) -> Answer {
-        let file = |name: &FileName| {
-            let file = self.state.file_current(name).cloned().ok_or(Refusal::FileMissing)?;
-            let (file, finalized) = (Box::new(file), finalized.clone());
-            let versioning = self.versioning(&name.producer);
-            Ok(Reply::File { file, deduplicated, versioning, finalized, to_finalize: None })
-        };
-        match command {
-            Command::ProducerCreate { producer, .. }
-            | Command::ProducerConfigure { producer, .. }
-            | Command::VersioningSet { producer, .. }
-            | Command::SubresourceSet { producer, .. } => {
-                let row = self.state.producers.get(producer).cloned();
-                row.map(|row| Reply::Producer(Box::new(row))).ok_or_else(|| Refusal::ProducerMissing(producer.clone()))
-            }
-            Command::ProducerDelete { .. } | Command::UploadAbort { .. } | Command::KeyRevoke { .. } => {
-                Ok(Reply::Deleted)
-            }
-            Command::KeyCreate { id, .. } | Command::KeyRotate { id, .. } => {
-                let row = self.state.access_keys.get(id).cloned();
-                row.map(|row| Reply::Key(Box::new(row))).ok_or_else(|| Refusal::KeyMissing(id.clone()))
-            }
-            Command::FileIngest(ingest) => file(&ingest.name),
-            Command::FileDescribe { name, .. } => file(name),
-            Command::FileRemove { name, .. } => {
-                let versioning = self.versioning(&name.producer);
-                let marker = own.sequence.filter(|_| versioning != Versioning::Off);
-                Ok(Reply::Removed(Removed { sequence: own.sequence, marker, versioning }))
-            }
-            Command::VersionRemove { name, .. } => {
-                // A marker is a version without a file.
-                let marker = own.deleted.filter(|sequence| self.state.files.get(sequence).is_none());
-                let versioning = self.versioning(&name.producer);
-                Ok(Reply::Removed(Removed { sequence: own.sequence, marker, versioning }))
-            }
-            Command::FileTag { name, version, .. } => self.tagged(name, *version),
-            Command::UploadCreate { upload, .. } => {
-                let row = self.state.uploads.get(upload).cloned();
-                row.map(|row| Reply::Upload(Box::new(row))).ok_or_else(|| Refusal::UploadMissing(upload.clone()))
-            }
-            Command::PartIngest { upload, number, .. } => {
-                let row = self.state.parts.get(&(upload.clone(), *number)).cloned();
-                row.map(|row| Reply::Part(Box::new(row))).ok_or_else(|| Refusal::UploadMissing(upload.clone()))
-            }
-            Command::PackageFinalize { package, .. } => self.package_reply(actor, package),
-            Command::StorageDirect { .. } | Command::StorageClose { .. } | Command::StorageEnd { .. } => {
-                let last = self.state.storage().last().cloned();
-                let missing = || Refusal::StorageElsewhere(String::new());
-                last.map(|row| Reply::Storage(Box::new(row))).ok_or_else(missing)
-            }
-        }
-    }
-
-    fn versioning(&self, producer: &ProducerName) -> Versioning {
-        self.state.producers.get(producer).map_or(Versioning::Off, |producer| producer.versioning)
-    }
-
-    fn tagged(&self, name: &FileName, version: Option<VersionChoice>) -> Answer {
-        let file = match version {
-            None => self.state.file_current(name),
-            Some(VersionChoice::Numbered(sequence)) => self.state.files.get(&sequence),
-            Some(VersionChoice::Null) => {
-                let current = self.state.file_current(name).filter(|file| !file.versioned);
-                current.or_else(|| self.state.files.get(&self.state.history_null(name)?.sequence))
-            }
-        };
-        Ok(Reply::Tagged(Box::new(file.cloned().ok_or(Refusal::VersionMissing)?)))
-    }
-
-    fn package_reply(&self, actor: &Actor, choice: &PackageChoice) -> Answer {
-        let package = package_chosen(&self.state, actor, choice)?.cloned().ok_or(Refusal::PackageMissing)?;
-        Ok(Reply::Package(Box::new(package)))
     }
 }
 

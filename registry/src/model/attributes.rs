@@ -4,6 +4,7 @@ use artifactstore_backends::digest::{Checksum, ChecksumAlgorithm};
 use serde::{Deserialize, Serialize};
 
 use super::cbor::TextMap;
+use super::retention::Retention;
 
 /// The media type of a file whose producer named none.
 pub const MEDIA_TYPE_UNKNOWN: &str = "binary/octet-stream";
@@ -84,6 +85,9 @@ pub struct UploadAttributes {
     /// The checksum algorithm that the client will use for parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<ChecksumAlgorithm>,
+    /// What the file is to be kept by.
+    #[serde(default, skip_serializing_if = "Retention::is_empty")]
+    pub retention: Retention,
     /// How the checksum of the whole will be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum_kind: Option<ChecksumKind>,

@@ -8,7 +8,10 @@ use super::access::{AccessKey, Grant};
 use super::attributes::{Attributes, UploadAttributes};
 use super::cbor::TextMap;
 use super::event::{CopySource, PackageFinalized};
-use super::name::{AccessKeyId, FileName, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use super::name::{
+    AccessKeyId, ClassName, FileName, HoldName, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
+};
+use super::retention::{ClassRow, ClockJump, LockTerms, Mode, Period, Retention, RetentionClass};
 use super::row::{
     File, Package, Part, Producer, ProducerSettings, Sequence, Subresource, Upload, VersionChoice, Versioning,
 };
@@ -64,6 +67,8 @@ pub struct FileIngest {
     pub etag: String,
     /// What it carries.
     pub attributes: Attributes,
+    /// What it is to be kept by, besides what its producer says.
+    pub retention: Retention,
     /// What must hold at the commit.
     pub condition: WriteCondition,
     /// The upload that it comes by, and the last event that had changed its parts when they were joined.
@@ -103,6 +108,26 @@ pub enum PackageChoice {
     Id(PackageId),
 }
 
+/// What something is to be kept by is said of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubjectChoice {
+    /// A version of a file; the one that has the name when not said.
+    File(FileName, Option<VersionChoice>),
+    /// A revision of a package.
+    Package(PackageId),
+    /// A producer.
+    Producer(ProducerName),
+}
+
+/// How to change what keeps a package or a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RetentionChange {
+    /// Give it a class, besides those that it has.
+    Class(ClassName),
+    /// Lock it on these terms, in the place of any other lock, or take the lock from it.
+    Lock(Option<LockTerms>),
+}
+
 /// What the registry can be asked to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -112,6 +137,8 @@ pub enum Command {
         producer: ProducerName,
         /// Its settings.
         settings: ProducerSettings,
+        /// Whether S3's Object Lock is enabled for it, and with that versioning.
+        object_lock: bool,
     },
     /// Replace a producer's settings.
     ProducerConfigure {
@@ -133,6 +160,8 @@ pub enum Command {
         name: FileName,
         /// What it carries from now on; its checksum and parts stay.
         attributes: Box<Attributes>,
+        /// What it is to be kept by, besides what its producer says.
+        retention: Retention,
         /// What must hold at the commit.
         condition: WriteCondition,
         /// The identifier of the package's revision, should this open one.
@@ -144,6 +173,8 @@ pub enum Command {
         name: FileName,
         /// What must hold at the commit.
         condition: WriteCondition,
+        /// Whether governance does not count.
+        bypass: bool,
         /// The identifier of the package's revision, should this open one.
         fresh_package: PackageId,
     },
@@ -155,6 +186,8 @@ pub enum Command {
         version: VersionChoice,
         /// What must hold of this version at the commit.
         condition: WriteCondition,
+        /// Whether governance does not count.
+        bypass: bool,
         /// The identifier of the package's revision, should this open one.
         fresh_package: PackageId,
     },
@@ -263,6 +296,69 @@ pub enum Command {
         /// The event that began the move.
         begun: Sequence,
     },
+    /// Enable S3's Object Lock for a producer that keeps versions, and say what its new files are kept by.
+    LockConfigure {
+        /// The producer.
+        producer: ProducerName,
+        /// How firmly and how long, from their ingest; not at all when nothing is said.
+        default: Option<(Mode, Period)>,
+    },
+    /// Make a retention class, or change one. What it is already records nothing.
+    ClassSet {
+        /// Its name.
+        name: ClassName,
+        /// What it is from now on.
+        class: RetentionClass,
+        /// Whether it may keep less than it did, where it says that it may be shortened.
+        bypass: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Change what keeps a package or a version. What is so already records nothing.
+    RetentionSet {
+        /// Which.
+        subject: SubjectChoice,
+        /// How.
+        change: RetentionChange,
+        /// Whether governance does not count.
+        bypass: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Place a hold; one that is there already stays as it is.
+    HoldPlace {
+        /// On what.
+        subject: SubjectChoice,
+        /// Its name.
+        name: HoldName,
+        /// Why.
+        reason: String,
+    },
+    /// Release a hold; one that is not there records nothing.
+    HoldRelease {
+        /// Of what.
+        subject: SubjectChoice,
+        /// Its name.
+        name: HoldName,
+        /// Why.
+        reason: String,
+    },
+    /// Let the files of a finalized package be removed, once nothing else keeps it.
+    PackageRelease {
+        /// The revision.
+        package: PackageId,
+        /// Why.
+        reason: String,
+    },
+    /// Say of a jump of the clock whether the clock was right, so that expiry goes on.
+    ClockSettle {
+        /// The event that recorded it.
+        jump: Sequence,
+        /// Whether the clock was right.
+        genuine: bool,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A seal that was made before the batch that is to record it, because making it takes long. It counts only if nobody
@@ -287,6 +383,7 @@ impl Command {
                 | Self::ProducerConfigure { .. }
                 | Self::ProducerDelete { .. }
                 | Self::VersioningSet { .. }
+                | Self::LockConfigure { .. }
         )
     }
 }
@@ -324,7 +421,7 @@ pub enum Reply {
     },
     /// What was removed.
     Removed(Removed),
-    /// The file that was tagged, as it is now.
+    /// The version that was tagged, or is kept otherwise, as it is now.
     Tagged(Box<File>),
     /// The upload as it is now.
     Upload(Box<Upload>),
@@ -336,4 +433,8 @@ pub enum Reply {
     Package(Box<Package>),
     /// The move as it is now.
     Storage(Box<StorageMove>),
+    /// The class as it is now.
+    Class(Box<ClassRow>),
+    /// The jump as it is now.
+    Clock(Box<ClockJump>),
 }

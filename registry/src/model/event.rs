@@ -8,16 +8,22 @@ use artifactstore_backends::digest::{Checksum, ContentAddress, Md5Digest, Sha256
 use artifactstore_backends::recipe::{LocatedChunk, Recipe};
 use serde::{Deserialize, Serialize};
 
-use super::attributes::{Attributes, UploadAttributes};
-use super::cbor::{self, CborError, TextMap};
+use super::attributes::UploadAttributes;
+use super::cbor::{self, CborError};
 use super::manifest::Manifest;
-use super::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use super::name::{Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
 use super::row::{ProducerSettings, Sequence, Subresource, Versioning};
 use crate::clock::Timestamp;
 
+mod file;
 mod keeping;
+mod retention;
 
+pub use file::{CopySource, FileDescribed, FileIngested, FileMarked, FileRemoved, FileTagged, VersionRemoved};
 pub use keeping::{KeyCreated, KeyRevoked, KeyRotated, StorageClosed, StorageDirected, StorageMoved};
+pub use retention::{
+    ClassSet, ClockJumped, ClockSettled, HoldPlaced, HoldReleased, LockEnabled, PackageReleased, RetentionSet, Subject,
+};
 
 /// Who asked, and how to find the request again. None of it is proof; the log's chain is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,150 +142,6 @@ pub enum PackageFinalized {
     Stored(StoredManifest),
 }
 
-/// A file was ingested: a new version of a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileIngested {
-    /// The key.
-    pub key: Key,
-    /// The ETag, without quotes.
-    pub etag: String,
-    /// The size in bytes.
-    #[serde(rename = "size")]
-    pub size_bytes: u64,
-    /// The recipe, when this is the first event that names the blob.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chunks: Option<Recipe>,
-    /// What the client called itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
-    /// The SHA-256 of the bytes.
-    pub sha256: Sha256Digest,
-    /// The multipart upload that it came by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upload: Option<UploadId>,
-    /// The package's name.
-    pub package: PackageName,
-    /// The chunks that were written for it, and where.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub written: Vec<LocatedChunk>,
-    /// The producer.
-    pub producer: ProducerName,
-    /// What it carries besides its bytes.
-    pub attributes: Attributes,
-    /// The revision that it was written into.
-    pub package_id: PackageId,
-    /// The version that it took the name from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub supersedes: Option<Sequence>,
-    /// The version whose bytes these are, when it is a copy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub copied_from: Option<CopySource>,
-    /// The path within the package.
-    pub relative_path: String,
-    /// The blob.
-    pub content_address: ContentAddress,
-}
-
-/// Where a copy came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CopySource {
-    /// The key.
-    pub key: Key,
-    /// The producer.
-    pub producer: ProducerName,
-    /// The version.
-    pub sequence: Sequence,
-}
-
-/// What a file carries was replaced; its bytes and digests are those of the version before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileDescribed {
-    /// The key.
-    pub key: Key,
-    /// The package's name.
-    pub package: PackageName,
-    /// The producer.
-    pub producer: ProducerName,
-    /// What it carries from now on.
-    pub attributes: Attributes,
-    /// The revision that it was written into.
-    pub package_id: PackageId,
-    /// The version before.
-    pub supersedes: Sequence,
-}
-
-/// A key was deleted: the name is gone, the version stays in the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileRemoved {
-    /// The key.
-    pub key: Key,
-    /// The package's name.
-    pub package: PackageName,
-    /// The version that lost its name.
-    pub removes: Sequence,
-    /// The producer.
-    pub producer: ProducerName,
-    /// The revision that it was removed from.
-    pub package_id: PackageId,
-}
-
-/// A key was deleted where versions are kept: a marker stands in front of them, under this event's number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileMarked {
-    /// The key.
-    pub key: Key,
-    /// The version that lost its name, if one had it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hides: Option<Sequence>,
-    /// The package's name.
-    pub package: PackageName,
-    /// The producer.
-    pub producer: ProducerName,
-    /// The revision that it was removed from.
-    pub package_id: PackageId,
-}
-
-/// One version of a key, or one delete marker, was deleted: S3 shows it no more, the log keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VersionRemoved {
-    /// The key.
-    pub key: Key,
-    /// The package's name.
-    pub package: PackageName,
-    /// The version, or the event that made the marker.
-    pub removes: Sequence,
-    /// The version that has the name from now on, because it was behind this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reveals: Option<Sequence>,
-    /// The producer.
-    pub producer: ProducerName,
-    /// The revision that it was removed from.
-    pub package_id: PackageId,
-    /// Whether a new null version takes its place: nobody deleted it, and it can be read by its number.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub superseded: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-const fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-/// The tags of a version were replaced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileTagged {
-    /// The key.
-    pub key: Key,
-    /// Its tags from now on.
-    pub tags: TextMap,
-    /// The package's name.
-    pub package: PackageName,
-    /// The version.
-    pub version: Sequence,
-    /// The producer.
-    pub producer: ProducerName,
-}
-
 /// A multipart upload was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadCreated {
@@ -324,14 +186,6 @@ pub struct UploadAborted {
     pub upload: UploadId,
     /// The producer.
     pub producer: ProducerName,
-}
-
-impl FileIngested {
-    /// The name.
-    #[must_use]
-    pub fn name(&self) -> FileName {
-        FileName { producer: self.producer.clone(), key: self.key.clone() }
-    }
 }
 
 macro_rules! events {
@@ -417,6 +271,22 @@ events! {
     StorageClosed => "v1.storage.closed",
     /// A backend serves what another one was given.
     StorageMoved => "v1.storage.moved",
+    /// A retention class was made or changed.
+    ClassSet => "v1.class.set",
+    /// What keeps a producer, package or version was changed.
+    RetentionSet => "v1.retention.set",
+    /// A hold was placed.
+    HoldPlaced => "v1.hold.placed",
+    /// A hold was released.
+    HoldReleased => "v1.hold.released",
+    /// S3's Object Lock was enabled for a producer.
+    LockEnabled => "v1.lock.enabled",
+    /// The files of a finalized package may be removed.
+    PackageReleased => "v1.package.released",
+    /// The clock went further than time did.
+    ClockJumped => "v1.clock.jumped",
+    /// An operator said whether the clock was right.
+    ClockSettled => "v1.clock.settled",
 }
 
 impl Serialize for PackageFinalized {
@@ -536,7 +406,17 @@ impl Event {
             Self::UploadCreated(fact) => fact.producer.clone(),
             Self::PartIngested(fact) => fact.producer.clone(),
             Self::UploadAborted(fact) => fact.producer.clone(),
-            Self::KeyCreated(_) | Self::KeyRotated(_) | Self::KeyRevoked(_) => return None,
+            Self::RetentionSet(fact) => fact.subject.producer().clone(),
+            Self::HoldPlaced(fact) => fact.subject.producer().clone(),
+            Self::HoldReleased(fact) => fact.subject.producer().clone(),
+            Self::LockEnabled(fact) => fact.producer.clone(),
+            Self::PackageReleased(fact) => fact.producer.clone(),
+            Self::KeyCreated(_)
+            | Self::KeyRotated(_)
+            | Self::KeyRevoked(_)
+            | Self::ClassSet(_)
+            | Self::ClockJumped(_)
+            | Self::ClockSettled(_) => return None,
         })
     }
 
@@ -555,7 +435,15 @@ impl Event {
             Self::FileMarked(fact) => Some(fact.package.clone()),
             Self::FileTagged(fact) => Some(fact.package.clone()),
             Self::VersionRemoved(fact) => Some(fact.package.clone()),
+            Self::RetentionSet(fact) => fact.subject.package().cloned(),
+            Self::HoldPlaced(fact) => fact.subject.package().cloned(),
+            Self::HoldReleased(fact) => fact.subject.package().cloned(),
+            Self::PackageReleased(fact) => Some(fact.package.clone()),
             Self::VersioningSet(_)
+            | Self::ClassSet(_)
+            | Self::LockEnabled(_)
+            | Self::ClockJumped(_)
+            | Self::ClockSettled(_)
             | Self::SubresourceSet(_)
             | Self::SubresourceRemoved(_)
             | Self::ProducerCreated(_)

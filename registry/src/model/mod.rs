@@ -8,6 +8,7 @@ pub mod event;
 pub mod glob;
 pub mod manifest;
 pub mod name;
+pub mod retention;
 pub mod row;
 pub mod state;
 pub mod storage;

@@ -78,6 +78,14 @@ text_name!(
     /// The name of a multipart upload: 32 hex digits.
     UploadId
 );
+text_name!(
+    /// The name of a retention class.
+    ClassName
+);
+text_name!(
+    /// The name of a hold, unique on what it is placed on.
+    HoldName
+);
 
 impl TenantName {
     /// Parses 1 to 63 lower-case letters, digits and hyphens.
@@ -85,9 +93,40 @@ impl TenantName {
     /// # Errors
     /// When the text is anything else.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
-        let fits = (1..=63).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if fits { Ok(Self(text.to_owned())) } else { Err(invalid("the tenant", "it takes 1 to 63 of a-z, 0-9 and -")) }
+        label("the tenant", text).map(Self)
+    }
+}
+
+/// 1 to 63 lower-case letters, digits and hyphens.
+fn label(what: &'static str, text: &str) -> Result<String, InvalidName> {
+    let fits = (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if fits { Ok(text.to_owned()) } else { Err(invalid(what, "it takes 1 to 63 of a-z, 0-9 and -")) }
+}
+
+impl ClassName {
+    /// Parses 1 to 63 lower-case letters, digits and hyphens.
+    ///
+    /// # Errors
+    /// When the text is anything else.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        label("the retention class", text).map(Self)
+    }
+}
+
+impl HoldName {
+    /// Parses 1 to 63 lower-case letters, digits and hyphens.
+    ///
+    /// # Errors
+    /// When the text is anything else.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        label("the hold", text).map(Self)
+    }
+
+    /// The hold that S3 calls legal hold.
+    #[must_use]
+    pub fn legal() -> Self {
+        Self::trusted("s3-legal-hold")
     }
 }
 

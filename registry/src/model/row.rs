@@ -5,7 +5,8 @@ use artifactstore_backends::recipe::{Chunk, Location, Recipe};
 use serde::{Deserialize, Serialize};
 
 use super::attributes::{Attributes, UploadAttributes};
-use super::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use super::name::{ClassName, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use super::retention::{Keeping, RetentionRule};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 
@@ -89,6 +90,12 @@ pub struct ProducerSettings {
     /// A pattern of relative paths: a file that matches finalizes its package once it is ingested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finalize_marker: Option<String>,
+    /// The retention class that new files are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_class: Option<ClassName>,
+    /// Retention classes that new files are given by what their keys begin with, besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retention_rules: Vec<RetentionRule>,
     /// How many seconds without a write finalize a package by themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finalize_after_idle_seconds: Option<u64>,
@@ -104,6 +111,8 @@ impl Default for ProducerSettings {
             on_finalized: OnFinalized::Refuse,
             package_depth: default_depth(),
             finalize_marker: None,
+            retention_class: None,
+            retention_rules: Vec::new(),
             finalize_after_idle_seconds: None,
         }
     }
@@ -176,6 +185,10 @@ pub struct Producer {
     pub versioning: Versioning,
     /// How many versions without a name, and delete markers, S3 shows of it.
     pub history_count: u64,
+    /// Whether S3's Object Lock is enabled, so that versions are kept for good.
+    pub object_lock: bool,
+    /// What keeps everything of it.
+    pub keeping: Keeping,
 }
 
 /// The seal of a finalized package.
@@ -216,9 +229,19 @@ pub struct Package {
     pub size_bytes: u64,
     /// Its seal, once it is finalized.
     pub seal: Option<Seal>,
+    /// What keeps its files.
+    pub keeping: Keeping,
+    /// The event that let its files go, if one did: it stays sealed, and they may be removed.
+    pub released_sequence: Option<Sequence>,
 }
 
 impl Package {
+    /// Why nothing under it can be removed, if it is finalized and was not released.
+    #[must_use]
+    pub fn removal_refusal(&self) -> Option<Refusal> {
+        self.refusal().filter(|_| self.released_sequence.is_none())
+    }
+
     /// Why nothing under it can change, if it is finalized.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
@@ -264,6 +287,8 @@ pub struct File {
     pub versioned: bool,
     /// The event that deleted this very version, which S3 then no longer shows.
     pub deleted_sequence: Option<Sequence>,
+    /// What keeps it by itself.
+    pub keeping: Keeping,
 }
 
 /// What S3 shows of a key besides the file that has its name: a version that was superseded, or a delete marker.

@@ -8,7 +8,10 @@ use std::fmt::Debug;
 use artifactstore_backends::digest::ContentAddress;
 
 use super::access::AccessKey;
-use super::name::{AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
+use super::name::{
+    AccessKeyId, ClassName, FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId,
+};
+use super::retention::{ClassRow, ClockJump, expiry_time};
 use super::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Sequence, Subresource, SubresourceRow, Upload,
 };
@@ -47,6 +50,12 @@ impl<K: Ord + Clone + Debug, R> Table<K, R> {
         let loaded = self.rows.get(key);
         assert!(loaded.is_some(), "{key:?} is asked for and was not loaded");
         loaded.and_then(|loaded| loaded.row.as_ref())
+    }
+
+    /// The row, if it is known and there is one: of views that are loaded whole.
+    #[must_use]
+    pub fn find(&self, key: &K) -> Option<&R> {
+        self.rows.get(key)?.row.as_ref()
     }
 
     /// Changes the row, if there is one.
@@ -141,6 +150,8 @@ pub struct Head {
 pub struct State {
     /// The time of this batch: never before the last event.
     pub now: Timestamp,
+    /// What the clock showed, wherever the log is.
+    pub clock: Timestamp,
     /// Producers.
     pub producers: Table<ProducerName, Producer>,
     /// Packages' revisions.
@@ -173,6 +184,12 @@ pub struct State {
     pub moves: Table<Sequence, StorageMove>,
     /// Whether all of them are loaded.
     pub moves_loaded: bool,
+    /// Retention classes.
+    pub classes: Table<ClassName, ClassRow>,
+    /// Jumps of the clock.
+    pub jumps: Table<Sequence, ClockJump>,
+    /// Whether all classes and jumps are loaded.
+    pub retention_loaded: bool,
     /// Producers whose packages are all to be deleted, before any is written.
     pub packages_cleared: BTreeSet<ProducerName>,
     /// Uploads whose parts are all to be deleted.
@@ -212,6 +229,8 @@ pub struct Touched {
     pub access_keys: BTreeSet<AccessKeyId>,
     /// Whether the moves of the bytes are wanted: all of them, since they are few.
     pub moves: bool,
+    /// Whether retention classes and jumps of the clock are wanted: all of them, since they are few.
+    pub retention: bool,
 }
 
 impl Touched {
@@ -245,6 +264,7 @@ impl Touched {
         self.parts.append(&mut other.parts);
         self.access_keys.append(&mut other.access_keys);
         self.moves |= other.moves;
+        self.retention |= other.retention;
     }
 }
 
@@ -276,6 +296,7 @@ impl State {
         touched.parts.retain(|key| !self.parts.is_loaded(key));
         touched.access_keys.retain(|key| !self.access_keys.is_loaded(key));
         touched.moves &= !self.moves_loaded;
+        touched.retention &= !self.retention_loaded;
     }
 
     /// Where bytes lie.
@@ -286,6 +307,26 @@ impl State {
     pub fn storage(&self) -> Storage {
         assert!(self.moves_loaded, "the moves are asked for and were not loaded");
         Storage::new(self.moves.present(..).map(|(_, row)| row.clone()))
+    }
+
+    /// A class by its name.
+    ///
+    /// # Panics
+    /// When the classes were not loaded.
+    #[must_use]
+    pub fn class(&self, name: &ClassName) -> Option<&ClassRow> {
+        assert!(self.retention_loaded, "the class {name} is asked for and was not loaded");
+        self.classes.find(name)
+    }
+
+    /// The time that expiry goes by.
+    ///
+    /// # Panics
+    /// When the jumps of the clock were not loaded.
+    #[must_use]
+    pub fn expiry(&self) -> Timestamp {
+        assert!(self.retention_loaded, "the jumps of the clock are asked for and were not loaded");
+        expiry_time(self.now, self.clock, self.jumps.present(..).map(|(_, row)| row))
     }
 
     /// The latest revision of a package, if there is one.

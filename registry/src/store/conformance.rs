@@ -11,14 +11,17 @@ use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use futures::TryStreamExt;
 
 use self::sample::{
-    access_key, blob, file, head_at, history, name, one_of_everything, package, part, place, producer, put_file,
-    record, storage_move, subresource, upload,
+    access_key, blob, class, clock_jump, file, head_at, history, name, one_of_everything, package, part, place,
+    producer, put_file, record, storage_move, subresource, upload,
 };
 use super::{KeyRange, Snapshot, Store, VersionRange, View, ViewRow};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::model::event::{GENESIS_HASH, Record};
-use crate::model::name::{AccessKeyId, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
+use crate::model::name::{
+    AccessKeyId, ClassName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
+};
+use crate::model::retention::Period;
 use crate::model::row::{Sequence, Subresource, UploadState, VersionChoice};
 use crate::model::state::{Head, State, Touched};
 
@@ -110,6 +113,17 @@ pub async fn what_was_written_reads_back(store: &dyn Store) {
     assert_eq!(store.access_key(&AccessKeyId::trusted("none")).await.unwrap(), None);
     assert_eq!(store.access_keys(None, 9).await.unwrap(), [access_key("AKA")]);
     assert!(store.access_keys(Some(&AccessKeyId::trusted("AKA")), 9).await.unwrap().is_empty());
+    let (classes, jumps) = store.retention().await.unwrap();
+    let names: Vec<&str> = classes.iter().map(|row| row.name.as_str()).collect();
+    let beginning = ["permanent", "project-record", "regulated-record", "transient", "working"];
+    assert_eq!(
+        names,
+        [&["all", "exam", "exam-results"][..], &beginning].concat(),
+        "ours, and those from the beginning"
+    );
+    assert_eq!(classes[1], class("exam", Period::Days(3)));
+    assert!(classes.iter().filter(|row| beginning.contains(&row.name.as_str())).all(|row| row.sequence == 0));
+    assert_eq!(jumps, [clock_jump(13)]);
 }
 
 /// A batch's own reading, by sets of keys.
@@ -134,6 +148,7 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
         parts: [(UploadId::trusted("up"), PartNumber::new(1).unwrap())].into(),
         access_keys: [AccessKeyId::trusted("AKA"), AccessKeyId::trusted("none")].into(),
         moves: true,
+        retention: true,
     };
     let mut state = State::default();
     let mut batch = store.begin().await.unwrap();
@@ -165,6 +180,12 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
     assert!(state.parts.get(&(UploadId::trusted("up"), PartNumber::new(1).unwrap())).is_some());
     assert_eq!(state.access_keys.get(&AccessKeyId::trusted("AKA")), Some(&access_key("AKA")));
     assert_eq!(state.access_keys.get(&AccessKeyId::trusted("none")), None);
+    let both = [("exam-results", Period::Years(2)), ("all", Period::Forever)];
+    for (name, period) in both {
+        assert_eq!(state.class(&ClassName::trusted(name)), Some(&class(name, period)));
+    }
+    assert_eq!(state.class(&ClassName::trusted("none")), None);
+    assert_eq!(state.jumps.find(&13), Some(&clock_jump(13)));
     drop(batch);
 }
 

@@ -28,6 +28,7 @@ use crate::model::event::Record;
 use crate::model::name::{
     AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId,
 };
+use crate::model::retention::{ClassRow, ClockJump};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
@@ -83,11 +84,15 @@ pub enum View {
     AccessKeys,
     /// Moves of the bytes.
     Moves,
+    /// Retention classes.
+    Classes,
+    /// Jumps of the clock.
+    Jumps,
 }
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Producers,
         Self::Packages,
         Self::Names,
@@ -100,6 +105,8 @@ impl View {
         Self::Parts,
         Self::AccessKeys,
         Self::Moves,
+        Self::Classes,
+        Self::Jumps,
     ];
 
     /// The view's table.
@@ -118,6 +125,8 @@ impl View {
             Self::Parts => "parts",
             Self::AccessKeys => "access_keys",
             Self::Moves => "storage_moves",
+            Self::Classes => "retention_classes",
+            Self::Jumps => "clock_jumps",
         }
     }
 }
@@ -275,6 +284,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<ChunkPlace>>>;
     /// The moves of the bytes, in the order in which they began.
     async fn moves(&self) -> Result<Vec<StorageMove>>;
+    /// Versions that are kept by something of their own, behind a number.
+    async fn files_kept(&self, after: Sequence, limit: usize) -> Result<Vec<File>>;
+    /// Packages' revisions that are kept by something of their own, by identifier.
+    async fn packages_kept(&self, after: Option<&PackageId>, limit: usize) -> Result<Vec<Package>>;
+    /// All retention classes, by name, and all jumps of the clock, by event.
+    async fn retention(&self) -> Result<(Vec<ClassRow>, Vec<ClockJump>)>;
     /// Whether a location names each object, in the order asked for.
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>>;
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::ViewRow;
 use crate::model::access::AccessKey;
 use crate::model::cbor;
+use crate::model::retention::{ClassRow, ClockJump};
 use crate::model::row::{Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload};
 use crate::model::state::NameRow;
 use crate::model::storage::StorageMove;
@@ -63,6 +64,14 @@ pub(super) fn access_key(row: &AccessKey) -> ViewRow {
 }
 
 pub(super) fn storage_move(row: &StorageMove) -> ViewRow {
+    ViewRow { key: row.sequence.to_be_bytes().to_vec(), label: row.sequence.to_string(), row: cbor::encode(row) }
+}
+
+pub(super) fn class(row: &ClassRow) -> ViewRow {
+    text_row(&[row.name.as_str()], row)
+}
+
+pub(super) fn clock_jump(row: &ClockJump) -> ViewRow {
     ViewRow { key: row.sequence.to_be_bytes().to_vec(), label: row.sequence.to_string(), row: cbor::encode(row) }
 }
 

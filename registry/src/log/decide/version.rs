@@ -1,8 +1,9 @@
 //! Deciding about versions: which one is meant, whether it may go, and what S3 shows in its place.
 //!
-//! Invariant: whatever keeps a version from being deleted says so in [`check_removable`], the one place that is asked.
+//! Invariant: whatever keeps a version from being deleted says so in [`check_unsealed`] or [`check_removable`].
 
-use super::{Decision, check_condition, file_path, file_remove, package_for_write, producer_of, producer_owned};
+use super::retention::{check_removable, check_replaceable};
+use super::{Decision, check_condition, file_path, file_remove, package_for_removal, producer_of, producer_owned};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::model::cbor::TextMap;
@@ -11,22 +12,28 @@ use crate::model::event::{
     Actor, Event, FileMarked, FileTagged, SubresourceRemoved, SubresourceSet, VersionRemoved, VersioningSet,
 };
 use crate::model::name::{FileName, PackageId, PackageName, ProducerName};
+use crate::model::retention::CLASS_TAG;
 use crate::model::row::{File, Producer, Sequence, Subresource, VersionChoice, Versioning};
 use crate::model::state::State;
 
 /// A version, or a delete marker, that a command means.
-struct Meant<'a> {
+pub(super) struct Meant<'a> {
     sequence: Sequence,
     /// Nothing for a marker.
-    file: Option<&'a File>,
-    made_at: Timestamp,
+    pub(super) file: Option<&'a File>,
+    pub(super) made_at: Timestamp,
 }
 
-fn of_file(file: &File) -> Meant<'_> {
+pub(super) fn of_file(file: &File) -> Meant<'_> {
     Meant { sequence: file.sequence, file: Some(file), made_at: file.ingested_at }
 }
 
-fn meant<'a>(state: &'a State, owner: &Producer, name: &FileName, choice: VersionChoice) -> Option<Meant<'a>> {
+pub(super) fn meant<'a>(
+    state: &'a State,
+    owner: &Producer,
+    name: &FileName,
+    choice: VersionChoice,
+) -> Option<Meant<'a>> {
     let current = state.file_current(name);
     match choice {
         VersionChoice::Null => current.filter(|file| !file.versioned).map(of_file).or_else(|| {
@@ -48,13 +55,20 @@ fn meant<'a>(state: &'a State, owner: &Producer, name: &FileName, choice: Versio
     }
 }
 
-/// Refuses to delete a version, or to change what it carries, because something keeps it.
-fn check_removable(state: &State, owner: &Producer, package: &PackageName, version: Sequence) -> Result<(), Refusal> {
+/// Refuses to delete a version, or to change what it carries, because a sealed package has it; to delete it may be
+/// allowed since.
+fn check_unsealed(
+    state: &State,
+    owner: &Producer,
+    package: &PackageName,
+    (version, deletes): (Sequence, bool),
+) -> Result<(), Refusal> {
     let Some(latest) = state.package_latest(&(owner.name.clone(), package.clone())) else { return Ok(()) };
-    if let Some(refusal) = latest.refusal() {
+    let released = deletes && latest.released_sequence.is_some();
+    if let Some(refusal) = latest.refusal().filter(|_| !released) {
         return Err(refusal);
     }
-    if version < latest.opened_sequence {
+    if version < latest.opened_sequence && !released {
         // Every revision before an open one is finalized.
         let (producer, package) = (owner.name.clone(), package.to_string());
         return Err(Refusal::VersionSealed { producer, package, revision: latest.revision.saturating_sub(1) });
@@ -99,7 +113,8 @@ pub(super) fn file_mark(
         return Err(Refusal::FileMissing);
     }
     check_condition(former, condition)?;
-    let (mut events, package_id) = package_for_write(state, owner, &package, fresh)?;
+    check_replaceable(state, owner, name, former)?;
+    let (mut events, package_id) = package_for_removal(state, owner, &package, fresh)?;
     events.extend(null_replaced(state, owner, name, (&package, &package_id)));
     events.push(Event::FileMarked(Box::new(FileMarked {
         key: name.key.clone(),
@@ -115,7 +130,7 @@ pub(super) fn version_remove(
     state: &State,
     actor: &Actor,
     (name, choice): (&FileName, VersionChoice),
-    condition: &WriteCondition,
+    (condition, bypass): (&WriteCondition, bool),
     fresh: &PackageId,
 ) -> Result<Decision, Refusal> {
     let owner = producer_of(state, actor, name)?;
@@ -130,10 +145,13 @@ pub(super) fn version_remove(
     };
     let named = is_named(target.sequence);
     if named && owner.versioning == Versioning::Off {
-        return file_remove(state, actor, name, condition, fresh);
+        return file_remove(state, actor, name, (condition, bypass), fresh);
     }
     check_condition(target.file, condition)?;
-    check_removable(state, owner, &package, target.sequence)?;
+    check_unsealed(state, owner, &package, (target.sequence, true))?;
+    if let Some(file) = target.file {
+        check_removable(state, owner, file, bypass)?;
+    }
     let latest = state.package_latest(&(owner.name.clone(), package.clone())).ok_or(Refusal::PackageMissing)?;
     // What is behind the version that has the name, or behind the marker that stands in front, comes forward.
     let newest = state.history_newest(name, target.sequence);
@@ -168,15 +186,16 @@ pub(super) fn file_tag(
     if file.attributes.tags == *tags {
         return Ok(Decision::default());
     }
-    check_removable(state, owner, &package, file.sequence)?;
-    Ok(Event::FileTagged(Box::new(FileTagged {
+    check_unsealed(state, owner, &package, (file.sequence, false))?;
+    let mut events = vec![Event::FileTagged(Box::new(FileTagged {
         key: name.key.clone(),
         tags: tags.clone(),
         package,
         version: file.sequence,
         producer: name.producer.clone(),
-    }))
-    .into())
+    }))];
+    events.extend(super::retention::tagged(state, file, tags.get(CLASS_TAG))?);
+    Ok(Decision { events, ..Decision::default() })
 }
 
 pub(super) fn versioning_set(
@@ -192,6 +211,9 @@ pub(super) fn versioning_set(
     if versioning == Versioning::Off {
         let reason = "versioning can be suspended, and not be taken back".to_owned();
         return Err(Refusal::SettingInvalid { setting: "versioning", reason });
+    }
+    if there.object_lock {
+        return Err(Refusal::LockNeedsVersioning);
     }
     Ok(Event::VersioningSet(Box::new(VersioningSet { producer: producer.clone(), versioning })).into())
 }

@@ -8,7 +8,11 @@ use crate::model::access::{AccessKey, Grant};
 use crate::model::attributes::{Attributes, UploadAttributes};
 use crate::model::event::Record;
 use crate::model::name::{
-    AccessKeyId, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
+    AccessKeyId, ClassName, FileName, HoldName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName,
+    UploadId,
+};
+use crate::model::retention::{
+    Afterwards, Chosen, ClassRow, ClockJump, Hold, Keeping, Lock, LockTerms, Mode, Period, RetentionClass, Start,
 };
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, ProducerSettings, Seal, Sequence, Subresource,
@@ -16,6 +20,40 @@ use crate::model::row::{
 };
 use crate::model::state::{Head, NameRow, State};
 use crate::model::storage::StorageMove;
+
+pub(super) fn keeping(sequence: Sequence) -> Keeping {
+    let terms = LockTerms { mode: Mode::Governance, retain_until: Timestamp(77) };
+    Keeping {
+        lock: Some(Lock { terms, sequence }),
+        holds: vec![Hold {
+            name: HoldName::legal(),
+            actor: "tester".to_owned(),
+            reason: "a reason".to_owned(),
+            sequence,
+            placed_at: Timestamp(6),
+        }],
+        classes: vec![Chosen { name: ClassName::trusted("permanent"), sequence }],
+    }
+}
+
+pub(super) fn class(name: &str, period: Period) -> ClassRow {
+    ClassRow {
+        name: ClassName::trusted(name),
+        class: RetentionClass {
+            mode: Mode::Compliance,
+            then: Afterwards::Delete,
+            start: Start::Finalize,
+            period,
+            description: "for people".to_owned(),
+            may_shorten: true,
+        },
+        sequence: 5,
+    }
+}
+
+pub(super) fn clock_jump(sequence: Sequence) -> ClockJump {
+    ClockJump { sequence, from: Timestamp(1), to: Timestamp(2), settled_sequence: Some(3), genuine: true }
+}
 
 pub(super) fn producer(name: &str) -> Producer {
     Producer {
@@ -31,6 +69,8 @@ pub(super) fn producer(name: &str) -> Producer {
         finalized_count: 6,
         versioning: Versioning::Suspended,
         history_count: 7,
+        object_lock: true,
+        keeping: keeping(8),
     }
 }
 
@@ -52,6 +92,8 @@ pub(super) fn package(name: &str, revision: u32, sealed: bool) -> Package {
             manifest_digest: ContentAddress::of(name.as_bytes()),
             manifest_size_bytes: 8,
         }),
+        keeping: if sealed { keeping(9) } else { Keeping::default() },
+        released_sequence: sealed.then_some(12),
     }
 }
 
@@ -76,6 +118,7 @@ pub(super) fn file(key: &str, package: &str, sequence: Sequence) -> File {
         ended_sequence: None,
         versioned: true,
         deleted_sequence: Some(11),
+        keeping: if sequence == 3 { keeping(3) } else { Keeping::default() },
     }
 }
 
@@ -207,6 +250,11 @@ pub(super) fn one_of_everything() -> State {
     for row in [storage_move(5), storage_move(9)] {
         state.moves.put(row.sequence, row);
     }
+    for row in [class("exam", Period::Days(3)), class("exam-results", Period::Years(2)), class("all", Period::Forever)]
+    {
+        state.classes.put(row.name.clone(), row);
+    }
+    state.jumps.put(13, clock_jump(13));
     state
 }
 

@@ -7,6 +7,7 @@ use crate::model::access::AccessKey;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{FileName, PackageName, ProducerName};
+use crate::model::retention::{ClassRow, ClockJump, Keeping};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload, UploadState,
 };
@@ -62,10 +63,11 @@ pub(super) fn producer(row: &Producer) -> Values {
     ];
     let mut numbers = vec![Some(row.created_at.0)];
     numbers.extend(counts.map(|count| Some(signed(count))));
+    numbers.push(Some(i64::from(row.object_lock)));
     Values {
         texts: vec![Some(row.name.to_string()), Some(row.tenant.to_string()), Some(row.versioning.as_str().to_owned())],
         numbers,
-        bytes: vec![Some(cbor::encode(&row.settings))],
+        bytes: vec![Some(cbor::encode(&row.settings)), keeping(&row.keeping)],
     }
 }
 
@@ -84,8 +86,9 @@ pub(super) fn package(row: &Package) -> Values {
             seal.map(|seal| seal.finalized_at.0),
             seal.map(|seal| signed(seal.sequence)),
             seal.map(|seal| signed(seal.manifest_size_bytes)),
+            row.released_sequence.map(signed),
         ],
-        bytes: vec![seal.map(|seal| seal.manifest_digest.0.to_vec())],
+        bytes: vec![seal.map(|seal| seal.manifest_digest.0.to_vec()), keeping(&row.keeping)],
     }
 }
 
@@ -122,7 +125,41 @@ pub(super) fn file(row: &File) -> Values {
             Some(row.content_address.0.to_vec()),
             Some(row.sha256.0.to_vec()),
             Some(cbor::encode(&row.attributes)),
+            keeping(&row.keeping),
         ],
+    }
+}
+
+fn keeping(keeping: &Keeping) -> Option<Vec<u8>> {
+    (!keeping.is_empty()).then(|| cbor::encode(keeping))
+}
+
+pub(super) fn class(row: &ClassRow) -> Values {
+    let (unit, count) = row.class.period.to_words();
+    let words = [
+        row.class.mode.as_str(),
+        unit,
+        row.class.start.as_str(),
+        row.class.then.as_str(),
+        row.class.description.as_str(),
+    ];
+    let mut texts = vec![Some(row.name.to_string())];
+    texts.extend(words.map(|word| Some(word.to_owned())));
+    let numbers = vec![Some(i64::from(count)), Some(i64::from(row.class.may_shorten)), Some(signed(row.sequence))];
+    Values { texts, numbers, bytes: Vec::new() }
+}
+
+pub(super) fn clock_jump(row: &ClockJump) -> Values {
+    Values {
+        texts: Vec::new(),
+        numbers: vec![
+            Some(signed(row.sequence)),
+            Some(row.from.0),
+            Some(row.to.0),
+            row.settled_sequence.map(signed),
+            Some(i64::from(row.genuine)),
+        ],
+        bytes: Vec::new(),
     }
 }
 

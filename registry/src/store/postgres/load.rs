@@ -66,6 +66,10 @@ pub(super) fn question(touched: &Touched) -> Result<Option<Statement>> {
     if touched.moves {
         parts.push(format!("SELECT {} FROM storage_moves AS m", rows::MOVE.wide("m")));
     }
+    if touched.retention {
+        parts.push(format!("SELECT {} FROM retention_classes AS c", rows::CLASS.wide("c")));
+        parts.push(format!("SELECT {} FROM clock_jumps AS j", rows::JUMP.wide("j")));
+    }
     asked.text = parts.join(" UNION ALL ");
     Ok(if parts.is_empty() { None } else { Some(asked) })
 }
@@ -208,6 +212,12 @@ fn take(row: &PgRow, state: &mut State) -> Result<()> {
     } else if tag == rows::MOVE.tag {
         let row = rows::storage_move(&Cells::wide(&rows::MOVE, row))?;
         state.moves.load(row.sequence, Some(row));
+    } else if tag == rows::CLASS.tag {
+        let row = rows::class(&Cells::wide(&rows::CLASS, row))?;
+        state.classes.load(row.name.clone(), Some(row));
+    } else if tag == rows::JUMP.tag {
+        let row = rows::clock_jump(&Cells::wide(&rows::JUMP, row))?;
+        state.jumps.load(row.sequence, Some(row));
     } else {
         let row = rows::part(&Cells::wide(&rows::PART, row))?;
         state.parts.load((row.upload.clone(), row.number), Some(row));
@@ -247,6 +257,7 @@ fn note_absent(touched: &Touched, state: &mut State) {
     touched.parts.iter().for_each(|key| state.parts.load(key.clone(), None));
     touched.access_keys.iter().for_each(|key| state.access_keys.load(key.clone(), None));
     state.moves_loaded |= touched.moves;
+    state.retention_loaded |= touched.retention;
 }
 
 /// Takes in what a question brought, and what it did not.

@@ -46,6 +46,7 @@ use crate::model::event::Record;
 use crate::model::name::{
     AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId,
 };
+use crate::model::retention::{ClassRow, ClockJump};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
@@ -362,6 +363,20 @@ impl Store for PostgresStore {
     async fn moves(&self) -> Result<Vec<StorageMove>> {
         let state = self.ask(Touched { moves: true, ..Touched::default() }).await?;
         Ok(state.moves.present(..).map(|(_, row)| row.clone()).collect())
+    }
+
+    async fn files_kept(&self, after: Sequence, limit: usize) -> Result<Vec<File>> {
+        self.list(reads::files_kept(after, limit)?, &rows::FILE, rows::file).await
+    }
+
+    async fn packages_kept(&self, after: Option<&PackageId>, limit: usize) -> Result<Vec<Package>> {
+        self.list(reads::packages_kept(after, limit)?, &rows::PACKAGE, rows::package).await
+    }
+
+    async fn retention(&self) -> Result<(Vec<ClassRow>, Vec<ClockJump>)> {
+        let state = self.ask(Touched { retention: true, ..Touched::default() }).await?;
+        let classes = state.classes.present(..).map(|(_, row)| row.clone()).collect();
+        Ok((classes, state.jumps.present(..).map(|(_, row)| row.clone()).collect()))
     }
 
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {

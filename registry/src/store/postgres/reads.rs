@@ -5,7 +5,7 @@ use super::statement::{Shape, Statement, limited, signed};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::model::name::{AccessKeyId, FileName, Key, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::name::{AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::row::{Sequence, Subresource, VersionChoice};
 use crate::store::{EVENTS_BYTES, KeyRange, VersionRange};
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
@@ -204,6 +204,22 @@ pub(super) fn packages_idle(producer: &ProducerName, since: Timestamp, limit: us
     conditions.number("p.changed_at <=", since.0)?;
     let select = format!("SELECT {} FROM packages AS p", rows::PACKAGE.narrow("p"));
     conditions.statement(&select, "p.changed_at", limit)
+}
+
+pub(super) fn files_kept(after: Sequence, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.conditions.push("f.keeping IS NOT NULL".to_owned());
+    conditions.number("f.sequence >", signed(after))?;
+    let select = format!("SELECT {} FROM files AS f", rows::FILE.narrow("f"));
+    conditions.statement(&select, "f.sequence", limit)
+}
+
+pub(super) fn packages_kept(after: Option<&PackageId>, limit: usize) -> Result<Statement> {
+    let mut conditions = Where::default();
+    conditions.conditions.push("p.keeping IS NOT NULL".to_owned());
+    conditions.text("p.id >", after.map_or("", PackageId::as_str))?;
+    let select = format!("SELECT {} FROM packages AS p", rows::PACKAGE.narrow("p"));
+    conditions.statement(&select, "p.id", limit)
 }
 
 pub(super) fn blobs(after: Option<&ContentAddress>, limit: usize) -> Result<Statement> {

@@ -14,8 +14,9 @@ use crate::model::attributes::Attributes;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{
-    AccessKeyId, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
+    AccessKeyId, ClassName, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
 };
+use crate::model::retention::{ClassRow, ClockJump, Keeping, RetentionClass};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
     SubresourceRow, Upload, UploadState, Versioning,
@@ -37,8 +38,9 @@ pub(super) const PRODUCER: Shape = Shape {
         "package_count",
         "finalized_count",
         "history_count",
+        "object_lock",
     ],
-    bytes: &["settings"],
+    bytes: &["settings", "keeping"],
 };
 pub(super) const PACKAGE: Shape = Shape {
     tag: 2,
@@ -56,8 +58,9 @@ pub(super) const PACKAGE: Shape = Shape {
         "finalized_at",
         "finalized_sequence",
         "manifest_size",
+        "released_sequence",
     ],
-    bytes: &["manifest_digest"],
+    bytes: &["manifest_digest", "keeping"],
 };
 pub(super) const NAME: Shape = Shape {
     tag: 3,
@@ -73,7 +76,7 @@ pub(super) const FILE: Shape = Shape {
     key: &["sequence"],
     texts: &["producer", "key", "package_id", "package", "relative_path", "etag", "client"],
     numbers: &["sequence", "size_bytes", "ingested_at", "ended_sequence", "versioned", "deleted_sequence"],
-    bytes: &["content_address", "sha256", "attributes"],
+    bytes: &["content_address", "sha256", "attributes", "keeping"],
 };
 /// Of a version, what a listing tells.
 pub(super) const LISTED: Shape = Shape {
@@ -130,6 +133,22 @@ pub(super) const MOVE: Shape = Shape {
     key: &["sequence"],
     texts: &["from_backend", "to_backend"],
     numbers: &["sequence", "closed_sequence", "ended_sequence"],
+    bytes: &[],
+};
+pub(super) const CLASS: Shape = Shape {
+    tag: 16,
+    table: "retention_classes",
+    key: &["name"],
+    texts: &["name", "mode", "period_unit", "starts", "afterwards", "description"],
+    numbers: &["period_count", "may_shorten", "sequence"],
+    bytes: &[],
+};
+pub(super) const JUMP: Shape = Shape {
+    tag: 17,
+    table: "clock_jumps",
+    key: &["sequence"],
+    texts: &[],
+    numbers: &["sequence", "from_time", "to_time", "settled_sequence", "genuine"],
     bytes: &[],
 };
 pub(super) const EVENT: Shape = Shape {
@@ -230,6 +249,14 @@ impl<'r> Cells<'r> {
         cbor::decode(self.bytes(at)?).map_err(|error| self.unreadable(error))
     }
 
+    /// What keeps something by itself; mostly nothing.
+    fn keeping(&self, at: usize) -> Result<Keeping> {
+        match self.row.try_get::<Option<&[u8]>, _>(self.bytes + at)? {
+            None => Ok(Keeping::default()),
+            Some(bytes) => cbor::decode(bytes).map_err(|error| self.unreadable(error)),
+        }
+    }
+
     fn digest<T>(&self, at: usize, make: impl Fn(&[u8]) -> Option<T>) -> Result<T> {
         make(self.bytes(at)?).ok_or_else(|| self.unreadable("a digest has the wrong length"))
     }
@@ -266,6 +293,8 @@ pub(super) fn producer(cells: &Cells<'_>) -> Result<Producer> {
         versioning: Versioning::parse(&cells.text(2)?)
             .ok_or_else(|| cells.unreadable("its versioning is not known"))?,
         history_count: cells.count(7)?,
+        object_lock: cells.signed(8)? != 0,
+        keeping: cells.keeping(1)?,
     })
 }
 
@@ -292,6 +321,8 @@ pub(super) fn package(cells: &Cells<'_>) -> Result<Package> {
         file_count: cells.count(5)?,
         size_bytes: cells.count(6)?,
         seal,
+        keeping: cells.keeping(1)?,
+        released_sequence: cells.count_maybe(10)?,
     })
 }
 
@@ -316,6 +347,7 @@ pub(super) fn file(cells: &Cells<'_>) -> Result<File> {
         ended_sequence: cells.count_maybe(3)?,
         versioned: cells.signed(4)? != 0,
         deleted_sequence: cells.count_maybe(5)?,
+        keeping: cells.keeping(3)?,
     })
 }
 
@@ -395,6 +427,28 @@ pub(super) fn chunk(cells: &Cells<'_>) -> Result<ChunkPlace> {
             tier,
         },
         sequence: cells.count(3)?,
+    })
+}
+
+pub(super) fn class(cells: &Cells<'_>) -> Result<ClassRow> {
+    let texts = (cells.text(1)?, cells.text(2)?, cells.text(3)?, cells.text(4)?);
+    let (mode, unit, start, then) = (&*texts.0, &*texts.1, &*texts.2, &*texts.3);
+    Ok(ClassRow {
+        name: ClassName::trusted(cells.text(0)?),
+        class: RetentionClass::from_words((mode, start, then), (unit, cells.small(0)?))
+            .ok_or_else(|| cells.unreadable("a word of it is not known"))?
+            .with(cells.text(5)?, cells.signed(1)? != 0),
+        sequence: cells.count(2)?,
+    })
+}
+
+pub(super) fn clock_jump(cells: &Cells<'_>) -> Result<ClockJump> {
+    Ok(ClockJump {
+        sequence: cells.count(0)?,
+        from: cells.time(1)?,
+        to: cells.time(2)?,
+        settled_sequence: cells.count_maybe(3)?,
+        genuine: cells.signed(4)? != 0,
     })
 }
 

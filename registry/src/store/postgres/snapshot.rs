@@ -69,6 +69,8 @@ const fn shape(view: View) -> &'static Shape {
         View::Parts => &rows::PART,
         View::AccessKeys => &rows::ACCESS_KEY,
         View::Moves => &rows::MOVE,
+        View::Classes => &rows::CLASS,
+        View::Jumps => &rows::JUMP,
     }
 }
 
@@ -95,6 +97,8 @@ fn row_of(view: View, row: &PgRow) -> Result<ViewRow> {
         View::Parts => view_row::part(&rows::part(&cells)?),
         View::AccessKeys => view_row::access_key(&rows::access_key(&cells)?),
         View::Moves => view_row::storage_move(&rows::storage_move(&cells)?),
+        View::Classes => view_row::class(&rows::class(&cells)?),
+        View::Jumps => view_row::clock_jump(&rows::clock_jump(&cells)?),
     })
 }
 

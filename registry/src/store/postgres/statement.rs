@@ -25,8 +25,8 @@ pub(super) struct Shape {
 
 /// The most columns of a kind in any table that is asked for with others.
 pub(super) const WIDE_TEXTS: usize = 7;
-pub(super) const WIDE_NUMBERS: usize = 10;
-const WIDE_BYTES: usize = 3;
+pub(super) const WIDE_NUMBERS: usize = 11;
+const WIDE_BYTES: usize = 4;
 
 impl Shape {
     /// Its columns: texts, numbers, bytes.

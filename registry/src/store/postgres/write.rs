@@ -133,7 +133,11 @@ impl Parts {
         self.replace(&rows::ACCESS_KEY, written.into_iter().map(cells::access_key).collect())?;
         self.delete(&rows::ACCESS_KEY, deleted.into_iter().map(|key| vec![key.to_string()]).collect())?;
         let (written, _) = state.moves.changes();
-        self.replace(&rows::MOVE, written.into_iter().map(cells::storage_move).collect())
+        self.replace(&rows::MOVE, written.into_iter().map(cells::storage_move).collect())?;
+        let (written, _) = state.classes.changes();
+        self.replace(&rows::CLASS, written.into_iter().map(cells::class).collect())?;
+        let (written, _) = state.jumps.changes();
+        self.replace(&rows::JUMP, written.into_iter().map(cells::clock_jump).collect())
     }
 }
 

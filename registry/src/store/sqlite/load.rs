@@ -34,10 +34,12 @@ pub(super) async fn load(connection: &mut SqliteConnection, mut touched: Touched
     asked.parts(&touched);
     asked.access_keys(&touched);
     asked.moves(&touched);
+    asked.retention(&touched);
     for (take, found) in asked.takers.iter().zip(asked.script.fetch(connection).await?) {
         found.iter().try_for_each(|row| take(row, state))?;
     }
     state.moves_loaded |= touched.moves;
+    state.retention_loaded |= touched.retention;
     absent(touched, state);
     Ok(())
 }
@@ -301,6 +303,25 @@ impl Asked {
 }
 
 impl Asked {
+    fn retention(&mut self, touched: &Touched) {
+        // As of the moves.
+        let bind = |script: &mut Script, key: &i64| {
+            script.bind(*key);
+        };
+        let text = |keys: &str| format!("SELECT {} FROM retention_classes WHERE 1 IN (VALUES {keys})", rows::CLASS);
+        self.ask(touched.retention.then_some(1_i64), 1, text, bind, |row, state| {
+            let row = rows::class(row)?;
+            state.classes.load(row.name.clone(), Some(row));
+            Ok(())
+        });
+        let text = |keys: &str| format!("SELECT {} FROM clock_jumps WHERE 1 IN (VALUES {keys})", rows::JUMP);
+        self.ask(touched.retention.then_some(1_i64), 1, text, bind, |row, state| {
+            let row = rows::clock_jump(row)?;
+            state.jumps.load(row.sequence, Some(row));
+            Ok(())
+        });
+    }
+
     fn moves(&mut self, touched: &Touched) {
         // One key, which fits all: they are few, and all are wanted.
         let text = |keys: &str| format!("SELECT {} FROM storage_moves WHERE 1 IN (VALUES {keys})", rows::MOVE);

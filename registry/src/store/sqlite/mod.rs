@@ -36,6 +36,7 @@ use crate::error::{Error, Result};
 use crate::model::access::AccessKey;
 use crate::model::event::Record;
 use crate::model::name::{AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
+use crate::model::retention::{ClassRow, ClockJump};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
@@ -388,6 +389,33 @@ impl Store for SqliteStore {
     async fn moves(&self) -> Result<Vec<StorageMove>> {
         let text = format!("SELECT {} FROM storage_moves ORDER BY sequence", rows::MOVE);
         sqlx::query(AssertSqlSafe(text)).fetch_all(&self.readers).await?.iter().map(rows::storage_move).collect()
+    }
+
+    async fn files_kept(&self, after: Sequence, limit: usize) -> Result<Vec<File>> {
+        let text = format!(
+            "SELECT {} FROM files AS f WHERE f.keeping IS NOT NULL AND f.sequence > ? ORDER BY f.sequence LIMIT ?",
+            rows::FILE
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(write::signed(after)).bind(limited(limit));
+        query.fetch_all(&self.readers).await?.iter().map(rows::file).collect()
+    }
+
+    async fn packages_kept(&self, after: Option<&PackageId>, limit: usize) -> Result<Vec<Package>> {
+        let text =
+            format!("SELECT {} FROM packages WHERE keeping IS NOT NULL AND id > ? ORDER BY id LIMIT ?", rows::PACKAGE);
+        let after = after.map_or_else(String::new, ToString::to_string);
+        let query = sqlx::query(AssertSqlSafe(text)).bind(after).bind(limited(limit));
+        query.fetch_all(&self.readers).await?.iter().map(rows::package).collect()
+    }
+
+    async fn retention(&self) -> Result<(Vec<ClassRow>, Vec<ClockJump>)> {
+        let mut transaction = self.readers.begin().await?;
+        let text = format!("SELECT {} FROM retention_classes ORDER BY name", rows::CLASS);
+        let found = sqlx::query(AssertSqlSafe(text)).fetch_all(&mut *transaction).await?;
+        let classes = found.iter().map(rows::class).collect::<Result<_>>()?;
+        let text = format!("SELECT {} FROM clock_jumps ORDER BY sequence", rows::JUMP);
+        let found = sqlx::query(AssertSqlSafe(text)).fetch_all(&mut *transaction).await?;
+        Ok((classes, found.iter().map(rows::clock_jump).collect::<Result<_>>()?))
     }
 
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {

@@ -13,8 +13,9 @@ use crate::model::attributes::Attributes;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{
-    AccessKeyId, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
+    AccessKeyId, ClassName, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
 };
+use crate::model::retention::{ClassRow, ClockJump, Keeping, RetentionClass};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
     SubresourceRow, Upload, UploadState, Versioning,
@@ -23,13 +24,14 @@ use crate::model::state::{Head, NameRow};
 use crate::model::storage::StorageMove;
 
 pub(super) const PRODUCER: &str = "name, tenant, settings, created_at, created_sequence, file_count, size_bytes, \
-     upload_count, package_count, finalized_count, versioning, history_count";
+     upload_count, package_count, finalized_count, versioning, history_count, object_lock, keeping";
 pub(super) const PACKAGE: &str = "id, producer, name, revision, opened_at, opened_sequence, changed_at, \
-     last_sequence, file_count, size_bytes, finalized_at, finalized_sequence, manifest_digest, manifest_size";
+     last_sequence, file_count, size_bytes, finalized_at, finalized_sequence, manifest_digest, manifest_size, keeping, \
+     released_sequence";
 pub(super) const NAME: &str = "producer, key, package, sequence";
 pub(super) const FILE: &str = "f.sequence, f.producer, f.key, f.package_id, f.package, f.relative_path, \
      f.size_bytes, f.content_address, f.sha256, f.etag, f.attributes, f.ingested_at, f.client, f.ended_sequence, \
-     f.versioned, f.deleted_sequence";
+     f.versioned, f.deleted_sequence, f.keeping";
 pub(super) const HISTORY: &str = "h.producer, h.key, h.sequence, h.marker, h.versioned, h.occurred_at";
 pub(super) const SUBRESOURCE: &str = "producer, name, document, sequence";
 pub(super) const LISTED: &str = "n.key, f.size_bytes, f.etag, f.attributes, f.ingested_at";
@@ -41,6 +43,9 @@ pub(super) const UPLOAD: &str =
 pub(super) const PART: &str = "upload, number, size_bytes, md5, checksum, recipe, ingested_at, sequence";
 pub(super) const ACCESS_KEY: &str = "id, tenant, grants, sealed, created_at, created_sequence, changed_sequence";
 pub(super) const MOVE: &str = "sequence, from_backend, to_backend, closed_sequence, ended_sequence";
+pub(super) const CLASS: &str =
+    "name, mode, period_unit, period_count, starts, afterwards, may_shorten, description, sequence";
+pub(super) const JUMP: &str = "sequence, from_time, to_time, settled_sequence, genuine";
 pub(super) const EVENT: &str =
     "sequence, occurred_at, kind, tenant, producer, package, actor, request_id, payload, hash";
 
@@ -62,6 +67,38 @@ fn small(view: &'static str, row: &SqliteRow, at: usize) -> Result<u32> {
 
 fn packed<T: DeserializeOwned>(view: &'static str, row: &SqliteRow, at: usize) -> Result<T> {
     cbor::decode(row.try_get::<&[u8], _>(at)?).map_err(|error| unreadable(view, error))
+}
+
+/// What keeps something by itself; mostly nothing.
+fn keeping(view: &'static str, row: &SqliteRow, at: usize) -> Result<Keeping> {
+    match row.try_get::<Option<&[u8]>, _>(at)? {
+        None => Ok(Keeping::default()),
+        Some(bytes) => cbor::decode(bytes).map_err(|error| unreadable(view, error)),
+    }
+}
+
+pub(super) fn class(row: &SqliteRow) -> Result<ClassRow> {
+    const VIEW: &str = "retention_classes";
+    let texts = (text(row, 1)?, text(row, 2)?, text(row, 4)?, text(row, 5)?);
+    let (mode, unit, start, then) = (&*texts.0, &*texts.1, &*texts.2, &*texts.3);
+    Ok(ClassRow {
+        name: ClassName::trusted(text(row, 0)?),
+        class: RetentionClass::from_words((mode, start, then), (unit, small(VIEW, row, 3)?))
+            .ok_or_else(|| unreadable(VIEW, "a word of it is not known"))?
+            .with(text(row, 7)?, row.try_get(6)?),
+        sequence: count(VIEW, row, 8)?,
+    })
+}
+
+pub(super) fn clock_jump(row: &SqliteRow) -> Result<ClockJump> {
+    const VIEW: &str = "clock_jumps";
+    Ok(ClockJump {
+        sequence: count(VIEW, row, 0)?,
+        from: Timestamp(row.try_get(1)?),
+        to: Timestamp(row.try_get(2)?),
+        settled_sequence: count_maybe(VIEW, row, 3)?,
+        genuine: row.try_get(4)?,
+    })
 }
 
 fn digest<T>(view: &'static str, row: &SqliteRow, at: usize, make: impl Fn(&[u8]) -> Option<T>) -> Result<T> {
@@ -101,6 +138,8 @@ pub(super) fn producer(row: &SqliteRow) -> Result<Producer> {
         versioning: Versioning::parse(&text(row, 10)?)
             .ok_or_else(|| unreadable(VIEW, "its versioning is not known"))?,
         history_count: count(VIEW, row, 11)?,
+        object_lock: row.try_get(12)?,
+        keeping: keeping(VIEW, row, 13)?,
     })
 }
 
@@ -127,6 +166,8 @@ pub(super) fn package(row: &SqliteRow) -> Result<Package> {
         file_count: count(VIEW, row, 8)?,
         size_bytes: count(VIEW, row, 9)?,
         seal,
+        keeping: keeping(VIEW, row, 14)?,
+        released_sequence: count_maybe(VIEW, row, 15)?,
     })
 }
 
@@ -160,6 +201,7 @@ pub(super) fn file(row: &SqliteRow) -> Result<File> {
         ended_sequence: count_maybe(VIEW, row, 13)?,
         versioned: row.try_get(14)?,
         deleted_sequence: count_maybe(VIEW, row, 15)?,
+        keeping: keeping(VIEW, row, 16)?,
     })
 }
 

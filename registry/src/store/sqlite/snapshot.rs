@@ -51,6 +51,8 @@ impl Snapshot for SqliteSnapshot {
             View::Parts => (rows::PART, "upload, number"),
             View::AccessKeys => (rows::ACCESS_KEY, "id"),
             View::Moves => (rows::MOVE, "sequence"),
+            View::Classes => (rows::CLASS, "name"),
+            View::Jumps => (rows::JUMP, "sequence"),
         };
         let alias = if view == View::History { "h" } else { "f" };
         let text = format!("SELECT {columns} FROM {} AS {alias} ORDER BY {order}", view.table());
@@ -73,6 +75,8 @@ fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
         View::Parts => view_row::part(&rows::part(row)?),
         View::AccessKeys => view_row::access_key(&rows::access_key(row)?),
         View::Moves => view_row::storage_move(&rows::storage_move(row)?),
+        View::Classes => view_row::class(&rows::class(row)?),
+        View::Jumps => view_row::clock_jump(&rows::clock_jump(row)?),
     })
 }
 

@@ -10,6 +10,7 @@ use crate::model::access::AccessKey;
 use crate::model::cbor;
 use crate::model::event::Record;
 use crate::model::name::{PackageName, ProducerName, UploadId};
+use crate::model::retention::{ClassRow, ClockJump, Keeping};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload, UploadState,
 };
@@ -139,7 +140,11 @@ impl Writing<'_> {
         })
         .await?;
         let (written, _) = state.moves.changes();
-        self.replace("storage_moves", rows::MOVE, &written, storage_move).await
+        self.replace("storage_moves", rows::MOVE, &written, storage_move).await?;
+        let (written, _) = state.classes.changes();
+        self.replace("retention_classes", rows::CLASS, &written, class).await?;
+        let (written, _) = state.jumps.changes();
+        self.replace("clock_jumps", rows::JUMP, &written, clock_jump).await
     }
 }
 
@@ -178,7 +183,9 @@ fn producer(script: &mut Script, row: &Producer) {
         .bind(signed(row.package_count))
         .bind(signed(row.finalized_count))
         .bind(row.versioning.as_str())
-        .bind(signed(row.history_count));
+        .bind(signed(row.history_count))
+        .bind(row.object_lock)
+        .bind(keeping(&row.keeping));
 }
 
 fn package(script: &mut Script, row: &Package) {
@@ -197,7 +204,9 @@ fn package(script: &mut Script, row: &Package) {
         .bind(seal.map(|seal| seal.finalized_at.0))
         .bind(seal.map(|seal| signed(seal.sequence)))
         .bind(seal.map(|seal| seal.manifest_digest.0.to_vec()))
-        .bind(seal.map(|seal| signed(seal.manifest_size_bytes)));
+        .bind(seal.map(|seal| signed(seal.manifest_size_bytes)))
+        .bind(keeping(&row.keeping))
+        .bind(row.released_sequence.map(signed));
 }
 
 fn name(script: &mut Script, row: &NameRow) {
@@ -225,7 +234,8 @@ fn file(script: &mut Script, row: &File) {
         .bind(row.client.clone())
         .bind(row.ended_sequence.map(signed))
         .bind(row.versioned)
-        .bind(row.deleted_sequence.map(signed));
+        .bind(row.deleted_sequence.map(signed))
+        .bind(keeping(&row.keeping));
 }
 
 fn history(script: &mut Script, row: &HistoryRow) {
@@ -268,6 +278,33 @@ fn chunk(script: &mut Script, row: &ChunkPlace) {
         .bind(codec)
         .bind(tier)
         .bind(signed(row.sequence));
+}
+
+fn keeping(keeping: &Keeping) -> Option<Vec<u8>> {
+    (!keeping.is_empty()).then(|| cbor::encode(keeping))
+}
+
+fn class(script: &mut Script, row: &ClassRow) {
+    let (unit, count) = row.class.period.to_words();
+    script
+        .bind(row.name.to_string())
+        .bind(row.class.mode.as_str())
+        .bind(unit)
+        .bind(i64::from(count))
+        .bind(row.class.start.as_str())
+        .bind(row.class.then.as_str())
+        .bind(row.class.may_shorten)
+        .bind(row.class.description.clone())
+        .bind(signed(row.sequence));
+}
+
+fn clock_jump(script: &mut Script, row: &ClockJump) {
+    script
+        .bind(signed(row.sequence))
+        .bind(row.from.0)
+        .bind(row.to.0)
+        .bind(row.settled_sequence.map(signed))
+        .bind(row.genuine);
 }
 
 fn storage_move(script: &mut Script, row: &StorageMove) {

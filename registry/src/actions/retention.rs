@@ -1,0 +1,161 @@
+//! Retention: classes, locks, holds, the release of packages, and the clock. Whoever may do so is decided above.
+
+use super::producer::unexpected;
+use crate::Registry;
+use crate::error::{Refusal, Result};
+use crate::model::command::{Command, Reply, RetentionChange, SubjectChoice};
+use crate::model::event::Actor;
+use crate::model::name::{ClassName, HoldName, PackageId, ProducerName};
+use crate::model::retention::{ClassRow, ClockJump, Keeping, Mode, Period, RetentionClass};
+use crate::model::row::{Package, Producer, Sequence};
+
+/// How something that is kept is changed, and by what right.
+#[derive(Debug, Clone)]
+pub struct RetentionOrder {
+    /// What is changed.
+    pub subject: SubjectChoice,
+    /// How.
+    pub change: RetentionChange,
+    /// Whether governance does not count; whoever says so must have the permission to.
+    pub bypass: bool,
+    /// Why.
+    pub reason: String,
+}
+
+fn keeping(reply: Reply) -> Result<Keeping> {
+    match reply {
+        Reply::Tagged(file) => Ok(file.keeping),
+        Reply::Package(package) => Ok(package.keeping),
+        Reply::Producer(producer) => Ok(producer.keeping),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+impl Registry {
+    /// All retention classes, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn class_list(&self) -> Result<Vec<ClassRow>> {
+        Ok(self.inner.store.retention().await?.0)
+    }
+
+    /// A retention class.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub async fn class_stat(&self, name: &ClassName) -> Result<ClassRow> {
+        let found = self.class_list().await?.into_iter().find(|row| row.name == *name);
+        Ok(found.ok_or_else(|| Refusal::ClassMissing(name.clone()))?)
+    }
+
+    /// Makes a retention class, or changes one: always so that it keeps more, and so that it keeps less only in
+    /// governance, with `bypass`, and where it says that it may be shortened.
+    ///
+    /// # Errors
+    /// When it cannot be so.
+    pub async fn class_set(
+        &self,
+        actor: &Actor,
+        name: &ClassName,
+        class: RetentionClass,
+        (bypass, reason): (bool, String),
+    ) -> Result<ClassRow> {
+        let command = Command::ClassSet { name: name.clone(), class, bypass, reason };
+        match self.inner.log.record(actor, command).await? {
+            Reply::Class(row) => Ok(*row),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// Enables S3's Object Lock for a producer that keeps versions, and says what its new files are kept by.
+    ///
+    /// # Errors
+    /// When it does not keep versions.
+    pub async fn lock_configure(
+        &self,
+        actor: &Actor,
+        producer: &ProducerName,
+        default: Option<(Mode, Period)>,
+    ) -> Result<Producer> {
+        self.producer_command(actor, Command::LockConfigure { producer: producer.clone(), default }).await
+    }
+
+    /// Changes what keeps a package or a version: what keeps it by itself from now on.
+    ///
+    /// # Errors
+    /// When something that is kept would be kept less, and that is not allowed.
+    pub async fn retention_set(&self, actor: &Actor, order: RetentionOrder) -> Result<Keeping> {
+        let RetentionOrder { subject, change, bypass, reason } = order;
+        let command = Command::RetentionSet { subject, change, bypass, reason };
+        keeping(self.inner.log.record(actor, command).await?)
+    }
+
+    /// Places a hold; one of that name that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When there is no such thing, or no reason is given.
+    pub async fn hold_place(
+        &self,
+        actor: &Actor,
+        subject: SubjectChoice,
+        name: &HoldName,
+        reason: String,
+    ) -> Result<Keeping> {
+        let command = Command::HoldPlace { subject, name: name.clone(), reason };
+        keeping(self.inner.log.record(actor, command).await?)
+    }
+
+    /// Releases a hold; one that is not there records nothing.
+    ///
+    /// # Errors
+    /// When there is no such thing.
+    pub async fn hold_release(
+        &self,
+        actor: &Actor,
+        subject: SubjectChoice,
+        name: &HoldName,
+        reason: String,
+    ) -> Result<Keeping> {
+        let command = Command::HoldRelease { subject, name: name.clone(), reason };
+        keeping(self.inner.log.record(actor, command).await?)
+    }
+
+    /// Lets the files of a finalized package be removed, as far as nothing keeps them one by one. Its seal and its
+    /// manifest stay. Doing it again answers the same.
+    ///
+    /// # Errors
+    /// When the package is open, or something keeps it.
+    pub async fn package_release(&self, actor: &Actor, package: &PackageId, reason: String) -> Result<Package> {
+        let command = Command::PackageRelease { package: package.clone(), reason };
+        match self.inner.log.record(actor, command).await? {
+            Reply::Package(package) => Ok(*package),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// The jumps of the clock, by event.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn clock_jumps(&self) -> Result<Vec<ClockJump>> {
+        Ok(self.inner.store.retention().await?.1)
+    }
+
+    /// Says of a jump of the clock whether the clock was right, so that expiry goes on.
+    ///
+    /// # Errors
+    /// When that event recorded no jump.
+    pub async fn clock_settle(
+        &self,
+        actor: &Actor,
+        jump: Sequence,
+        genuine: bool,
+        reason: String,
+    ) -> Result<ClockJump> {
+        match self.inner.log.record(actor, Command::ClockSettle { jump, genuine, reason }).await? {
+            Reply::Clock(jump) => Ok(*jump),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The reasons why a version is kept, each with the event to look up.
+//!
+//! Invariant: a reason is left out only when its period is over and lets go, or when it never began.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Afterwards, ClassRow, Keeping, Lock, LockTerms, Mode, Start};
+use crate::clock::Timestamp;
+use crate::model::name::{ClassName, HoldName};
+use crate::model::row::{File, Package, Producer, Sequence};
+
+/// Whether something is meant for a version, its package or its producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The version itself.
+    File,
+    /// Its package.
+    Package,
+    /// Its producer.
+    Producer,
+}
+
+/// One reason why a version is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Reason {
+    /// A finalized package has it.
+    Sealed {
+        /// The package's name; empty for the root package.
+        package: String,
+        /// The revision.
+        revision: u32,
+        /// The event that finalized it.
+        event: Sequence,
+    },
+    /// A class keeps it.
+    Class {
+        /// The class.
+        class: ClassName,
+        /// How firmly.
+        mode: Mode,
+        /// Until when; `None` without an end.
+        until: Option<Timestamp>,
+        /// Whether the period is over, and it is kept because nothing goes by itself in this class.
+        over: bool,
+        /// What was given the class.
+        scope: Scope,
+        /// The event that gave it.
+        event: Sequence,
+    },
+    /// A lock keeps it.
+    Lock {
+        /// How firmly.
+        mode: Mode,
+        /// Until when.
+        until: Timestamp,
+        /// What was locked.
+        scope: Scope,
+        /// The event that set it.
+        event: Sequence,
+    },
+    /// A hold keeps it.
+    Hold {
+        /// The hold.
+        hold: HoldName,
+        /// Why it was placed.
+        reason: String,
+        /// Who placed it.
+        actor: String,
+        /// What it was placed on.
+        scope: Scope,
+        /// The event that placed it.
+        event: Sequence,
+    },
+}
+
+impl Reason {
+    /// Whether it keeps the version from being removed, for one who may, or may not, bypass governance.
+    #[must_use]
+    pub fn forbids(&self, bypass: bool) -> bool {
+        match self {
+            Self::Sealed { .. } | Self::Hold { .. } => true,
+            Self::Class { over: true, .. } => false,
+            Self::Class { mode, .. } | Self::Lock { mode, .. } => match mode {
+                Mode::None => false,
+                Mode::Governance => !bypass,
+                Mode::Compliance => true,
+            },
+        }
+    }
+
+    /// Whether it is the version's own, and not its package's or its producer's.
+    #[must_use]
+    pub const fn is_of_file(&self) -> bool {
+        match self {
+            Self::Sealed { .. } => false,
+            Self::Class { scope, .. } | Self::Lock { scope, .. } | Self::Hold { scope, .. } => {
+                matches!(scope, Scope::File)
+            }
+        }
+    }
+
+    /// The event to look up.
+    #[must_use]
+    pub const fn event(&self) -> Sequence {
+        match self {
+            Self::Sealed { event, .. }
+            | Self::Class { event, .. }
+            | Self::Lock { event, .. }
+            | Self::Hold { event, .. } => *event,
+        }
+    }
+}
+
+fn until_text(until: Option<Timestamp>) -> String {
+    until.map_or_else(|| "without an end".to_owned(), |until| format!("until {until}"))
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |scope: Scope| match scope {
+            Scope::File => "",
+            Scope::Package => " of its package",
+            Scope::Producer => " of its producer",
+        };
+        match self {
+            Self::Sealed { package, revision, event } => {
+                write!(f, "revision {revision} of the package {package:?} is finalized (event {event})")
+            }
+            Self::Class { class, over: true, scope, event, .. } => {
+                write!(f, "the class {class}{} lets nothing go by itself (event {event})", of(*scope))
+            }
+            Self::Class { class, mode, until, scope, event, .. } => {
+                let (mode, until) = (mode.as_str(), until_text(*until));
+                write!(f, "the class {class}{} ({mode}) keeps it {until} (event {event})", of(*scope))
+            }
+            Self::Lock { mode, until, scope, event } => {
+                let mode = mode.as_str();
+                write!(f, "the lock{} ({mode}) keeps it until {until} (event {event})", of(*scope))
+            }
+            Self::Hold { hold, reason, actor, scope, event } => {
+                write!(f, "the hold {hold}{} by {actor} keeps it: {reason} (event {event})", of(*scope))
+            }
+        }
+    }
+}
+
+/// Everything that a version can be kept by.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// The version.
+    pub file: &'a File,
+    /// Its producer, if there is one still.
+    pub producer: Option<&'a Producer>,
+    /// The revisions of its package that count: that it was written into, and the latest.
+    pub packages: [Option<&'a Package>; 2],
+    /// The time that expiry goes by.
+    pub expiry: Timestamp,
+}
+
+/// The class of a name, for who has them all.
+pub type ClassOf<'f, 'c> = &'f dyn Fn(&ClassName) -> Option<&'c ClassRow>;
+
+/// Every reason why a version is kept, its seal left out.
+#[must_use]
+pub fn reasons(sources: &Sources<'_>, class: ClassOf<'_, '_>) -> Vec<Reason> {
+    let Sources { file, producer, packages: [written_into, latest], expiry } = *sources;
+    let sealed_at = |package: &Package| package.seal.as_ref().map(|seal| seal.finalized_at);
+    let from = |finalized_at: Option<Timestamp>| {
+        move |start: Start| match start {
+            Start::Ingest => Some(file.ingested_at),
+            Start::Finalize => finalized_at,
+        }
+    };
+    let mut reasons = of_keeping(&file.keeping, Scope::File, &from(written_into.and_then(sealed_at)), expiry, class);
+    let latest = latest.filter(|latest| written_into.is_none_or(|package| package.id != latest.id));
+    for package in [written_into, latest].into_iter().flatten() {
+        reasons.extend(of_keeping(&package.keeping, Scope::Package, &from(sealed_at(package)), expiry, class));
+    }
+    if let Some(producer) = producer {
+        reasons.extend(of_keeping(&producer.keeping, Scope::Producer, &from(None), expiry, class));
+    }
+    reasons
+}
+
+/// Every reason why a package is kept, its seal left out, and what keeps its files one by one. A period that begins with
+/// the ingest of a file began, for the last of them, no later than with the seal.
+#[must_use]
+pub fn package_reasons(
+    package: &Package,
+    producer: Option<&Producer>,
+    expiry: Timestamp,
+    class: ClassOf<'_, '_>,
+) -> Vec<Reason> {
+    let finalized_at = package.seal.as_ref().map(|seal| seal.finalized_at);
+    let mut reasons = of_keeping(&package.keeping, Scope::Package, &|_| finalized_at, expiry, class);
+    if let Some(producer) = producer {
+        reasons.extend(of_keeping(&producer.keeping, Scope::Producer, &|_| finalized_at, expiry, class));
+    }
+    reasons
+}
+
+fn of_keeping(
+    keeping: &Keeping,
+    scope: Scope,
+    begun: &dyn Fn(Start) -> Option<Timestamp>,
+    expiry: Timestamp,
+    class: ClassOf<'_, '_>,
+) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for chosen in &keeping.classes {
+        let Some(row) = class(&chosen.name) else { continue };
+        let Some(begun) = begun(row.class.start) else { continue };
+        let until = row.class.period.after(begun);
+        let over = until.is_some_and(|until| until <= expiry);
+        if over && row.class.then != Afterwards::Keep {
+            continue;
+        }
+        let (class, mode, event) = (row.name.clone(), row.class.mode, chosen.sequence);
+        reasons.push(Reason::Class { class, mode, until, over, scope, event });
+    }
+    if let Some(Lock { terms, sequence }) = &keeping.lock
+        && terms.retain_until > expiry
+    {
+        let LockTerms { mode, retain_until } = *terms;
+        reasons.push(Reason::Lock { mode, until: retain_until, scope, event: *sequence });
+    }
+    reasons.extend(keeping.holds.iter().map(|hold| Reason::Hold {
+        hold: hold.name.clone(),
+        reason: hold.reason.clone(),
+        actor: hold.actor.clone(),
+        scope,
+        event: hold.sequence,
+    }));
+    reasons
+}
