@@ -60,7 +60,7 @@ fn path(number: u64) -> String {
 /// # Errors
 /// Never, as long as it is a producer's name.
 pub fn create() -> Result<Command, InvalidName> {
-    Ok(Command::ProducerCreate { producer: producer()?, settings: ProducerSettings::default() })
+    Ok(Command::ProducerCreate { producer: producer()?, settings: ProducerSettings::default(), object_lock: false })
 }
 
 /// The command that ingests a file of 4 KiB with new content.
@@ -91,6 +91,7 @@ pub fn ingest(number: u64) -> Result<Command, InvalidName> {
         },
         etag: ContentAddress(bytes("etag", number)).to_hex()[..32].to_owned(),
         attributes: Attributes { media_type: "application/xml".to_owned(), ..Attributes::default() },
+        retention: Default::default(),
         condition: WriteCondition::default(),
         upload: None,
         copied_from: None,
@@ -120,6 +121,8 @@ pub fn state(number: u64) -> Result<State, InvalidName> {
         finalized_count: 0,
         versioning: Versioning::Off,
         history_count: 0,
+        object_lock: false,
+        keeping: Default::default(),
     };
     state.producers.load(name.clone(), Some(row));
     let package = Package {
@@ -134,6 +137,8 @@ pub fn state(number: u64) -> Result<State, InvalidName> {
         file_count: 10,
         size_bytes: 40_960,
         seal: None,
+        keeping: Default::default(),
+        released_sequence: None,
     };
     state.latest.insert((name, package.name.clone()), Some(package.id.clone()));
     state.packages.load(package.id.clone(), Some(package));

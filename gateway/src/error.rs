@@ -180,6 +180,12 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::SizeMismatch { .. } => (400, "InvalidRequest"),
         Refusal::PartsMissing => (400, "MalformedXML"),
         Refusal::ChecksumMismatch(_) => (400, "BadDigest"),
+        Refusal::Kept(_) | Refusal::ProducerHeld { .. } | Refusal::ClassFirm { .. } => (403, "AccessDenied"),
+        Refusal::ClassMissing(_) | Refusal::RetainUntilPast => (400, "InvalidArgument"),
+        Refusal::LockMissing(_) => (400, "InvalidRequest"),
+        Refusal::LockNeedsVersioning => (409, "InvalidBucketState"),
+        Refusal::PackageWasReleased(_) => (409, "PackageReleased"),
+        Refusal::JumpMissing(_) => (404, "NoSuchClockJump"),
         Refusal::ContentMissing | Refusal::LeaseOver | Refusal::StorageClosed(_) => (503, "SlowDown"),
         _ => (500, "InternalError"),
     }

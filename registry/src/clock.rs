@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// The last second of the last year that has four digits.
+    pub const LAST: Self = Self(253_402_300_799_000_000);
+
     /// This moment and so many seconds less; never before 1970.
     #[must_use]
     pub fn minus_seconds(self, seconds: u64) -> Self {

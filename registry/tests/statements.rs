@@ -99,6 +99,7 @@ fn put(number: usize) -> Command {
         },
         etag: "etag".to_owned(),
         attributes: Attributes::default(),
+        retention: Default::default(),
         condition: WriteCondition::default(),
         upload: None,
         copied_from: None,
@@ -113,6 +114,7 @@ fn null_removal(number: usize) -> Command {
         name: FileName::parse("board", &format!("run/{number}")).unwrap(),
         version: VersionChoice::Null,
         condition: WriteCondition::default(),
+        bypass: false,
         fresh_package: PackageId::from_random([7; 16]),
     }
 }
@@ -157,7 +159,7 @@ async fn counted(store: Arc<dyn Store>, wanted: usize) {
         inline_limit_bytes: 1 << 20,
     }));
     let (producer, settings) = (ProducerName::parse("board").unwrap(), ProducerSettings::default());
-    let create = Command::ProducerCreate { producer: producer.clone(), settings };
+    let create = Command::ProducerCreate { producer: producer.clone(), settings, object_lock: false };
     writer.record(&actor(), create).await.unwrap();
     let opening = statements(&writer, 0..1, put).await;
     assert!(opening > 0, "statements are counted");

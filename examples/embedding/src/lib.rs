@@ -18,6 +18,7 @@ use artifactstore_registry::model::command::{FinalizeFacts, PackageChoice, Write
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::manifest::Manifest;
 use artifactstore_registry::model::name::{FileName, PackageName, ProducerName, TenantName};
+use artifactstore_registry::model::retention::Retention;
 use artifactstore_registry::model::row::ProducerSettings;
 use artifactstore_registry::store::sqlite::{OpenMode, SqliteStore};
 use artifactstore_registry::store::{Store, StoreCatalog};
@@ -107,6 +108,7 @@ pub async fn seal(registry: &Registry, directory: &Path, package: &str) -> Resul
     for path in files(directory)? {
         let relative = path.strip_prefix(directory)?.to_str().context("a path is not UTF-8")?;
         let upload = FileUpload {
+            retention: Retention::default(),
             name: FileName::parse(PRODUCER, &format!("{package}/{relative}"))?,
             hints: IngestHints { size_bytes: Some(path.metadata()?.len()), ..IngestHints::default() },
             body: body(File::open(&path).await.with_context(|| format!("cannot open {}", path.display()))?),

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use artifactstore_registry::model::name::ProducerName;
+use artifactstore_registry::model::name::{ClassName, InvalidName, ProducerName};
+use artifactstore_registry::model::retention::RetentionRule;
 use artifactstore_registry::model::row::{OnFinalized, ProducerSettings};
 use artifactstore_registry::{Error, Refusal};
 use axum::Json;
@@ -14,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Admin;
 use super::extract::{Caller, InBody, InPath, InQuery, cursor, cursor_parts, page_limit};
 use super::problem::{Problem, ProblemBody};
-use super::shape::{OnFinalizedShape, ProducerShape};
+use super::shape::{OnFinalizedShape, ProducerShape, RetentionRuleShape};
 
 /// A producer's settings. What is left out has its default: a PUT replaces, it does not merge.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -25,9 +26,12 @@ pub(super) struct ProducerSettingsShape {
     #[serde(default = "default_depth")]
     #[schema(default = 1, maximum = 16)]
     package_depth: u32,
-    /// Null or `none`: this version has no other retention class.
+    /// The retention class that new files are given; null or `none` for no class.
     #[serde(default)]
     retention_class: Option<String>,
+    /// Retention classes that new files are given besides, by what their keys begin with; at most 100.
+    #[serde(default)]
+    retention_rules: Vec<RetentionRuleShape>,
     /// A pattern of relative paths (`_SUCCESS`, `*.done`): a file that matches finalizes its package.
     #[serde(default)]
     finalize_marker: Option<String>,
@@ -56,9 +60,11 @@ impl TryFrom<ProducerSettingsShape> for ProducerSettings {
 
     fn try_from(shape: ProducerSettingsShape) -> Result<Self, Problem> {
         let refuse = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "setting-not-available", detail);
-        if let Some(class) = shape.retention_class.filter(|class| class != "none") {
-            return Err(refuse(format!("There is no retention class {class:?}: this version has only \"none\".")));
-        }
+        let class = shape.retention_class.filter(|class| class != "none");
+        let retention_class = class.as_deref().map(ClassName::parse).transpose()?;
+        let rules = shape.retention_rules.into_iter();
+        let rules = rules.map(|rule| Ok(RetentionRule { class: ClassName::parse(&rule.class)?, prefix: rule.prefix }));
+        let retention_rules = rules.collect::<Result<Vec<_>, InvalidName>>()?;
         if shape.schema.is_some_and(|schema| !schema.is_null()) {
             return Err(refuse("This version checks no metadata schemas: leave \"schema\" out, or null.".to_owned()));
         }
@@ -66,6 +72,8 @@ impl TryFrom<ProducerSettingsShape> for ProducerSettings {
             on_finalized: shape.on_finalized.into(),
             package_depth: shape.package_depth,
             finalize_marker: shape.finalize_marker,
+            retention_class,
+            retention_rules,
             finalize_after_idle_seconds: shape.finalize_after_idle_seconds,
         })
     }

@@ -43,6 +43,17 @@ impl From<OnFinalizedShape> for OnFinalized {
     }
 }
 
+/// A retention class for keys that begin so.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RetentionRule)]
+pub(crate) struct RetentionRuleShape {
+    /// The class.
+    pub(crate) class: String,
+    /// What the keys begin with.
+    pub(crate) prefix: String,
+}
+
 /// A producer: its settings, and what it holds.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Producer)]
@@ -53,9 +64,11 @@ pub(crate) struct ProducerShape {
     tenant: String,
     /// How many leading segments of a key name its package; 0 makes the whole bucket one package.
     package_depth: u32,
-    /// The retention class; always null in this version, which keeps everything.
+    /// The retention class that new files are given; null for none.
     #[schema(required)]
     retention_class: Option<String>,
+    /// Retention classes that new files are given besides, by what their keys begin with.
+    retention_rules: Vec<RetentionRuleShape>,
     /// A pattern of relative paths: a file that matches finalizes its package once it is ingested.
     #[schema(required)]
     finalize_marker: Option<String>,
@@ -90,7 +103,13 @@ impl From<&Producer> for ProducerShape {
             name: producer.name.to_string(),
             tenant: producer.tenant.to_string(),
             package_depth: producer.settings.package_depth,
-            retention_class: None,
+            retention_class: producer.settings.retention_class.as_ref().map(ToString::to_string),
+            retention_rules: producer
+                .settings
+                .retention_rules
+                .iter()
+                .map(|rule| RetentionRuleShape { class: rule.class.to_string(), prefix: rule.prefix.clone() })
+                .collect(),
             finalize_marker: producer.settings.finalize_marker.clone(),
             finalize_after_idle_seconds: producer.settings.finalize_after_idle_seconds,
             on_finalized: producer.settings.on_finalized.into(),

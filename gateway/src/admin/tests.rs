@@ -108,7 +108,7 @@ async fn a_body_that_does_not_fit_is_refused_in_clear_words() {
         ("{\"package_dept\":1}", 422, "invalid-body", "package_dept"),
         ("{\"package_depth\":\"1\"}", 422, "invalid-body", "package_depth"),
         ("{\"on_finalized\":\"maybe\"}", 422, "invalid-body", "maybe"),
-        ("{\"retention_class\":\"gold\"}", 422, "setting-not-available", "gold"),
+        ("{\"retention_class\":\"Gold\"}", 400, "invalid-argument", "retention class"),
         ("{\"schema\":{}}", 422, "setting-not-available", "schema"),
     ] {
         let answer = ask(&admin, put(), body).await;

@@ -6,8 +6,7 @@ use s3s::dto::{
     GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketEncryptionInput,
     GetBucketEncryptionOutput, GetBucketLoggingInput, GetBucketLoggingOutput, GetBucketPolicyStatusInput,
     GetBucketPolicyStatusOutput, GetBucketReplicationInput, GetBucketReplicationOutput, GetBucketRequestPaymentInput,
-    GetBucketRequestPaymentOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectLockConfigurationInput,
-    GetObjectLockConfigurationOutput, Owner, Payer,
+    GetBucketRequestPaymentOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput, Owner, Payer,
 };
 use s3s::{S3Request, S3Response};
 
@@ -35,8 +34,6 @@ without_configuration! {
         "NoSuchBucketPolicy", "The bucket policy does not exist.";
     encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput,
         "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found.";
-    object_lock: GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput,
-        "ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket.";
     replication: GetBucketReplicationInput => GetBucketReplicationOutput,
         "ReplicationConfigurationNotFoundError", "The replication configuration was not found.";
     website: GetBucketWebsiteInput => GetBucketWebsiteOutput,

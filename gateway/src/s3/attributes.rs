@@ -1,6 +1,6 @@
 //! What a request says of a file besides its bytes; and the refusal of what would promise more than is kept.
 //!
-//! A header that asks for protection (encryption, a lock, a grant) is refused rather than dropped: a client that is
+//! A header that asks for protection (encryption, a grant) is refused rather than dropped: a client that is
 //! told "200" would believe in it.
 
 use std::collections::HashMap;
@@ -90,9 +90,6 @@ fn not_implemented(message: &str) -> Failure {
 pub(super) fn refuse_unkept_promises(headers: &HeaderMap) -> Result<(), Failure> {
     refuse_encryption(headers)?;
     refuse_grants(headers)?;
-    if headers.keys().any(|name| name.as_str().starts_with("x-amz-object-lock-")) {
-        return Err(not_implemented("Object Lock is not available in this version; the object was not stored."));
-    }
     if headers.contains_key("x-amz-write-offset-bytes") {
         return Err(not_implemented("Objects cannot be appended to."));
     }
@@ -163,7 +160,6 @@ mod tests {
         for (name, value, status, code) in [
             ("x-amz-server-side-encryption", "AES256", 501, "NotImplemented"),
             ("x-amz-server-side-encryption-customer-key", "k", 501, "NotImplemented"),
-            ("x-amz-object-lock-mode", "COMPLIANCE", 501, "NotImplemented"),
             ("x-amz-acl", "public-read", 400, "AccessControlListNotSupported"),
             ("x-amz-grant-read", "id=x", 400, "AccessControlListNotSupported"),
         ] {

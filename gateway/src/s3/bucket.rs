@@ -81,10 +81,6 @@ pub(super) async fn create(gateway: &Gateway, req: S3Request<CreateBucketInput>)
     let actor = gateway.actor(&req)?;
     let name = ProducerName::parse(&req.input.bucket)?;
     attributes::refuse_grants(&req.headers)?;
-    if req.input.object_lock_enabled_for_bucket == Some(true) {
-        let message = "Object Lock is not available in this version; the bucket was not created.";
-        return Err(Failure::request(501, "NotImplemented", message));
-    }
     let configuration = req.input.create_bucket_configuration.as_ref();
     if gateway.permit(&req, Permission::Administer, name.as_str(), "").is_err() {
         // Clients that may write create their bucket first, and go on when it is there.
@@ -97,7 +93,10 @@ pub(super) async fn create(gateway: &Gateway, req: S3Request<CreateBucketInput>)
     let tags = configuration.and_then(|wanted| wanted.tags.clone()).filter(|tags| !tags.is_empty());
     let tags = tags.map(tagging::bucket_document).transpose()?;
     let ownership = req.input.object_ownership.as_ref().map(configuration::ownership_document).transpose()?;
-    let created = gateway.registry.producer_create(&actor, &name, ProducerSettings::default()).await;
+    let created = match req.input.object_lock_enabled_for_bucket {
+        Some(true) => gateway.registry.producer_create_locked(&actor, &name, ProducerSettings::default()).await,
+        _ => gateway.registry.producer_create(&actor, &name, ProducerSettings::default()).await,
+    };
     if let Err(Error::Refused(Refusal::ProducerForeign(_))) = created {
         let message = "The requested bucket name is not available: it belongs to someone else.";
         return Err(Failure::request(409, "BucketAlreadyExists", message));

@@ -15,7 +15,7 @@ use s3s::{S3Request, S3Response};
 
 use super::checksum::{self, set_checksum, set_file_checksum};
 use super::conditions::{self, ReadCondition};
-use super::{Answer, Gateway, attributes, body, faces, header, range, tagging, version};
+use super::{Answer, Gateway, attributes, body, faces, header, lock, range, tagging, version};
 use crate::error::Failure;
 
 const ONTO_ITSELF: &str = "This copy request is illegal because it is trying to copy an object to itself without \
@@ -65,7 +65,8 @@ pub(super) async fn object(gateway: &Gateway, mut req: S3Request<CopyObjectInput
     ReadCondition::of_copy_source(&req.headers, modified, unmodified).check_copy_source(&source.file)?;
     let replace = replacement(&mut req, &source, &target)?;
     let condition = conditions::of_write(&req.headers);
-    let receipt = gateway.registry.file_copy(&actor, &source, &target, replace, condition).await?;
+    let retention = lock::of_request(&req.headers)?;
+    let receipt = gateway.registry.file_copy(&actor, &source, &target, replace, retention, condition).await?;
     let mut result = CopyObjectResult {
         e_tag: Some(faces::etag(&receipt.file.etag)),
         last_modified: Some(faces::time(receipt.file.ingested_at)),

@@ -41,6 +41,7 @@ pub(super) async fn one(gateway: &Gateway, req: S3Request<DeleteObjectInput>) ->
         key: name.key,
         version: version(input.version_id.as_deref())?,
         condition: condition(if_match, input.if_match_size, input.if_match_last_modified_time.as_ref())?,
+        bypass: input.bypass_governance_retention == Some(true),
     };
     let removed = gateway.registry.file_remove(&actor, &name.producer, removal).await?;
     let marker = marker_id(&removed, input.version_id.as_deref());
@@ -67,13 +68,14 @@ pub(super) async fn many(gateway: &Gateway, req: S3Request<DeleteObjectsInput>) 
         return Err(Failure::request(400, "MalformedXML", message));
     }
     let mut outcome = Outcome::new(req.input.delete.quiet == Some(true), request_id(&req));
+    let bypass = req.input.bypass_governance_retention == Some(true);
     let (mut asked, mut removals) = (Vec::new(), Vec::new());
     for object in named {
         if let Err(refused) = gateway.permit(&req, Permission::Delete, &req.input.bucket, &object.key) {
             outcome.add(object, Err(refused));
             continue;
         }
-        match removal(object) {
+        match removal(object, bypass) {
             Ok(removal) => {
                 asked.push(object);
                 removals.push(removal);
@@ -88,12 +90,13 @@ pub(super) async fn many(gateway: &Gateway, req: S3Request<DeleteObjectsInput>) 
     Ok(S3Response::new(outcome.output))
 }
 
-fn removal(object: &ObjectIdentifier) -> Result<Removal, Failure> {
+fn removal(object: &ObjectIdentifier, bypass: bool) -> Result<Removal, Failure> {
     let if_match = object.e_tag.as_ref().map(|etag| vec![etag.value().to_owned()]);
     Ok(Removal {
         key: Key::parse(&object.key)?,
         version: version(object.version_id.as_deref().filter(|id| !id.is_empty()))?,
         condition: condition(if_match, object.size, object.last_modified_time.as_ref())?,
+        bypass,
     })
 }
 
@@ -154,7 +157,8 @@ mod tests {
             let made = Removed { sequence: Some(7), marker: Some(7), versioning: Versioning::Enabled };
             outcome.add(&object("marked", None), Ok(made));
             outcome.add(&object("not-there", None), Ok(Removed::default()));
-            outcome.add(&object("bad", Some("x")), removal(&object("bad", Some("x"))).map(|_| Removed::default()));
+            outcome
+                .add(&object("bad", Some("x")), removal(&object("bad", Some("x")), false).map(|_| Removed::default()));
             let deleted = outcome.output.deleted.unwrap_or_default();
             assert_eq!(deleted.len(), if quiet { 0 } else { 2 });
             if let Some(first) = deleted.first() {

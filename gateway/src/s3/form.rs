@@ -5,7 +5,7 @@
 
 use artifactstore_registry::model::access::Permission;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use s3s::dto::{PostObjectInput, PostObjectOutput, PutObjectInput};
+use s3s::dto::{PostObjectInput, PostObjectOutput, PutObjectInput, Timestamp, TimestampFormat};
 use s3s::{S3Request, S3Response};
 
 use super::{Answer, Gateway, object};
@@ -34,6 +34,14 @@ pub(super) async fn post(gateway: &Gateway, req: S3Request<PostObjectInput>) -> 
     Ok(S3Response::with_headers(PostObjectOutput { e_tag: output.e_tag, ..PostObjectOutput::default() }, headers))
 }
 
+fn date(at: &Timestamp) -> String {
+    let mut text = Vec::new();
+    match at.format(TimestampFormat::DateTime, &mut text) {
+        Ok(()) => String::from_utf8(text).unwrap_or_default(),
+        Err(_) => String::new(),
+    }
+}
+
 /// The headers that a PUT would have had.
 fn headers(req: &S3Request<PostObjectInput>) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
@@ -43,7 +51,7 @@ fn headers(req: &S3Request<PostObjectInput>) -> Result<HeaderMap, Failure> {
         }
     }
     let form = &req.input;
-    let retain_until = form.object_lock_retain_until_date.as_ref().map(|_| "asked");
+    let retain_until = form.object_lock_retain_until_date.as_ref().map(date);
     let fields: [(&'static str, Option<&str>); 22] = [
         ("cache-control", form.cache_control.as_deref()),
         ("content-disposition", form.content_disposition.as_deref()),
@@ -61,7 +69,7 @@ fn headers(req: &S3Request<PostObjectInput>) -> Result<HeaderMap, Failure> {
         ("x-amz-grant-read", form.grant_read.as_deref()),
         ("x-amz-object-lock-legal-hold", form.object_lock_legal_hold_status.as_ref().map(|it| it.as_str())),
         ("x-amz-object-lock-mode", form.object_lock_mode.as_ref().map(|it| it.as_str())),
-        ("x-amz-object-lock-retain-until-date", retain_until),
+        ("x-amz-object-lock-retain-until-date", retain_until.as_deref()),
         ("x-amz-server-side-encryption", form.server_side_encryption.as_ref().map(|it| it.as_str())),
         ("x-amz-server-side-encryption-customer-algorithm", form.sse_customer_algorithm.as_deref()),
         ("x-amz-storage-class", form.storage_class.as_ref().map(|it| it.as_str())),

@@ -21,6 +21,7 @@ mod faces;
 mod form;
 mod inventory;
 mod list;
+mod lock;
 mod multipart;
 mod object;
 mod range;
@@ -28,10 +29,11 @@ mod tagging;
 mod uploads;
 mod versions;
 
-use artifactstore_registry::Registry;
 use artifactstore_registry::model::access::Permission;
 use artifactstore_registry::model::event::Actor;
+use artifactstore_registry::model::retention::Reason;
 use artifactstore_registry::model::row::VersionChoice;
+use artifactstore_registry::{Error, Refusal, Registry};
 use http::HeaderMap;
 use s3s::dto;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -131,6 +133,10 @@ fn invalid_version() -> Failure {
 /// What a client gets to see of a failure; what is the gateway's own fault is logged here, once, with its causes.
 fn face(failure: &Failure, request_id: &str) -> Face {
     let face = failure.face();
+    if let Failure::Registry(Error::Refused(Refusal::Kept(reasons))) = failure {
+        let events: Vec<u64> = reasons.iter().map(Reason::event).collect();
+        tracing::warn!(request_id, ?events, reason = %failure, "something that is kept was not let go");
+    }
     if face.status.is_server_error() && face.code != "NotImplemented" {
         tracing::error!(request_id, code = face.code, cause = %chain(failure), "an S3 request failed");
     }
@@ -233,10 +239,17 @@ operations! {
         PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
         configuration::set_notification;
 
+    get_object_lock_configuration:
+        GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput, lock::configuration;
+    put_object_lock_configuration:
+        PutObjectLockConfigurationInput => PutObjectLockConfigurationOutput, lock::set_configuration;
+    get_object_retention: GetObjectRetentionInput => GetObjectRetentionOutput, lock::retention;
+    put_object_retention: PutObjectRetentionInput => PutObjectRetentionOutput, lock::set_retention;
+    get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput, lock::legal_hold;
+    put_object_legal_hold: PutObjectLegalHoldInput => PutObjectLegalHoldOutput, lock::set_legal_hold;
+
     get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, absent::policy_status;
     get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput, absent::encryption;
-    get_object_lock_configuration:
-        GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput, absent::object_lock;
     get_bucket_replication: GetBucketReplicationInput => GetBucketReplicationOutput, absent::replication;
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, absent::website;
     get_bucket_request_payment:

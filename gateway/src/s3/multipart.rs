@@ -16,7 +16,7 @@ use s3s::{S3Request, S3Response};
 
 use super::body::{self, Incoming};
 use super::checksum::{self, set_checksum, set_file_checksum};
-use super::{Answer, Gateway, attributes, conditions, encoding, faces, header, refuse, request_id};
+use super::{Answer, Gateway, attributes, conditions, encoding, faces, header, lock, refuse, request_id};
 use crate::error::Failure;
 
 /// How long a completion may take before the answer begins without its outcome and is kept alive. Shorter than any
@@ -34,7 +34,8 @@ pub(super) async fn create(
     let asked = req.input.checksum_type.as_ref().map(|kind| checksum::parse_kind(kind.as_str())).transpose()?;
     let checksum_kind = kind_of_whole(algorithm, asked)?;
     let file = attributes::of_request(&req.headers, req.input.metadata.take())?;
-    let wanted = UploadAttributes { file, algorithm, checksum_kind };
+    let retention = lock::of_request(&req.headers)?;
+    let wanted = UploadAttributes { file, algorithm, retention, checksum_kind };
     let upload = gateway.registry.upload_create(&actor, &name, wanted).await?;
     Ok(S3Response::new(CreateMultipartUploadOutput {
         bucket: Some(req.input.bucket),

@@ -18,7 +18,7 @@ use super::body::{self, Incoming};
 use super::checksum::{add_sha256, set_file_checksum};
 use super::conditions::{self, ReadCondition};
 use super::faces::{self, described};
-use super::{Answer, Gateway, attributes, range, request_id, version};
+use super::{Answer, Gateway, attributes, lock, range, request_id, version};
 use crate::error::Failure;
 
 pub(super) async fn put(gateway: &Gateway, mut req: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
@@ -26,6 +26,8 @@ pub(super) async fn put(gateway: &Gateway, mut req: S3Request<PutObjectInput>) -
     let name = FileName::parse(&req.input.bucket, &req.input.key)?;
     attributes::refuse_unkept_promises(&req.headers)?;
     let attributes = attributes::of_request(&req.headers, req.input.metadata.take())?;
+    let retention = lock::of_request(&req.headers)?;
+    lock::check_declared(&retention, &req.headers)?;
     let condition = conditions::of_write(&req.headers);
     let blob = req.input.body.take();
     let declared = Incoming {
@@ -35,7 +37,8 @@ pub(super) async fn put(gateway: &Gateway, mut req: S3Request<PutObjectInput>) -
         algorithm: req.input.checksum_algorithm.as_ref(),
     };
     let (body, hints) = body::incoming(&req, declared)?;
-    let receipt = gateway.registry.file_ingest(&actor, FileUpload { name, body, hints, attributes, condition }).await?;
+    let upload = FileUpload { name, body, hints, attributes, retention, condition };
+    let receipt = gateway.registry.file_ingest(&actor, upload).await?;
     let mut output = PutObjectOutput { e_tag: Some(faces::etag(&receipt.file.etag)), ..PutObjectOutput::default() };
     set_file_checksum!(output, receipt.file.attributes);
     output.version_id = faces::receipt_version(&receipt);
@@ -56,6 +59,15 @@ fn wants_checksum(mode: Option<&ChecksumMode>) -> bool {
     mode.is_some_and(|mode| mode.as_str().eq_ignore_ascii_case(ChecksumMode::ENABLED))
 }
 
+macro_rules! show_lock {
+    ($output:ident, $shown:expr) => {{
+        let shown = $shown;
+        $output.object_lock_mode = shown.mode;
+        $output.object_lock_retain_until_date = shown.retain_until;
+        $output.object_lock_legal_hold_status = shown.legal_hold;
+    }};
+}
+
 pub(super) async fn get(gateway: &Gateway, req: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
     let actor = gateway.actor(&req)?;
     attributes::refuse_encryption(&req.headers)?;
@@ -71,6 +83,7 @@ pub(super) async fn get(gateway: &Gateway, req: S3Request<GetObjectInput>) -> An
         add_sha256!(output, file, &selection);
     }
     output.version_id = faces::found_version(&found);
+    show_lock!(output, lock::shown(gateway, &found).await?);
     let bytes = gateway.registry.file_read(&found, selection.byte_range()).await?;
     output.body = Some(body::outgoing(bytes, request_id(&req).to_owned()));
     Ok(S3Response::with_headers(output, faces::file_headers(file)))
@@ -92,6 +105,7 @@ pub(super) async fn head(gateway: &Gateway, req: S3Request<HeadObjectInput>) -> 
         add_sha256!(output, file, &selection);
     }
     output.version_id = faces::found_version(&found);
+    show_lock!(output, lock::shown(gateway, &found).await?);
     let mut headers = faces::file_headers(file);
     headers.extend(overrides(input)?);
     Ok(S3Response::with_headers(output, headers))

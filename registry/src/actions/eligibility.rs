@@ -11,7 +11,7 @@ use crate::model::event::Actor;
 use crate::model::manifest::Manifest;
 use crate::model::name::{ClassName, FileName, PackageId, ProducerName};
 use crate::model::retention::{
-    ClassRow, ClockJump, Reason, RetentionClass, Sources, expiry_time, package_reasons, reasons,
+    ClassRow, ClockJump, LockTerms, Mode, Reason, RetentionClass, Sources, expiry_time, package_reasons, reasons,
 };
 use crate::model::row::{File, Package, Producer, Sequence, VersionChoice};
 use crate::store::KeyRange;
@@ -244,6 +244,26 @@ impl Registry {
             uploads,
             clock_jumps: rules.jumps,
         })
+    }
+
+    /// Until when a version is kept, and how firmly: of all classes and locks the longest. One without an end ends with
+    /// the last year that has four digits. A lock that is over is told as well, when nothing else keeps the version.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn file_retention(&self, file: &File) -> Result<Option<LockTerms>> {
+        let rules = self.inner.rules().await?;
+        let kept = self.inner.kept(file.clone()).await?;
+        let terms = kept.reasons(&rules.classes, rules.expiry).into_iter().filter_map(|reason| match reason {
+            Reason::Class { over: true, .. } | Reason::Class { mode: Mode::None, .. } => None,
+            Reason::Class { mode, until, .. } => {
+                Some(LockTerms { mode, retain_until: until.unwrap_or(Timestamp::LAST) })
+            }
+            Reason::Lock { mode, until, .. } => Some(LockTerms { mode, retain_until: until }),
+            Reason::Sealed { .. } | Reason::Hold { .. } => None,
+        });
+        let longest = terms.max_by_key(|terms| (terms.retain_until, terms.mode));
+        Ok(longest.or_else(|| file.keeping.lock.as_ref().map(|lock| lock.terms)))
     }
 
     /// Whether a package may go, with all its files.

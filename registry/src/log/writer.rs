@@ -496,6 +496,7 @@ mod tests {
         let create = |name| Command::ProducerCreate {
             producer: ProducerName::parse(name).unwrap(),
             settings: ProducerSettings::default(),
+            object_lock: false,
         };
         writer.record(&actor, create("first")).await.unwrap();
         assert_eq!(writer.problem(), None);

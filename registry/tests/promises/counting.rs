@@ -15,6 +15,7 @@ use artifactstore_registry::model::event::Record;
 use artifactstore_registry::model::name::{
     AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId,
 };
+use artifactstore_registry::model::retention::{ClassRow, ClockJump};
 use artifactstore_registry::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
@@ -121,6 +122,18 @@ impl Store for Counting {
 
     async fn close(&self) {
         self.behind.close().await;
+    }
+
+    async fn files_kept(&self, after: Sequence, limit: usize) -> Result<Vec<File>> {
+        self.behind.files_kept(after, limit).await
+    }
+
+    async fn packages_kept(&self, after: Option<&PackageId>, limit: usize) -> Result<Vec<Package>> {
+        self.behind.packages_kept(after, limit).await
+    }
+
+    async fn retention(&self) -> Result<(Vec<ClassRow>, Vec<ClockJump>)> {
+        self.behind.retention().await
     }
 
     async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {

@@ -128,8 +128,11 @@ async fn a_copy_moves_no_byte_and_a_copy_onto_itself_records_metadata_only() {
     let first = harness.put("board/a/x", "bytes").await.unwrap().file;
     let source = harness.stat("board/a/x").await.unwrap();
     let free = WriteCondition::default();
-    let copy =
-        harness.registry.file_copy(&harness.actor, &source, &name("board/b/y"), None, free.clone()).await.unwrap();
+    let copy = harness
+        .registry
+        .file_copy(&harness.actor, &source, &name("board/b/y"), None, Default::default(), free.clone())
+        .await
+        .unwrap();
     assert!(copy.deduplicated);
     assert_eq!((copy.file.content_address, &copy.file.etag), (first.content_address, &first.etag));
     assert_eq!(harness.read("board/b/y").await.unwrap(), b"bytes");
@@ -137,7 +140,7 @@ async fn a_copy_moves_no_byte_and_a_copy_onto_itself_records_metadata_only() {
     let attributes = Attributes { media_type: "text/plain".to_owned(), ..Attributes::default() };
     let described = harness
         .registry
-        .file_copy(&harness.actor, &source, &name("board/a/x"), Some(attributes), free)
+        .file_copy(&harness.actor, &source, &name("board/a/x"), Some(attributes), Default::default(), free)
         .await
         .unwrap()
         .file;

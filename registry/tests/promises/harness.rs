@@ -14,6 +14,7 @@ use artifactstore_registry::model::attributes::Attributes;
 use artifactstore_registry::model::command::{FinalizeFacts, PackageChoice, WriteCondition};
 use artifactstore_registry::model::event::{Actor, Record};
 use artifactstore_registry::model::name::{FileName, PackageName, ProducerName, TenantName};
+use artifactstore_registry::model::retention::Retention;
 use artifactstore_registry::model::row::{Package, ProducerSettings};
 use artifactstore_registry::store::{Store, StoreCatalog};
 use artifactstore_registry::{MANIFEST_INLINE_LIMIT_BYTES, Registry, RegistryParts, Result};
@@ -92,6 +93,7 @@ pub(crate) fn upload(path: &str, bytes: impl Into<Bytes>) -> FileUpload {
         body: body(bytes),
         hints: IngestHints::default(),
         attributes: Attributes::default(),
+        retention: Retention::default(),
         condition: WriteCondition::default(),
     }
 }
@@ -186,7 +188,8 @@ impl Harness {
     }
 
     pub(crate) async fn remove(&self, path: &str) -> Result<Option<u64>> {
-        let removal = Removal { key: name(path).key, version: None, condition: WriteCondition::default() };
+        let removal =
+            Removal { key: name(path).key, version: None, condition: WriteCondition::default(), bypass: false };
         Ok(self.registry.file_remove(&self.actor, &producer("board"), removal).await?.sequence)
     }
 

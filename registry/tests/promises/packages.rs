@@ -73,7 +73,10 @@ async fn writing_into_a_finalized_package_is_refused_and_records_nothing() {
     let events = harness.events().await.len();
     let source = harness.stat("board/run/x").await.unwrap();
     let (registry, who) = (&harness.registry, &harness.actor);
-    let copied = registry.file_copy(who, &source, &name("board/run/y"), None, Default::default()).await.map(drop);
+    let copied = registry
+        .file_copy(who, &source, &name("board/run/y"), None, Default::default(), Default::default())
+        .await
+        .map(drop);
     let begun = registry.upload_create(who, &name("board/run/z"), Default::default()).await.map(drop);
     let outcomes = [
         harness.put("board/run/late", "x").await.map(drop),
@@ -360,7 +363,8 @@ async fn another_tenant_finds_and_changes_nothing() {
     let finalize = registry.package_finalize(&stranger, PackageChoice::Id(package.id)).await;
     assert!(matches!(finalize, Err(Error::Refused(Refusal::PackageMissing))));
     let remove = {
-        let removal = Removal { key: name("board/run/x").key, version: None, condition: Default::default() };
+        let removal =
+            Removal { key: name("board/run/x").key, version: None, condition: Default::default(), bypass: false };
         registry.file_remove(&stranger, &producer("board"), removal).await
     };
     assert!(matches!(remove, Err(Error::Refused(Refusal::ProducerForeign(_)))));

@@ -86,11 +86,21 @@ async fn take(harness: &Harness, step: Step) {
             let Ok(found) = harness.stat(&path(file)).await else { return };
             let attributes = Attributes { media_type: format!("text/{content}"), ..Attributes::default() };
             let target = name(&path(file));
-            allowed(harness.registry.file_copy(&harness.actor, &found, &target, Some(attributes), free).await);
+            allowed(
+                harness
+                    .registry
+                    .file_copy(&harness.actor, &found, &target, Some(attributes), Default::default(), free)
+                    .await,
+            );
         }
         Step::Copy(from, to) => {
             let Ok(found) = harness.stat(&path(from)).await else { return };
-            allowed(harness.registry.file_copy(&harness.actor, &found, &name(&path(to)), None, free).await);
+            allowed(
+                harness
+                    .registry
+                    .file_copy(&harness.actor, &found, &name(&path(to)), None, Default::default(), free)
+                    .await,
+            );
         }
         Step::Finalize(package) => allowed(harness.finalize(["a", "b", ""][usize::from(package)]).await),
         Step::Together(puts) => {

@@ -66,7 +66,7 @@ impl Model {
 }
 
 fn removal(key: &str, version: Option<VersionChoice>) -> Removal {
-    Removal { key: name(&format!("board/{key}")).key, version, condition: WriteCondition::default() }
+    Removal { key: name(&format!("board/{key}")).key, version, condition: WriteCondition::default(), bypass: false }
 }
 
 async fn listed(harness: &Harness, limit: usize) -> Vec<(String, Entry, bool)> {

@@ -78,12 +78,12 @@ pub struct ClassSet {
 /// What keeps a producer, package or version was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetentionSet {
-    /// The lock from now on; none when it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lock: Option<LockTerms>,
     /// Classes that it is given besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adds: Vec<ClassName>,
+    /// The lock from now on; none when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockTerms>,
     /// Classes that are taken from it, because a lock takes their place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drops: Vec<ClassName>,

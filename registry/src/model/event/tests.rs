@@ -5,8 +5,9 @@ use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
 
 use super::*;
 use crate::model::access::Grant;
-use crate::model::attributes::{ChecksumKind, FileChecksum, FilePart};
-use crate::model::name::AccessKeyId;
+use crate::model::attributes::{Attributes, ChecksumKind, FileChecksum, FilePart};
+use crate::model::name::{AccessKeyId, ClassName, HoldName};
+use crate::model::retention::{Afterwards, LockTerms, Mode, Period, Retention, RetentionClass, RetentionRule, Start};
 use crate::model::row::OnFinalized;
 
 fn producer() -> ProducerName {
@@ -74,11 +75,79 @@ fn attributes() -> Attributes {
     }
 }
 
+fn class_name() -> ClassName {
+    ClassName::parse("regulated-record").unwrap()
+}
+
+fn terms() -> LockTerms {
+    LockTerms { mode: Mode::Compliance, retain_until: Timestamp(9) }
+}
+
+fn retention() -> Retention {
+    Retention { lock: Some(terms()), classes: vec![class_name()], legal_hold: true }
+}
+
+fn kinds_of_retention() -> Vec<Event> {
+    let class = |period, description: &str| RetentionClass {
+        mode: Mode::Governance,
+        then: Afterwards::Keep,
+        start: Start::Finalize,
+        period,
+        description: description.to_owned(),
+        may_shorten: true,
+    };
+    let set =
+        |period, reason: &str| ClassSet { name: class_name(), class: class(period, reason), reason: reason.to_owned() };
+    let file = Subject::File { key: key(), package: package(), version: 3, producer: producer() };
+    let of_package = Subject::Package { package: package(), producer: producer(), package_id: package_id(1) };
+    let (name, reason) = (HoldName::legal(), "a case".to_owned());
+    let whole = RetentionSet {
+        adds: vec![class_name()],
+        lock: Some(terms()),
+        drops: vec![class_name()],
+        reason: reason.clone(),
+        subject: file.clone(),
+        bypassed: true,
+    };
+    let bare = RetentionSet {
+        adds: Vec::new(),
+        lock: None,
+        drops: Vec::new(),
+        reason: String::new(),
+        subject: of_package.clone(),
+        bypassed: false,
+    };
+    vec![
+        Event::ClassSet(Box::new(set(Period::Days(3), ""))),
+        Event::ClassSet(Box::new(set(Period::Years(3), "for people"))),
+        Event::ClassSet(Box::new(set(Period::Forever, "x"))),
+        Event::RetentionSet(Box::new(whole)),
+        Event::RetentionSet(Box::new(bare)),
+        Event::HoldPlaced(Box::new(HoldPlaced { name: name.clone(), reason: reason.clone(), subject: file })),
+        Event::HoldReleased(Box::new(HoldReleased {
+            name,
+            reason: reason.clone(),
+            subject: Subject::Producer(producer()),
+        })),
+        Event::LockEnabled(Box::new(LockEnabled { producer: producer() })),
+        Event::PackageReleased(Box::new(PackageReleased {
+            reason: reason.clone(),
+            package: package(),
+            producer: producer(),
+            package_id: package_id(1),
+        })),
+        Event::ClockJumped(Box::new(ClockJumped { to: Timestamp(9), from: Timestamp(1) })),
+        Event::ClockSettled(Box::new(ClockSettled { jump: 3, reason, genuine: true })),
+    ]
+}
+
 fn settings() -> ProducerSettings {
     ProducerSettings {
         on_finalized: OnFinalized::NewRevision,
         package_depth: 2,
         finalize_marker: Some("*.done".to_owned()),
+        retention_class: Some(class_name()),
+        retention_rules: vec![RetentionRule { class: class_name(), prefix: "run-".to_owned() }],
         finalize_after_idle_seconds: Some(60),
     }
 }
@@ -99,6 +168,7 @@ fn ingested() -> FileIngested {
         package: package(),
         written: written(),
         producer: producer(),
+        retention: retention(),
         attributes: attributes(),
         package_id: package_id(1),
         supersedes: Some(17),
@@ -149,6 +219,7 @@ fn uploads() -> Vec<Event> {
     let upload_attributes = UploadAttributes {
         file: attributes(),
         algorithm: Some(ChecksumAlgorithm::Sha256),
+        retention: retention(),
         checksum_kind: Some(ChecksumKind::FullObject),
     };
     vec![
@@ -214,6 +285,7 @@ fn every_other_kind() -> Vec<Event> {
             key: key(),
             package: package(),
             producer: producer(),
+            retention: retention(),
             attributes: attributes(),
             package_id: package_id(1),
             supersedes: 3,
@@ -259,7 +331,7 @@ fn every_other_kind() -> Vec<Event> {
 }
 
 fn every_kind() -> Vec<Event> {
-    [every_other_kind(), uploads(), keys(), kinds_of_storage()].concat()
+    [every_other_kind(), uploads(), keys(), kinds_of_storage(), kinds_of_retention()].concat()
 }
 
 fn direct<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
@@ -279,7 +351,7 @@ fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
         assert_eq!(decoded.encode(), payload);
         kinds.insert(event.kind());
     }
-    assert_eq!(kinds.len(), 23, "a kind that was added belongs in here");
+    assert_eq!(kinds.len(), 31, "a kind that was added belongs in here");
 }
 
 #[test]
@@ -309,6 +381,14 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::StorageDirected(fact) => direct(fact),
             Event::StorageClosed(fact) => direct(fact),
             Event::StorageMoved(fact) => direct(fact),
+            Event::ClassSet(fact) => direct(fact),
+            Event::RetentionSet(fact) => direct(fact),
+            Event::HoldPlaced(fact) => direct(fact),
+            Event::HoldReleased(fact) => direct(fact),
+            Event::LockEnabled(fact) => direct(fact),
+            Event::PackageReleased(fact) => direct(fact),
+            Event::ClockJumped(fact) => direct(fact),
+            Event::ClockSettled(fact) => direct(fact),
         };
         assert_eq!(cbor::check(&written), Ok(()), "{}", event.kind());
         assert_eq!(written, event.encode());
