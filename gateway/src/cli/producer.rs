@@ -204,6 +204,8 @@ mod tests {
         let none = || Changes {
             package_depth: None,
             finalize_marker: None,
+            retention_class: None,
+            retention_rules: Vec::new(),
             finalize_after_idle_seconds: None,
             on_finalized: None,
         };
