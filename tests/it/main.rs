@@ -34,6 +34,7 @@ mod packages;
 mod postgres;
 mod reading;
 mod refusals;
+mod retention;
 mod sealing;
 mod start;
 mod storage_tls;
