@@ -34,6 +34,7 @@ mod packages;
 mod postgres;
 mod reading;
 mod refusals;
+mod retention;
 mod retention_matrix;
 mod sealing;
 mod start;

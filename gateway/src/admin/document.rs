@@ -17,7 +17,7 @@ use super::problem::{self, ProblemBody};
 #[openapi(
     info(
         title = "artifact-store admin REST",
-        description = "Producers, packages, manifests and the event log of an artifact-store gateway. Every answer has an `x-request-id`; every error is a problem (RFC 9457)."
+        description = "Producers, packages, manifests, retention and the event log of an artifact-store gateway. Every answer has an `x-request-id`; every error is a problem (RFC 9457)."
     ),
     components(schemas(ProblemBody)),
     modifiers(&Token),
@@ -26,6 +26,7 @@ use super::problem::{self, ProblemBody};
         (name = "health", description = "How the gateway is; needs no token."),
         (name = "producers", description = "Producers, which S3 calls buckets."),
         (name = "packages", description = "Packages, their files and manifests."),
+        (name = "retention", description = "Why things are kept, and until when."),
         (name = "events", description = "The append-only log."),
     ),
 )]

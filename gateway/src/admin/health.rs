@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifactstore_registry::actions::request::Health;
+use artifactstore_registry::model::retention::ClockJump;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Admin;
+use super::retention::shape::jump_warning;
 use crate::VERSION;
 
 /// One word on how the gateway is.
@@ -41,6 +44,9 @@ pub(crate) struct HealthShape {
     pub(crate) database: DatabaseShape,
     /// How the backend is.
     pub(crate) backend: BackendShape,
+    /// What an operator should look at, each in one line; files can be ingested and read all the same.
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// How the database is.
@@ -72,8 +78,8 @@ pub(crate) struct BackendShape {
     pub(crate) problem: Option<String>,
 }
 
-impl From<Health> for HealthShape {
-    fn from(health: Health) -> Self {
+impl HealthShape {
+    fn new(health: Health, warnings: Vec<String>) -> Self {
         Self {
             status: if health.ready() { "ready" } else { "not_ready" }.to_owned(),
             version: VERSION.to_owned(),
@@ -87,6 +93,7 @@ impl From<Health> for HealthShape {
                 free_bytes: health.backend.free_bytes,
                 problem: health.backend.problem,
             },
+            warnings,
         }
     }
 }
@@ -121,18 +128,33 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<
     ))]
 pub(super) async fn detail(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<HealthShape>) {
     let health = admin.registry.health().await;
-    (status_of(health.ready()), Json(health.into()))
+    let warnings = unsettled(&admin, &health).await.iter().filter_map(jump_warning).collect();
+    (status_of(health.ready()), Json(HealthShape::new(health, warnings)))
+}
+
+/// How long an answer about health waits for the jumps of the clock.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The jumps of the clock that nobody has settled. A database that does not answer is told of by itself.
+async fn unsettled(admin: &Admin, health: &Health) -> Vec<ClockJump> {
+    if !health.database_ready() {
+        return Vec::new();
+    }
+    let asked = tokio::time::timeout(CLOCK_PATIENCE, admin.registry.clock_report()).await;
+    let jumps = asked.ok().and_then(Result::ok).map(|report| report.jumps).unwrap_or_default();
+    jumps.into_iter().filter(|jump| jump.settled_sequence.is_none()).collect()
 }
 
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics", security(()),
     responses((status = 200, description = "The figures, in the text format 0.0.4.", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    let text = exposition(&admin, &admin.registry.health().await);
+    let health = admin.registry.health().await;
+    let text = exposition(&admin, &health, unsettled(&admin, &health).await.len());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-fn exposition(admin: &Admin, health: &Health) -> String {
+fn exposition(admin: &Admin, health: &Health, unsettled: usize) -> String {
     let mut text = String::with_capacity(2048);
     let mut figure = |name: &str, kind: &str, help: &str, samples: &[(String, String)]| {
         if samples.is_empty() {
@@ -158,6 +180,10 @@ fn exposition(admin: &Admin, health: &Health) -> String {
     figure("backend_probe_seconds", "gauge", "How long the last probe of the backend took.", &plain(seconds));
     if let Some(free) = health.backend.free_bytes {
         figure("backend_free_bytes", "gauge", "Bytes still free in the backend.", &plain(free.to_string()));
+    }
+    if health.database_ready() {
+        let help = "Jumps of the clock that nobody has settled: nothing expires behind the first of them.";
+        figure("clock_jumps_unsettled", "gauge", help, &plain(unsettled.to_string()));
     }
     let mut requests = Vec::new();
     for (listener, counts) in &admin.counts {

@@ -12,6 +12,7 @@ pub(crate) mod keys;
 mod packages;
 mod problem;
 mod producers;
+pub(crate) mod retention;
 pub(crate) mod shape;
 
 pub(crate) use health::HealthShape;
@@ -125,7 +126,8 @@ fn routes() -> (OpenApiRouter<Arc<Admin>>, OpenApiRouter<Arc<Admin>>) {
         .routes(routes!(events::list))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::show, keys::revoke))
-        .routes(routes!(keys::rotate));
+        .routes(routes!(keys::rotate))
+        .merge(retention::routes());
     (open, behind_token)
 }
 

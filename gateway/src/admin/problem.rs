@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use artifactstore_registry::Error;
 use artifactstore_registry::model::name::InvalidName;
+use artifactstore_registry::{Error, Refusal};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -13,6 +13,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::retention::shape::ReasonShape;
 use crate::error::Failure;
 use crate::telemetry::chain;
 
@@ -35,6 +36,9 @@ pub(crate) struct ProblemBody {
     detail: String,
     /// `urn:artifactstore:request:` and the request's id, which the log names too.
     instance: String,
+    /// Where something is kept: every reason that forbids what was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<ReasonShape>,
 }
 
 /// A problem on its way out. It becomes a body once the request's id is known, in [`Problem::render`].
@@ -64,6 +68,9 @@ impl Problem {
             tracing::error!(request_id, error = chain(cause), "an admin request failed");
         }
         let body = problem.body(request_id);
+        if !body.reasons.is_empty() {
+            tracing::warn!(request_id, reason = body.detail, "something that is kept was not let go");
+        }
         let headers = response.headers_mut();
         headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
@@ -83,6 +90,12 @@ impl Problem {
             status: self.status.as_u16(),
             detail: self.detail.clone(),
             instance: format!("urn:artifactstore:request:{request_id}"),
+            reasons: match self.cause.as_deref() {
+                Some(Failure::Registry(Error::Refused(Refusal::Kept(reasons)))) => {
+                    reasons.iter().map(Into::into).collect()
+                }
+                _ => Vec::new(),
+            },
         }
     }
 }
@@ -131,7 +144,6 @@ fn kebab(code: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use artifactstore_registry::Refusal;
 
     #[test]
     fn a_refusal_becomes_a_problem_with_its_words() {

@@ -14,6 +14,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::retention::shape::KeptByShape;
+
 /// What a write under a finalized package does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -95,6 +97,10 @@ pub(crate) struct ProducerShape {
     package_count: u64,
     /// How many of them are finalized.
     finalized_count: u64,
+    /// Whether S3's Object Lock is enabled, which cannot be taken back.
+    object_lock: bool,
+    /// What keeps all that it has, its holds above all.
+    kept_by: KeptByShape,
 }
 
 impl From<&Producer> for ProducerShape {
@@ -121,6 +127,8 @@ impl From<&Producer> for ProducerShape {
             upload_count: producer.upload_count,
             package_count: producer.package_count,
             finalized_count: producer.finalized_count,
+            object_lock: producer.object_lock,
+            kept_by: (&producer.keeping).into(),
         }
     }
 }
@@ -175,6 +183,11 @@ pub(crate) struct PackageShape {
     /// The size of the manifest's canonical CBOR in bytes.
     #[schema(required)]
     manifest_size_bytes: Option<u64>,
+    /// What keeps the package itself; its files may be kept by more.
+    kept_by: KeptByShape,
+    /// The event that let its files be removed, if one did.
+    #[schema(required)]
+    released_sequence: Option<u64>,
 }
 
 impl From<&Package> for PackageShape {
@@ -196,6 +209,8 @@ impl From<&Package> for PackageShape {
             finalized_sequence: seal.map(|seal| seal.sequence),
             manifest_digest: seal.map(|seal| seal.manifest_digest.to_string()),
             manifest_size_bytes: seal.map(|seal| seal.manifest_size_bytes),
+            kept_by: (&package.keeping).into(),
+            released_sequence: package.released_sequence,
         }
     }
 }
@@ -254,6 +269,8 @@ pub(crate) struct FileShape {
     /// The event that superseded or removed it, if one did.
     #[schema(required)]
     ended_sequence: Option<u64>,
+    /// What keeps the version itself; its package and its producer may keep it, too.
+    kept_by: KeptByShape,
 }
 
 impl From<&File> for FileShape {
@@ -284,6 +301,7 @@ impl From<&File> for FileShape {
             ingested_at: file.ingested_at.to_string(),
             client: file.client.clone(),
             ended_sequence: file.ended_sequence,
+            kept_by: (&file.keeping).into(),
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::compose::{OpenMode, open_registry, root_tenant};
 use crate::config::{SettingArgs, Settings};
 use crate::telemetry::RequestCounts;
 
+mod retention;
+
 async fn admin(folder: &tempfile::TempDir) -> Router {
     let args = SettingArgs { data_dir: Some(folder.path().to_owned()), ..SettingArgs::default() };
     let opened = open_registry(&Settings::resolve(args).unwrap(), OpenMode::Create).await.unwrap();
@@ -123,7 +125,7 @@ async fn a_body_that_does_not_fit_is_refused_in_clear_words() {
     assert_problem(&ask(&admin, finalize, "{}").await, 422, "invalid-body");
 }
 
-const ROUTES: [(&str, &str); 20] = [
+const ROUTES: [(&str, &str); 39] = [
     ("get", "/health/live"),
     ("get", "/health/ready"),
     ("get", "/health"),
@@ -144,6 +146,25 @@ const ROUTES: [(&str, &str); 20] = [
     ("get", "/v1/keys/{access_key}"),
     ("delete", "/v1/keys/{access_key}"),
     ("post", "/v1/keys/{access_key}/rotate"),
+    ("get", "/v1/retention-classes"),
+    ("get", "/v1/retention-classes/{name}"),
+    ("put", "/v1/retention-classes/{name}"),
+    ("post", "/v1/retention-classes/{name}/simulate"),
+    ("put", "/v1/packages/{id}/retention"),
+    ("get", "/v1/packages/{id}/holds"),
+    ("get", "/v1/packages/{id}/holds/{name}"),
+    ("put", "/v1/packages/{id}/holds/{name}"),
+    ("delete", "/v1/packages/{id}/holds/{name}"),
+    ("get", "/v1/packages/{id}/eligibility"),
+    ("post", "/v1/packages/{id}/release"),
+    ("put", "/v1/producers/{producer}/retention"),
+    ("get", "/v1/producers/{producer}/holds"),
+    ("get", "/v1/producers/{producer}/holds/{name}"),
+    ("put", "/v1/producers/{producer}/holds/{name}"),
+    ("delete", "/v1/producers/{producer}/holds/{name}"),
+    ("get", "/v1/producers/{producer}/eligibility"),
+    ("get", "/v1/clock"),
+    ("post", "/v1/clock/{event}/settle"),
 ];
 
 #[tokio::test]

@@ -65,6 +65,9 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> Outcome {
         for (what, problem) in problems.into_iter().filter_map(|(what, problem)| Some((what, problem?))) {
             output::line(format_args!("{what}: {problem}"))?;
         }
+        for warning in &health.warnings {
+            output::line(format_args!("warning: {warning}"))?;
+        }
     }
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

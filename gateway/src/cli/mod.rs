@@ -14,6 +14,7 @@ mod migrate;
 mod output;
 mod producer;
 mod replay;
+mod retention;
 mod serve;
 mod storage;
 mod verify;
@@ -61,6 +62,7 @@ enum Command {
     Events(events::Args),
     Producer(producer::Args),
     Key(key::Args),
+    Retention(retention::Args),
     Gc(gc::Args),
     Storage(storage::Args),
 }
@@ -128,6 +130,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Outcome {
         Command::Events(args) => events::run(&args, settings).await,
         Command::Producer(args) => producer::run(args, settings).await,
         Command::Key(args) => key::run(args, settings).await,
+        Command::Retention(args) => retention::run(args, settings).await,
         Command::Gc(args) => gc::run(&args, settings).await,
         Command::Storage(args) => storage::run(args, settings).await,
     }

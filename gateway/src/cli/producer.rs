@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use artifactstore_registry::Registry;
-use artifactstore_registry::model::name::ProducerName;
+use artifactstore_registry::model::name::{ClassName, ProducerName};
+use artifactstore_registry::model::retention::RetentionRule;
 use artifactstore_registry::model::row::{OnFinalized, Producer, ProducerSettings};
 use clap::{Subcommand, ValueEnum};
 
@@ -61,6 +62,13 @@ struct Changes {
     /// A pattern of relative paths (_SUCCESS, *.done): a file that matches finalizes its package; empty for none
     #[arg(long, value_name = "PATTERN")]
     finalize_marker: Option<String>,
+    /// The retention class that new files are given; empty for none
+    #[arg(long, value_name = "CLASS")]
+    retention_class: Option<String>,
+    /// A retention class that new files are given besides when their keys begin so, as in `raw/=transient`; takes the
+    /// place of all rules that there are, may be given several times, and empty takes them away
+    #[arg(long = "retention-rule", value_name = "PREFIX=CLASS")]
+    retention_rules: Vec<String>,
     /// How many seconds without a write finalize a package by themselves; 0 for never
     #[arg(long, value_name = "SECONDS")]
     finalize_after_idle_seconds: Option<u64>,
@@ -79,12 +87,19 @@ enum Choice {
 }
 
 impl Changes {
-    fn applied_to(self, mut settings: ProducerSettings) -> ProducerSettings {
+    fn applied_to(self, mut settings: ProducerSettings) -> Result<ProducerSettings, CliError> {
         if let Some(depth) = self.package_depth {
             settings.package_depth = depth;
         }
         if let Some(marker) = self.finalize_marker {
             settings.finalize_marker = Some(marker).filter(|marker| !marker.is_empty());
+        }
+        if let Some(class) = self.retention_class {
+            settings.retention_class = if class.is_empty() { None } else { Some(ClassName::parse(&class)?) };
+        }
+        if !self.retention_rules.is_empty() {
+            let rules = self.retention_rules.iter().filter(|rule| !rule.is_empty());
+            settings.retention_rules = rules.map(|rule| parse_rule(rule)).collect::<Result<_, _>>()?;
         }
         if let Some(seconds) = self.finalize_after_idle_seconds {
             settings.finalize_after_idle_seconds = Some(seconds).filter(|seconds| *seconds > 0);
@@ -94,8 +109,15 @@ impl Changes {
             Some(Choice::NewRevision) => OnFinalized::NewRevision,
             None => settings.on_finalized,
         };
-        settings
+        Ok(settings)
     }
+}
+
+/// `raw/=transient`: a class's name has no equals sign, a prefix may have some.
+fn parse_rule(text: &str) -> Result<RetentionRule, CliError> {
+    let wrong = || CliError::Other(format!("the retention rule {text:?} is not of the form PREFIX=CLASS"));
+    let (prefix, class) = text.rsplit_once('=').ok_or_else(wrong)?;
+    Ok(RetentionRule { class: ClassName::parse(class)?, prefix: prefix.to_owned() })
 }
 
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
@@ -112,14 +134,15 @@ async fn act(registry: Registry, args: Args) -> Result<(), CliError> {
             if args.json { output::json(&ProducerShape::from(&producer)) } else { describe(&producer) }
         }
         Action::Create { name, changes } => {
-            let settings = changes.applied_to(ProducerSettings::default());
+            let settings = changes.applied_to(ProducerSettings::default())?;
             let created = registry.producer_create(&actor, &ProducerName::parse(&name)?, settings).await?;
             done(&created, "created", args.json)
         }
         Action::Set { name, changes } => {
             let name = ProducerName::parse(&name)?;
             let before = registry.producer_stat(&actor, &name).await?;
-            let configured = registry.producer_configure(&actor, &name, changes.applied_to(before.settings)).await?;
+            let settings = changes.applied_to(before.settings)?;
+            let configured = registry.producer_configure(&actor, &name, settings).await?;
             done(&configured, "changed", args.json)
         }
         Action::Delete { name } => {
@@ -176,6 +199,11 @@ fn describe(producer: &Producer) -> Result<(), CliError> {
         OnFinalized::NewRevision => "new_revision",
     };
     let idle = settings.finalize_after_idle_seconds.map_or_else(|| "never".to_owned(), |seconds| seconds.to_string());
+    let class = settings.retention_class.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+    let rules = settings.retention_rules.iter().map(|rule| format!("{}={}", shown(&rule.prefix), rule.class));
+    let rules: Vec<String> = rules.collect();
+    let holds = producer.keeping.holds.iter().map(|hold| hold.name.to_string()).collect::<Vec<_>>();
+    let or_none = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(" ") };
     for (what, value) in [
         ("name", producer.name.to_string()),
         ("tenant", producer.tenant.to_string()),
@@ -184,6 +212,10 @@ fn describe(producer: &Producer) -> Result<(), CliError> {
         ("finalize_marker", settings.finalize_marker.as_deref().map_or_else(|| "none".to_owned(), shown)),
         ("finalize_after_idle_seconds", idle),
         ("on_finalized", on_finalized.to_owned()),
+        ("retention_class", class),
+        ("retention_rules", or_none(rules)),
+        ("object_lock", if producer.object_lock { "enabled" } else { "off" }.to_owned()),
+        ("holds", or_none(holds)),
         ("files", producer.file_count.to_string()),
         ("bytes", producer.size_bytes.to_string()),
         ("open uploads", producer.upload_count.to_string()),
@@ -213,12 +245,26 @@ mod tests {
             on_finalized: OnFinalized::NewRevision,
             package_depth: 2,
             finalize_marker: Some("_SUCCESS".into()),
+            retention_class: Some(ClassName::parse("working").unwrap()),
+            retention_rules: vec![parse_rule("raw/a=b=transient").unwrap()],
             finalize_after_idle_seconds: Some(60),
         };
-        assert_eq!(none().applied_to(before.clone()), before);
-        let cleared = Changes { finalize_marker: Some(String::new()), finalize_after_idle_seconds: Some(0), ..none() };
-        let after = cleared.applied_to(before.clone());
+        assert_eq!(before.retention_rules[0].prefix, "raw/a=b");
+        assert_eq!(none().applied_to(before.clone()).unwrap(), before);
+        let cleared = Changes {
+            finalize_marker: Some(String::new()),
+            retention_class: Some(String::new()),
+            retention_rules: vec![String::new()],
+            finalize_after_idle_seconds: Some(0),
+            ..none()
+        };
+        let after = cleared.applied_to(before.clone()).unwrap();
         assert_eq!((after.finalize_marker, after.finalize_after_idle_seconds), (None, None));
+        assert_eq!((after.retention_class, after.retention_rules), (None, Vec::new()));
         assert_eq!((after.package_depth, after.on_finalized), (before.package_depth, before.on_finalized));
+        for bad in ["raw/", "raw/=Not A Class"] {
+            let wrong = Changes { retention_rules: vec![bad.to_owned()], ..none() };
+            assert!(wrong.applied_to(before.clone()).is_err(), "{bad}");
+        }
     }
 }

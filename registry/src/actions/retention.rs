@@ -2,11 +2,12 @@
 
 use super::producer::unexpected;
 use crate::Registry;
+use crate::clock::Timestamp;
 use crate::error::{Refusal, Result};
 use crate::model::command::{Command, Reply, RetentionChange, SubjectChoice};
 use crate::model::event::Actor;
 use crate::model::name::{ClassName, HoldName, PackageId, ProducerName};
-use crate::model::retention::{ClassRow, ClockJump, Keeping, Mode, Period, RetentionClass};
+use crate::model::retention::{ClassRow, ClockJump, Keeping, Mode, Period, RetentionClass, expiry_time};
 use crate::model::row::{Package, Producer, Sequence};
 
 /// How something that is kept is changed, and by what right.
@@ -20,6 +21,17 @@ pub struct RetentionOrder {
     pub bypass: bool,
     /// Why.
     pub reason: String,
+}
+
+/// What the clock shows, and what of it is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockReport {
+    /// What the clock of this gateway shows.
+    pub shown: Timestamp,
+    /// The time that expiry goes by.
+    pub expiry: Timestamp,
+    /// Every jump that was recorded, by event.
+    pub jumps: Vec<ClockJump>,
 }
 
 fn keeping(reply: Reply) -> Result<Keeping> {
@@ -134,12 +146,15 @@ impl Registry {
         }
     }
 
-    /// The jumps of the clock, by event.
+    /// What the clock shows, the time that expiry goes by, and the jumps of the clock.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn clock_jumps(&self) -> Result<Vec<ClockJump>> {
-        Ok(self.inner.store.retention().await?.1)
+    pub async fn clock_report(&self) -> Result<ClockReport> {
+        let jumps = self.inner.store.retention().await?.1;
+        let (shown, head) = (self.inner.clock.now(), self.inner.store.head().await?);
+        let expiry = expiry_time(shown.max(head.occurred_at), shown, &jumps);
+        Ok(ClockReport { shown, expiry, jumps })
     }
 
     /// Says of a jump of the clock whether the clock was right, so that expiry goes on.
