@@ -117,6 +117,7 @@ fn file(number: u64, sequence: u64, ended: bool) -> anyhow::Result<File> {
         ended_sequence: ended.then_some(sequence + 1),
         versioned: true,
         deleted_sequence: None,
+        released_sequence: None,
     })
 }
 

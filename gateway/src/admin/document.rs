@@ -27,6 +27,7 @@ use super::problem::{self, ProblemBody};
         (name = "producers", description = "Producers, which S3 calls buckets."),
         (name = "packages", description = "Packages, their files and manifests."),
         (name = "events", description = "The append-only log."),
+        (name = "garbage", description = "What nothing keeps, and its collection."),
     ),
 )]
 pub(super) struct Base;

@@ -135,7 +135,13 @@ fn written(event: &Event) -> &[LocatedChunk] {
         | Event::KeyRevoked(_)
         | Event::StorageDirected(_)
         | Event::StorageClosed(_)
-        | Event::StorageMoved(_) => &[],
+        | Event::StorageMoved(_)
+        | Event::VersionReleased(_)
+        | Event::BlobCondemned(_)
+        | Event::ChunkCondemned(_)
+        | Event::SweepBegun(_)
+        | Event::SweepEnded(_)
+        | Event::ObjectOrphaned(_) => &[],
     }
 }
 

@@ -16,8 +16,12 @@ use super::row::{ProducerSettings, Sequence, Subresource, Versioning};
 use crate::clock::Timestamp;
 
 mod keeping;
+mod sweeping;
 
 pub use keeping::{KeyCreated, KeyRevoked, KeyRotated, StorageClosed, StorageDirected, StorageMoved};
+pub use sweeping::{
+    BlobCondemned, ChunkCondemned, ObjectAt, ObjectOrphaned, SweepBegun, SweepEnded, SweptBlob, VersionReleased,
+};
 
 /// Who asked, and how to find the request again. None of it is proof; the log's chain is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -417,6 +421,18 @@ events! {
     StorageClosed => "v1.storage.closed",
     /// A backend serves what another one was given.
     StorageMoved => "v1.storage.moved",
+    /// A version let go of its bytes.
+    VersionReleased => "v1.version.released",
+    /// Nothing refers to a blob any more.
+    BlobCondemned => "v1.blob.condemned",
+    /// Nothing uses these chunks.
+    ChunkCondemned => "v1.chunk.condemned",
+    /// Blobs, chunks and objects go.
+    SweepBegun => "v1.sweep.begun",
+    /// Objects are gone.
+    SweepEnded => "v1.sweep.ended",
+    /// Objects were found that no event names.
+    ObjectOrphaned => "v1.object.orphaned",
 }
 
 impl Serialize for PackageFinalized {
@@ -515,7 +531,15 @@ impl Event {
     #[must_use]
     pub fn producer(&self) -> Option<ProducerName> {
         Some(match self {
-            Self::StorageDirected(_) | Self::StorageClosed(_) | Self::StorageMoved(_) => return None,
+            Self::StorageDirected(_)
+            | Self::StorageClosed(_)
+            | Self::StorageMoved(_)
+            | Self::BlobCondemned(_)
+            | Self::ChunkCondemned(_)
+            | Self::SweepBegun(_)
+            | Self::SweepEnded(_)
+            | Self::ObjectOrphaned(_) => return None,
+            Self::VersionReleased(fact) => fact.producer.clone(),
             Self::ProducerCreated(fact) => fact.producer.clone(),
             Self::ProducerConfigured(fact) => fact.producer.clone(),
             Self::ProducerDeleted(fact) => fact.producer.clone(),
@@ -555,6 +579,7 @@ impl Event {
             Self::FileMarked(fact) => Some(fact.package.clone()),
             Self::FileTagged(fact) => Some(fact.package.clone()),
             Self::VersionRemoved(fact) => Some(fact.package.clone()),
+            Self::VersionReleased(fact) => Some(fact.package.clone()),
             Self::VersioningSet(_)
             | Self::SubresourceSet(_)
             | Self::SubresourceRemoved(_)
@@ -569,7 +594,12 @@ impl Event {
             | Self::KeyRevoked(_)
             | Self::StorageDirected(_)
             | Self::StorageClosed(_)
-            | Self::StorageMoved(_) => None,
+            | Self::StorageMoved(_)
+            | Self::BlobCondemned(_)
+            | Self::ChunkCondemned(_)
+            | Self::SweepBegun(_)
+            | Self::SweepEnded(_)
+            | Self::ObjectOrphaned(_) => None,
         }
     }
 }

@@ -11,3 +11,4 @@ pub mod name;
 pub mod row;
 pub mod state;
 pub mod storage;
+pub mod sweep;

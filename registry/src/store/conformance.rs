@@ -134,6 +134,8 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
         parts: [(UploadId::trusted("up"), PartNumber::new(1).unwrap())].into(),
         access_keys: [AccessKeyId::trusted("AKA"), AccessKeyId::trusted("none")].into(),
         moves: true,
+        swept: [ObjectKey([8; 32]), ObjectKey([9; 32])].into(),
+        orphans: [ObjectKey([6; 32]), ObjectKey([9; 32])].into(),
     };
     let mut state = State::default();
     let mut batch = store.begin().await.unwrap();

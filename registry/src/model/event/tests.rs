@@ -1,6 +1,6 @@
 //! Every kind of event decodes to what it was, and the chain covers all of it.
 
-use artifactstore_backends::digest::ChecksumAlgorithm;
+use artifactstore_backends::digest::{ChecksumAlgorithm, ObjectKey};
 use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
 
 use super::*;
@@ -258,8 +258,49 @@ fn every_other_kind() -> Vec<Event> {
     ]
 }
 
+/// One of every kind about what is kept no longer.
+fn kinds_of_sweeps() -> Vec<Event> {
+    let object = ObjectAt { size_bytes: 7, object: ObjectKey([4; 32]), backend: "local".to_owned() };
+    let blob = SweptBlob {
+        size_bytes: 7,
+        sha256: Sha256Digest([5; 32]),
+        released: Some(8),
+        condemned: 9,
+        content_address: ContentAddress([6; 32]),
+    };
+    let condemned = BlobCondemned {
+        size_bytes: 7,
+        sha256: Sha256Digest([5; 32]),
+        released: Some(8),
+        content_address: ContentAddress([6; 32]),
+    };
+    let orphans = SweepBegun { objects: vec![object.clone()], ..SweepBegun::default() };
+    vec![
+        Event::VersionReleased(Box::new(VersionReleased {
+            key: key(),
+            ended: 5,
+            package: package(),
+            version: 3,
+            producer: producer(),
+            content_address: ContentAddress([6; 32]),
+        })),
+        Event::BlobCondemned(Box::new(BlobCondemned { released: None, ..condemned.clone() })),
+        Event::BlobCondemned(Box::new(condemned)),
+        Event::ChunkCondemned(Box::new(ChunkCondemned { chunks: vec![ContentAddress([6; 32])] })),
+        Event::SweepBegun(Box::new(SweepBegun {
+            blobs: vec![blob],
+            chunks: vec![ContentAddress([6; 32])],
+            spared: vec![ObjectKey([3; 32])],
+            objects: vec![object.clone()],
+        })),
+        Event::SweepBegun(Box::new(orphans)),
+        Event::SweepEnded(Box::new(SweepEnded { objects: vec![object.object] })),
+        Event::ObjectOrphaned(Box::new(ObjectOrphaned { objects: vec![object] })),
+    ]
+}
+
 fn every_kind() -> Vec<Event> {
-    [every_other_kind(), uploads(), keys(), kinds_of_storage()].concat()
+    [every_other_kind(), uploads(), keys(), kinds_of_storage(), kinds_of_sweeps()].concat()
 }
 
 fn direct<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
@@ -279,7 +320,7 @@ fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
         assert_eq!(decoded.encode(), payload);
         kinds.insert(event.kind());
     }
-    assert_eq!(kinds.len(), 23, "a kind that was added belongs in here");
+    assert_eq!(kinds.len(), 29, "a kind that was added belongs in here");
 }
 
 #[test]
@@ -309,6 +350,12 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::StorageDirected(fact) => direct(fact),
             Event::StorageClosed(fact) => direct(fact),
             Event::StorageMoved(fact) => direct(fact),
+            Event::VersionReleased(fact) => direct(fact),
+            Event::BlobCondemned(fact) => direct(fact),
+            Event::ChunkCondemned(fact) => direct(fact),
+            Event::SweepBegun(fact) => direct(fact),
+            Event::SweepEnded(fact) => direct(fact),
+            Event::ObjectOrphaned(fact) => direct(fact),
         };
         assert_eq!(cbor::check(&written), Ok(()), "{}", event.kind());
         assert_eq!(written, event.encode());

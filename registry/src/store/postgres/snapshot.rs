@@ -69,6 +69,10 @@ const fn shape(view: View) -> &'static Shape {
         View::Parts => &rows::PART,
         View::AccessKeys => &rows::ACCESS_KEY,
         View::Moves => &rows::MOVE,
+        View::BlobChunks => &rows::BLOB_CHUNK,
+        View::PartChunks => &rows::PART_CHUNK,
+        View::Swept => &rows::SWEPT,
+        View::Orphans => &rows::ORPHAN,
     }
 }
 
@@ -95,6 +99,10 @@ fn row_of(view: View, row: &PgRow) -> Result<ViewRow> {
         View::Parts => view_row::part(&rows::part(&cells)?),
         View::AccessKeys => view_row::access_key(&rows::access_key(&cells)?),
         View::Moves => view_row::storage_move(&rows::storage_move(&cells)?),
+        View::BlobChunks => view_row::blob_chunk(&rows::blob_chunk(&cells)?),
+        View::PartChunks => view_row::part_chunk(&rows::part_chunk(&cells)?),
+        View::Swept => view_row::swept(&rows::swept(&cells)?),
+        View::Orphans => view_row::orphan(&rows::orphan(&cells)?),
     })
 }
 

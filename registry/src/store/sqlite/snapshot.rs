@@ -51,6 +51,10 @@ impl Snapshot for SqliteSnapshot {
             View::Parts => (rows::PART, "upload, number"),
             View::AccessKeys => (rows::ACCESS_KEY, "id"),
             View::Moves => (rows::MOVE, "sequence"),
+            View::BlobChunks => (rows::BLOB_CHUNK, "chunk, blob"),
+            View::PartChunks => (rows::PART_CHUNK, "upload, number, chunk"),
+            View::Swept => (rows::SWEPT, "object"),
+            View::Orphans => (rows::ORPHAN, "object"),
         };
         let alias = if view == View::History { "h" } else { "f" };
         let text = format!("SELECT {columns} FROM {} AS {alias} ORDER BY {order}", view.table());
@@ -73,6 +77,10 @@ fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
         View::Parts => view_row::part(&rows::part(row)?),
         View::AccessKeys => view_row::access_key(&rows::access_key(row)?),
         View::Moves => view_row::storage_move(&rows::storage_move(row)?),
+        View::BlobChunks => view_row::blob_chunk(&rows::blob_chunk(row)?),
+        View::PartChunks => view_row::part_chunk(&rows::part_chunk(row)?),
+        View::Swept => view_row::swept(&rows::swept(row)?),
+        View::Orphans => view_row::orphan(&rows::orphan(row)?),
     })
 }
 
