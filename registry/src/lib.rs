@@ -84,20 +84,19 @@ impl Registry {
         let RegistryParts { store, plane, clock, entropy, facts, manifest_inline_limit_bytes } = parts;
         let sealing = tokio::sync::Mutex::default();
         let leases = Leases::new(hex::encode(entropy.fresh()));
-        let inner =
-            Inner {
-                store,
-                plane,
-                log,
-                clock,
-                entropy,
-                facts,
-                vault,
-                leases,
-                collected: std::sync::Mutex::default(),
-                sealing,
-                manifest_inline_limit_bytes,
-            };
+        let inner = Inner {
+            store,
+            plane,
+            log,
+            clock,
+            entropy,
+            facts,
+            vault,
+            leases,
+            collected: std::sync::Mutex::default(),
+            sealing,
+            manifest_inline_limit_bytes,
+        };
         Self { inner: Arc::new(inner) }
     }
 

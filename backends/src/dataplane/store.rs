@@ -102,9 +102,7 @@ async fn store_alone(shelf: &Shelf, FinishedChunk { address, bytes, md5, room }:
             marked.extend_from_slice(&shelf.catalog.sweeps(true).await?.to_be_bytes());
             compute(marked.len(), move || SealedObject::seal(marked.freeze())).await?
         }
-        Some(Whereabouts::Nowhere) | None => {
-            SealedObject::hashed_already(bytes, ObjectKey(address.0)).with_md5(md5)
-        }
+        Some(Whereabouts::Nowhere) | None => SealedObject::hashed_already(bytes, ObjectKey(address.0)).with_md5(md5),
     };
     let place = put(shelf, object, room).await?;
     Ok(Stored { chunk: placed(&place, chunk, 0), written: true })
@@ -270,7 +268,9 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
             let offset_bytes = offsets.get(&chunk.address).copied().unwrap_or_default();
             Ok(Stored { chunk: placed(place, chunk, offset_bytes), written: true })
         }
-        (Whereabouts::Nowhere | Whereabouts::Swept, None) => Err(Error::Catalog("a chunk is neither known nor written".into())),
+        (Whereabouts::Nowhere | Whereabouts::Swept, None) => {
+            Err(Error::Catalog("a chunk is neither known nor written".into()))
+        }
     });
     stored.collect()
 }

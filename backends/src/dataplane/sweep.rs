@@ -53,12 +53,7 @@ async fn delete_objects(shelf: &Shelf, backend: &str, objects: Vec<ObjectKey>) -
     Ok(DeletionResult { deleted, examined, ..DeletionResult::default() })
 }
 
-async fn find_orphans(
-    shelf: &Shelf,
-    after: Option<ObjectKey>,
-    limit: usize,
-    age: Duration,
-) -> Result<DeletionResult> {
+async fn find_orphans(shelf: &Shelf, after: Option<ObjectKey>, limit: usize, age: Duration) -> Result<DeletionResult> {
     // Taken once, before the walk: an object written later than this has no age yet.
     let backend = shelf.writer().await?;
     let clock = backend.probe().await?.clock;

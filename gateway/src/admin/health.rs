@@ -160,7 +160,12 @@ fn exposition(admin: &Admin, health: &Health) -> String {
         figure("backend_free_bytes", "gauge", "Bytes still free in the backend.", &plain(free.to_string()));
     }
     let totals = admin.registry.collect_totals();
-    figure("gc_runs_total", "counter", "Collections of this process that came to their end.", &plain(totals.runs.to_string()));
+    figure(
+        "gc_runs_total",
+        "counter",
+        "Collections of this process that came to their end.",
+        &plain(totals.runs.to_string()),
+    );
     if let Some(last) = totals.last_run {
         let (seconds, _) = last.to_parts();
         figure("gc_last_run_timestamp_seconds", "gauge", "When the last of them did.", &plain(seconds.to_string()));

@@ -106,7 +106,8 @@ async fn recount(json: bool, settings: &Settings) -> Outcome {
     if json {
         output::json(&serde_json::json!({ "summary": summary }))?;
     } else {
-        let verdict = if summary.wrong == 0 { "all as recorded".to_owned() } else { format!("{} wrong", summary.wrong) };
+        let verdict =
+            if summary.wrong == 0 { "all as recorded".to_owned() } else { format!("{} wrong", summary.wrong) };
         output::line(format_args!("counted {} references to {} blobs: {verdict}", summary.references, summary.blobs))?;
     }
     Ok(if summary.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -55,7 +55,9 @@ pub(super) async fn collect_now_and_then(
         };
         match outcome {
             Ok(()) | Err(Error::Refused(Refusal::LeaseOver)) => {}
-            Err(error) => tracing::error!(error = chain(&error), "collecting what nothing keeps failed; it goes on later"),
+            Err(error) => {
+                tracing::error!(error = chain(&error), "collecting what nothing keeps failed; it goes on later")
+            }
         }
         due = Some(Instant::now() + interval);
     }
@@ -79,4 +81,34 @@ async fn collect(registry: &Registry, how: &Collection) -> Result<(), Error> {
         "collected what nothing keeps"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use artifactstore_registry::actions::request::Collection;
+    use tokio_util::sync::CancellationToken;
+
+    use super::collect_now_and_then;
+    use crate::compose::{OpenMode, open_registry};
+    use crate::config::{SettingArgs, Settings};
+
+    #[tokio::test]
+    async fn it_is_done_again_and_again_until_the_gateway_stops() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = SettingArgs { data_dir: Some(folder.path().to_owned()), ..SettingArgs::default() };
+        let opened = open_registry(&Settings::resolve(args).unwrap(), OpenMode::Create).await.unwrap();
+        let (registry, stop) = (opened.registry, CancellationToken::new());
+        let how = Collection { grace: Duration::ZERO, dry: false, under_lease: true };
+        let interval = Duration::from_millis(10);
+        let running = tokio::spawn(collect_now_and_then(registry.clone(), interval, how, stop.clone()));
+        while registry.collect_totals().runs < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stop.cancel();
+        running.await.unwrap();
+        assert!(registry.collect_totals().last_run.is_some());
+        registry.stop().await;
+    }
 }

@@ -233,19 +233,10 @@ pub fn event(event: &Event, touched: &mut Touched) {
             touched.access_keys.insert(fact.id.clone());
         }
         Event::StorageDirected(_) | Event::StorageClosed(_) | Event::StorageMoved(_) => touched.moves = true,
-        Event::VersionReleased(fact) => {
-            touched.files.insert(fact.version);
-            touched.blobs.insert(fact.content_address);
-        }
-        Event::BlobCondemned(fact) => {
-            touched.blobs.insert(fact.content_address);
-        }
+        Event::VersionReleased(fact) => collect::released(fact, touched),
+        Event::BlobCondemned(fact) => touched.blobs.extend([fact.content_address]),
         Event::ChunkCondemned(fact) => touched.chunks.extend(&fact.chunks),
-        Event::SweepBegun(fact) => {
-            touched.blobs.extend(fact.blobs.iter().map(|blob| blob.content_address));
-            // Whoever names them again behind this event finds them absent for it, not for having been so before.
-            touched.chunks.extend(&fact.chunks);
-        }
+        Event::SweepBegun(fact) => collect::begun(fact, touched),
         Event::SweepEnded(fact) => touched.swept.extend(&fact.objects),
         Event::ObjectOrphaned(_) => {}
     }

@@ -16,9 +16,11 @@ use super::row::{ProducerSettings, Sequence, Subresource, Versioning};
 use crate::clock::Timestamp;
 
 mod keeping;
+mod record;
 mod sweeping;
 
 pub use keeping::{KeyCreated, KeyRevoked, KeyRotated, StorageClosed, StorageDirected, StorageMoved};
+pub use record::{GENESIS_HASH, Record};
 pub use sweeping::{
     BlobCondemned, ChunkCondemned, ObjectAt, ObjectOrphaned, SweepBegun, SweepEnded, SweptBlob, VersionReleased,
 };
@@ -455,74 +457,6 @@ impl<'de> Deserialize<'de> for PackageFinalized {
         } else {
             value.deserialized().map(Self::Inline).map_err(serde::de::Error::custom)
         }
-    }
-}
-
-/// An event as the log holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// The event's number.
-    pub sequence: Sequence,
-    /// When it was committed, by the registry's clock; never before the event before it.
-    pub occurred_at: Timestamp,
-    /// The tenant.
-    pub tenant: TenantName,
-    /// The producer that it is about.
-    pub producer: Option<ProducerName>,
-    /// The package that it is about, by name.
-    pub package: Option<PackageName>,
-    /// Who asked.
-    pub actor: String,
-    /// The request's id.
-    pub request_id: String,
-    /// The kind.
-    pub kind: String,
-    /// The payload's canonical CBOR.
-    pub payload: Vec<u8>,
-    /// The chain up to and with this event: BLAKE3 over the previous hash and this event's canonical bytes.
-    pub hash: [u8; 32],
-}
-
-/// The hash before the first event.
-pub const GENESIS_HASH: [u8; 32] = [0; 32];
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    kind: &'a str,
-    actor: &'a str,
-    tenant: &'a str,
-    package: Option<&'a str>,
-    #[serde(with = "serde_bytes")]
-    payload: &'a [u8],
-    producer: Option<&'a str>,
-    sequence: Sequence,
-    request_id: &'a str,
-    occurred_at: Timestamp,
-}
-
-impl Record {
-    /// The canonical bytes that the chain covers: everything but the hash.
-    #[must_use]
-    pub fn canonical(&self) -> Vec<u8> {
-        cbor::encode(&Envelope {
-            kind: &self.kind,
-            actor: &self.actor,
-            tenant: self.tenant.as_str(),
-            package: self.package.as_ref().map(PackageName::as_str),
-            payload: &self.payload,
-            producer: self.producer.as_ref().map(ProducerName::as_str),
-            sequence: self.sequence,
-            request_id: &self.request_id,
-            occurred_at: self.occurred_at,
-        })
-    }
-
-    /// The hash that this event has behind one with that hash.
-    #[must_use]
-    pub fn chained(&self, previous: &[u8; 32]) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(previous).update(&self.canonical());
-        *hasher.finalize().as_bytes()
     }
 }
 

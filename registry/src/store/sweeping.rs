@@ -24,7 +24,12 @@ pub trait Sweeping: Send + Sync {
     /// Blobs that nothing refers to, and that are not condemned.
     async fn blobs_unreferenced(&self, after: Option<&ContentAddress>, limit: usize) -> Result<Vec<ContentAddress>>;
     /// Blobs that are condemned since then or longer.
-    async fn blobs_condemned(&self, before: Timestamp, after: Option<&ContentAddress>, limit: usize) -> Result<Vec<Blob>>;
+    async fn blobs_condemned(
+        &self,
+        before: Timestamp,
+        after: Option<&ContentAddress>,
+        limit: usize,
+    ) -> Result<Vec<Blob>>;
     /// Looks at so many chunks: those that nothing uses and that are not condemned.
     async fn chunks_unused(&self, after: Option<&ContentAddress>, limit: usize) -> Result<Unused>;
     /// Chunks that are condemned since then or longer.
@@ -37,5 +42,6 @@ pub trait Sweeping: Send + Sync {
     /// Objects of sweeps that are not known to be gone.
     async fn sweeps_open(&self, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<SweptObject>>;
     /// Objects that were noted for orphans then or earlier.
-    async fn orphans_noted(&self, before: Timestamp, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectKey>>;
+    async fn orphans_noted(&self, before: Timestamp, after: Option<&ObjectKey>, limit: usize)
+    -> Result<Vec<ObjectKey>>;
 }

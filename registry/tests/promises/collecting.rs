@@ -12,6 +12,7 @@ use artifactstore_registry::model::row::{OnFinalized, ProducerSettings, VersionC
 use artifactstore_registry::{Error, Refusal};
 use bytes::Bytes;
 
+use crate::dialect;
 use crate::harness::{CHUNK_SIZE_BYTES, Harness, body, name, producer};
 
 const GRACE: i64 = 100;
@@ -76,10 +77,8 @@ async fn what_was_superseded_goes_in_steps_and_each_says_why() {
     let events = harness.registry.event_list(second.sequence, 99).await.unwrap();
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(kinds, ["v1.version.released", "v1.blob.condemned", "v1.sweep.begun", "v1.sweep.ended"]);
-    let told: Vec<serde_json::Value> = events
-        .iter()
-        .map(|event| artifactstore_registry::model::cbor::to_json(&event.payload).unwrap())
-        .collect();
+    let told: Vec<serde_json::Value> =
+        events.iter().map(|event| artifactstore_registry::model::cbor::to_json(&event.payload).unwrap()).collect();
     assert_eq!((&told[0]["version"], &told[0]["ended"]), (&first.sequence.into(), &second.sequence.into()));
     assert_eq!(told[1]["released"], events[0].sequence);
     let swept = &told[2]["blobs"][0];
@@ -218,9 +217,8 @@ async fn an_object_goes_with_the_last_chunk_that_lies_in_it() {
     harness.finish().await;
 }
 
-const PACKED: [&str; 8] = [
-    "board/a/0", "board/a/1", "board/a/2", "board/a/3", "board/a/4", "board/a/5", "board/a/6", "board/a/7",
-];
+const PACKED: [&str; 8] =
+    ["board/a/0", "board/a/1", "board/a/2", "board/a/3", "board/a/4", "board/a/5", "board/a/6", "board/a/7"];
 
 #[tokio::test]
 async fn parts_are_kept_as_long_as_their_upload_is_open() {
@@ -294,6 +292,43 @@ async fn a_count_that_is_wrong_is_found_by_counting_and_by_the_replay() {
     assert_eq!((found[0].recorded, found[0].counted), (Some(1), 2));
     assert_eq!(harness.replay(true).await.unwrap().differences.len(), 1);
     let _ = harness.replay(false).await.unwrap();
+    recounted(&harness).await;
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_registry_from_before_gets_the_counts_and_uses_that_a_replay_makes() {
+    let harness = Harness::start_limited(ProducerSettings::default(), 64).await;
+    let large = noise(2 * CHUNK_SIZE_BYTES + 7, 1);
+    harness.put("board/a/x", large.clone()).await.unwrap();
+    harness.put("board/a/y", large.clone()).await.unwrap();
+    harness.put("board/a/z", "small").await.unwrap();
+    harness.put("board/b/gone", "small").await.unwrap();
+    harness.remove("board/b/gone").await.unwrap();
+    let manifest = harness.finalize("a").await.unwrap().seal.unwrap().manifest_digest;
+    let manifest_bytes = {
+        let found = harness.stat("board/a/.artifact/manifest.cbor").await.unwrap();
+        harness.read_found(&found).await.unwrap()
+    };
+    // A file that is the manifest of a package as well.
+    harness.put("board/b/copy", manifest_bytes).await.unwrap();
+    let target: FileName = name("board/b/parts");
+    let upload = harness.registry.upload_create(&harness.actor, &target, UploadAttributes::default()).await.unwrap();
+    let number = PartNumber::new(3).unwrap();
+    let part = body(noise(CHUNK_SIZE_BYTES + 1, 2));
+    let ingested = harness.registry.part_ingest(&harness.actor, &target, &upload.id, number, part, Default::default());
+    ingested.await.unwrap();
+
+    let statement = dialect::SWEEPS.split("UPDATE blobs").nth(1).unwrap().split(';').next().unwrap();
+    let counts: &'static str = Box::leak(format!("UPDATE blobs{statement}").into_boxed_str());
+    assert!(harness.tamper("UPDATE blobs SET reference_count = 0").await > 0);
+    assert!(harness.tamper("DELETE FROM blob_chunks").await > 0);
+    assert!(harness.tamper("DELETE FROM part_chunks").await > 0);
+    assert!(harness.tamper(counts).await > 0);
+    harness.tamper("CREATE TABLE uses_unread (one BIGINT PRIMARY KEY)").await;
+    let backend = std::sync::Arc::clone(&harness.backend);
+    let harness = harness.restart_without(backend).await;
+    assert_eq!(harness.store.blob(&manifest).await.unwrap().unwrap().reference_count, 2);
     recounted(&harness).await;
     harness.finish().await;
 }

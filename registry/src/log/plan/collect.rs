@@ -7,6 +7,7 @@ use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use crate::clock::Timestamp;
 use crate::log::decide::collect::sweepable;
 use crate::model::command::CollectStep;
+use crate::model::event::{SweepBegun, VersionReleased};
 use crate::model::row::File;
 use crate::model::state::{State, Touched};
 
@@ -89,4 +90,17 @@ pub fn asked(step: &CollectStep, state: &State) -> Asked {
             Asked { objects: objects.iter().map(|at| at.object).collect(), ..Asked::default() }
         }
     }
+}
+
+/// What applying a release touches.
+pub(super) fn released(fact: &VersionReleased, touched: &mut Touched) {
+    touched.files.insert(fact.version);
+    touched.blobs.insert(fact.content_address);
+}
+
+/// What applying the beginning of a sweep touches.
+pub(super) fn begun(fact: &SweepBegun, touched: &mut Touched) {
+    touched.blobs.extend(fact.blobs.iter().map(|blob| blob.content_address));
+    // Whoever names them again behind this event finds them absent for it, not for having been so before.
+    touched.chunks.extend(&fact.chunks);
 }

@@ -3,6 +3,7 @@
 use artifactstore_backends::digest::{ChecksumAlgorithm, ObjectKey};
 use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
 
+use super::record::Envelope;
 use super::*;
 use crate::model::access::Grant;
 use crate::model::attributes::{ChecksumKind, FileChecksum, FilePart};

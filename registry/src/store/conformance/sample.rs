@@ -11,8 +11,8 @@ use crate::model::name::{
     AccessKeyId, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
 };
 use crate::model::row::{
-    Blob, ChunkPlace, Condemned, File, HistoryRow, Package, Part, Producer, ProducerSettings, Seal, Sequence, Subresource,
-    SubresourceRow, Upload, UploadState, Versioning,
+    Blob, ChunkPlace, Condemned, File, HistoryRow, Package, Part, Producer, ProducerSettings, Seal, Sequence,
+    Subresource, SubresourceRow, Upload, UploadState, Versioning,
 };
 use crate::model::state::{Head, NameRow, State};
 use crate::model::storage::StorageMove;

@@ -45,9 +45,8 @@ impl Sweeping for PostgresStore {
         let swept = chunks.iter().map(|chunk| ObjectKey(chunk.0)).collect();
         let touched = Touched { chunks: chunks.iter().copied().collect(), swept, ..Touched::default() };
         let state = self.ask(touched).await?;
-        let found = |chunk: &ContentAddress| {
-            (state.chunks.get(chunk).cloned(), state.swept.get(&ObjectKey(chunk.0)).is_some())
-        };
+        let found =
+            |chunk: &ContentAddress| (state.chunks.get(chunk).cloned(), state.swept.get(&ObjectKey(chunk.0)).is_some());
         Ok(chunks.iter().map(found).collect())
     }
 
@@ -252,7 +251,8 @@ async fn fill_blob_chunks(connection: &mut PgConnection) -> Result<()> {
         let Some(last) = blobs.last() else { return Ok(()) };
         after = Some(last.content_address);
         let several = blobs.iter().filter(|blob| blob.recipe.chunks.len() > 1);
-        let pairs = several.flat_map(|blob| blob.recipe.chunks.iter().map(|chunk| (chunk.address, blob.content_address)));
+        let pairs =
+            several.flat_map(|blob| blob.recipe.chunks.iter().map(|chunk| (chunk.address, blob.content_address)));
         let (chunks, users): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
             pairs.map(|(chunk, blob)| (chunk.0.to_vec(), blob.0.to_vec())).unzip();
         let mut insert = Statement::default();

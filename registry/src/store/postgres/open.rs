@@ -9,8 +9,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{Connection, Row};
 
 use super::connections::{connect, options};
-use super::{collect, scratch};
 use super::statement::Statement;
+use super::{collect, scratch};
 use crate::error::{Error, Result};
 use crate::store::{OpenMode, Schema};
 

@@ -73,7 +73,15 @@ pub(super) const FILE: Shape = Shape {
     table: "files",
     key: &["sequence"],
     texts: &["producer", "key", "package_id", "package", "relative_path", "etag", "client"],
-    numbers: &["sequence", "size_bytes", "ingested_at", "ended_sequence", "versioned", "deleted_sequence", "released_sequence"],
+    numbers: &[
+        "sequence",
+        "size_bytes",
+        "ingested_at",
+        "ended_sequence",
+        "versioned",
+        "deleted_sequence",
+        "released_sequence",
+    ],
     bytes: &["content_address", "sha256", "attributes"],
 };
 /// Of a version, what a listing tells.

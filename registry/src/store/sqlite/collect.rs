@@ -229,10 +229,8 @@ async fn fill_uses(connection: &mut SqliteConnection) -> Result<()> {
     }
     let mut after: Vec<u8> = Vec::new();
     loop {
-        let text = format!(
-            "SELECT {} FROM blobs WHERE content_address > ? ORDER BY content_address LIMIT {PAGE}",
-            rows::BLOB
-        );
+        let text =
+            format!("SELECT {} FROM blobs WHERE content_address > ? ORDER BY content_address LIMIT {PAGE}", rows::BLOB);
         let found = sqlx::query(AssertSqlSafe(text)).bind(after).fetch_all(&mut *connection).await?;
         let Some(last) = found.last() else { break };
         after = last.try_get::<Vec<u8>, _>(0)?;

@@ -36,8 +36,7 @@ pub(super) const SUBRESOURCE: &str = "producer, name, document, sequence";
 pub(super) const LISTED: &str = "n.key, f.size_bytes, f.etag, f.attributes, f.ingested_at";
 pub(super) const BLOB: &str = "content_address, sha256, size_bytes, recipe, sequence, reference_count, \
      released_sequence, condemned_sequence, condemned_at";
-pub(super) const CHUNK: &str =
-    "address, size_bytes, backend, object, offset_bytes, stored_length, codec, tier, sequence, condemned_sequence, \
+pub(super) const CHUNK: &str = "address, size_bytes, backend, object, offset_bytes, stored_length, codec, tier, sequence, condemned_sequence, \
      condemned_at";
 pub(super) const UPLOAD: &str =
     "id, producer, key, attributes, created_at, sequence, parts_sequence, completed_sequence";
