@@ -57,7 +57,11 @@ async fn a_class_is_made_and_extended_and_never_shortened_without_the_right_to()
     assert!(said.starts_with("class lab-note (event "), "{said}");
     let simulated = gateway.cli(&["retention", "simulate", "lab-note", "--mode", "none", "--json"]).await.succeeded();
     let simulated: Value = serde_json::from_str(&simulated).unwrap();
-    assert_eq!((&simulated["versions_kept"], &simulated["versions_released"]), (&json!(1), &json!(0)), "the period stays");
+    assert_eq!(
+        (&simulated["versions_kept"], &simulated["versions_released"]),
+        (&json!(1), &json!(0)),
+        "the period stays"
+    );
     gateway.cli(&["retention", "set-class", "lab-note", "--period", "30d"]).await.failed_with_one_line("bypass");
     let shorter = ["retention", "set-class", "lab-note", "--period", "30d", "--bypass-governance", "--reason", "x"];
     assert!(gateway.cli(&shorter).await.succeeded().contains("30 days"));
@@ -164,7 +168,7 @@ async fn a_package_is_kept_held_explained_and_released() {
 #[tokio::test]
 async fn a_file_and_a_producer_are_held_by_name() {
     let gateway = Harness::start().await;
-    gateway.put("held/run-1/a%20b", b"same").await.unwrap();
+    gateway.put("held/run-1/a b", b"same").await.unwrap();
     gateway.put("held/run-2/other", b"same").await.unwrap();
     let hold = "/v1/producers/held/holds/audit?key=run-1/a%20b";
     let placed = gateway.admin.give("PUT", hold, &json!({ "reason": "audit 2026" })).await.json();
@@ -175,14 +179,14 @@ async fn a_file_and_a_producer_are_held_by_name() {
     let told = explained(&gateway, "held", "run-1/a%20b").await;
     assert_eq!((&told["eligible"], &told["reasons"][0]["event"]), (&json!(false), &placed["event"]));
     assert_eq!(told["references"][0]["key"], "run-2/other", "{told}");
-    for road in [gateway.delete("held/run-1/a%20b").await, gateway.put("held/run-1/a%20b", b"new").await] {
+    for road in [gateway.delete("held/run-1/a b").await, gateway.put("held/run-1/a b", b"new").await] {
         let refused = road.unwrap_err();
         assert_eq!(refused.code(), "AccessDenied");
         assert!(refused.message().contains("hold audit by admin keeps it: audit 2026"), "{}", refused.message());
     }
     let released = gateway.admin.give("DELETE", &format!("{hold}&reason=done"), &json!({})).await;
     assert_eq!(released.status, 204, "{}", released.text());
-    gateway.delete("held/run-1/a%20b").await.unwrap();
+    gateway.delete("held/run-1/a b").await.unwrap();
 
     let cli = ["retention", "hold", "case-7", "--producer", "held", "--reason", "everything is wanted"];
     let said = gateway.cli(&cli).await.succeeded();
@@ -192,9 +196,14 @@ async fn a_file_and_a_producer_are_held_by_name() {
     assert_eq!(gateway.cli(&["retention", "explain", "held/run-2/other"]).await.code, Some(1));
     let _ = gateway.cli(&["retention", "release-hold", "case-7", "--producer", "held"]).await.succeeded();
     assert_eq!(gateway.cli(&["retention", "explain", "held/run-2/other"]).await.code, Some(0));
-    let reasons: Vec<Value> = gateway.admin.events(0).await.into_iter().filter(|event| {
-        event["kind"].as_str().is_some_and(|kind| kind.starts_with("v1.hold."))
-    }).map(|event| event["payload"]["reason"].clone()).collect();
+    let reasons: Vec<Value> = gateway
+        .admin
+        .events(0)
+        .await
+        .into_iter()
+        .filter(|event| event["kind"].as_str().is_some_and(|kind| kind.starts_with("v1.hold.")))
+        .map(|event| event["payload"]["reason"].clone())
+        .collect();
     assert_eq!(reasons, [json!("audit 2026"), json!("done"), json!("everything is wanted"), Value::Null]);
     let wrong = gateway.cli(&["retention", "explain"]).await;
     assert_eq!(wrong.code, Some(2), "wrong usage");
