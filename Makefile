@@ -101,8 +101,8 @@ lint: ## format, clippy without warnings, licences and advisories where cargo-de
 
 golden: clients build ## rewrite the golden files; review reads the difference
 	"$(CLIENTS)/bin/python" tests/clients/golden_manifest.py tests/golden
-	ARTIFACTSTORE_GOLDEN=write cargo test $(CARGO_FLAGS) --workspace --test it golden::
-	git diff --stat -- tests/golden
+	ARTIFACTSTORE_GOLDEN=write cargo test $(CARGO_FLAGS) --workspace --test it -- golden:: retention_matrix::
+	git diff --stat -- tests/golden docs/retention-matrix.md
 
 clean: ## forget everything that was built and installed
 	cargo clean

@@ -35,6 +35,7 @@ mod postgres;
 mod reading;
 mod refusals;
 mod retention;
+mod retention_matrix;
 mod sealing;
 mod start;
 mod storage_tls;

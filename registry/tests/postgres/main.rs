@@ -26,6 +26,8 @@ mod powercut;
 mod restarts;
 #[path = "../promises/retelling.rs"]
 mod retelling;
+#[path = "../promises/retention.rs"]
+mod retention;
 mod sharing;
 mod stores;
 #[path = "../promises/versions.rs"]

@@ -13,5 +13,6 @@ mod multipart;
 mod packages;
 mod powercut;
 mod retelling;
+mod retention;
 mod stores;
 mod versions;
