@@ -24,7 +24,7 @@ BENCH_ARTIFACTSTORE ?= $(TARGET)/release/artifactstore
 export BENCH_SECONDS BENCH_FOLDER BENCH_ARTIFACTSTORE
 BENCH := $(TARGET)/release/artifactstore-bench
 
-.PHONY: help run run-cluster build failpoints clients postgres test test-rgw crash bench bench-quick bench-cluster bench-programs lint golden clean
+.PHONY: help run run-cluster build failpoints clients postgres test test-rgw crash soak bench bench-quick bench-cluster bench-programs lint golden clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
@@ -88,6 +88,13 @@ bench-cluster: bench-programs ## measure Ceph RGW direct, through one gateway an
 crash: failpoints ## the crash sweep for thousands of rounds (ROUNDS=5000, SEED=...)
 	ARTIFACTSTORE_CRASH_ROUNDS=$(ROUNDS) $(if $(SEED),ARTIFACTSTORE_CRASH_SEED=$(SEED)) \
 		cargo test $(CARGO_FLAGS) --workspace --test crash -- --nocapture
+
+# How long each half of `make soak` takes: SQLite with one gateway, then PostgreSQL with two.
+SOAK_SECONDS ?= 120
+
+soak: postgres build ## upload, overwrite, delete, finalize, collect garbage and kill, all at once, for minutes (SOAK_SECONDS=120)
+	SOAK_SECONDS=$(SOAK_SECONDS) ARTIFACTSTORE_BINARY="$(TARGET)/debug/artifactstore" \
+		cargo test $(CARGO_FLAGS) --workspace --test it soak:: -- --nocapture --test-threads=1
 
 lint: ## format, clippy without warnings, licences and advisories where cargo-deny is there
 	cargo fmt --all --check

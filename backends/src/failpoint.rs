@@ -87,10 +87,18 @@ points! {
     CommandAnswered = "command-answered";
     /// The answer to a request that writes is made, and not sent.
     AnswerReady = "answer-ready";
-    /// An orphan was found, and is there.
-    OrphanFound = "orphan-found";
-    /// An orphan was deleted.
-    OrphanDeleted = "orphan-deleted";
+    /// An object that was swept is deleted, and the log was not told.
+    ObjectDeleted = "object-deleted";
+    /// Versions that nothing keeps were released.
+    VersionsReleased = "versions-released";
+    /// Blobs, or chunks, that nothing uses are condemned.
+    GarbageCondemned = "garbage-condemned";
+    /// It is decided what goes, and all of it is there.
+    SweepBegun = "sweep-begun";
+    /// All of it is gone, and the log was told.
+    SweepEnded = "sweep-ended";
+    /// Objects that no event names were noted.
+    OrphansNoted = "orphans-noted";
     /// A store that is moved is copied, and writes go where they went.
     StoreCopied = "store-copied";
     /// Writes go to the new place.

@@ -118,6 +118,7 @@ fn file(number: u64, sequence: u64, ended: bool) -> anyhow::Result<File> {
         versioned: true,
         deleted_sequence: None,
         keeping: Default::default(),
+        released_sequence: None,
     })
 }
 

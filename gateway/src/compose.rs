@@ -2,6 +2,7 @@
 //!
 //! Invariant: at most one process serves a data folder.
 
+mod collect;
 mod storage;
 
 pub use storage::{Storage, Storages};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifactstore_backends::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
-use artifactstore_registry::actions::request::Progress;
+use artifactstore_registry::actions::request::{Collection, Progress};
 use artifactstore_registry::clock::{Entropy, SystemClock};
 use artifactstore_registry::log::transfer::{Transferred, transfer};
 use artifactstore_registry::model::command::FinalizeFacts;
@@ -333,6 +334,7 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
         tenant: root_tenant(),
         token: credentials.admin_token.clone(),
         sealer: sealer(&credentials),
+        collect_grace: settings.collect.grace,
         stop: stop.clone(),
         counts: vec![("admin", Arc::clone(&counts)), ("s3", Arc::clone(&s3_counts))],
         own_counts: counts,
@@ -354,6 +356,10 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
     tasks.spawn(edge::serve::serve(s3_listener, tls.clone(), s3, limits, stop.clone()));
     tasks.spawn(edge::serve::serve(admin_listener, tls.clone(), router, limits, stop.clone()));
     tasks.spawn(finalize_idle(registry.clone(), stop.clone()));
+    if let Some(interval) = settings.collect.interval {
+        let how = Collection { grace: settings.collect.grace, dry: false, under_lease: true };
+        tasks.spawn(collect::collect_now_and_then(registry.clone(), interval, how, stop.clone()));
+    }
     let grace = settings.shutdown_grace;
     Ok(Gateway { s3_address, admin_address, credentials, tls, registry, stop, tasks, grace, _lock: lock })
 }

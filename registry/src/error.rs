@@ -290,8 +290,14 @@ pub enum Refusal {
     /// A move cannot end before the backend that it leaves is closed.
     #[error("the storage `{0}` still takes bytes")]
     StorageOpen(String),
-    /// The content this command leans on is no longer stored.
-    #[error("the content this leans on is no longer stored")]
+    /// What is collected is not swept while the bytes move to another backend.
+    #[error("nothing is swept while the bytes are moved to another storage: end that first")]
+    StorageMoving,
+    /// A move of the bytes cannot begin while objects are being deleted.
+    #[error("a sweep is under way: end it first, with `artifactstore gc`")]
+    StorageSweeping,
+    /// The content this command leans on is no longer stored. Sending it again helps.
+    #[error("the content this leans on is no longer stored: send it again")]
     ContentMissing,
     /// Something keeps it: every reason that forbids this, in one line.
     #[error("{}", kept_text(.0))]

@@ -16,6 +16,7 @@ pub use error::{Error, Refusal, Result};
 use std::sync::Arc;
 
 use actions::lease::Leases;
+use actions::request::CollectTotals;
 use backends::dataplane::spi::DataPlane;
 use clock::{Clock, Entropy};
 use log::writer::{LogWriter, Vault, WriterParts};
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) facts: FinalizeFacts,
     pub(crate) vault: Arc<dyn Vault>,
     pub(crate) leases: Leases,
+    /// What was collected since this process began.
+    pub(crate) collected: std::sync::Mutex<CollectTotals>,
     /// Held by whoever makes the seal of a large package: each holds all of its manifest in memory.
     pub(crate) sealing: tokio::sync::Mutex<()>,
     pub(crate) manifest_inline_limit_bytes: usize,
@@ -81,8 +84,19 @@ impl Registry {
         let RegistryParts { store, plane, clock, entropy, facts, manifest_inline_limit_bytes } = parts;
         let sealing = tokio::sync::Mutex::default();
         let leases = Leases::new(hex::encode(entropy.fresh()));
-        let inner =
-            Inner { store, plane, log, clock, entropy, facts, vault, leases, sealing, manifest_inline_limit_bytes };
+        let inner = Inner {
+            store,
+            plane,
+            log,
+            clock,
+            entropy,
+            facts,
+            vault,
+            leases,
+            collected: std::sync::Mutex::default(),
+            sealing,
+            manifest_inline_limit_bytes,
+        };
         Self { inner: Arc::new(inner) }
     }
 

@@ -108,7 +108,7 @@ async fn what_a_refused_upload_left_in_the_bucket_is_swept_and_nothing_else() {
     }
     assert_eq!(store.objects().await.len(), kept.len() + 2);
     gateway.stop().await;
-    let _ = gateway.cli(&["gc", "--older-than", "0"]).await.succeeded();
+    let _ = gateway.cli(&["gc", "--grace", "0"]).await.succeeded();
     assert_eq!(store.objects().await, kept);
     gateway.audit().await;
 }

@@ -132,7 +132,7 @@ fn report(what: &str, tally: &Tally, time: Duration) {
     let [happened, not] = tally.unacknowledged;
     println!(
         "FIGURE crash sweep of {what}: {} rounds in {time:.0?}, {kills} ended there and {} by the harness; {} acknowledged \
-         changes whole, {happened} others whole and {not} absent; {} events, {} orphans and {} temporary files swept",
+         changes whole, {happened} others whole and {not} absent; {} events, {} objects and {} temporary files swept",
         tally.rounds, tally.by_harness, tally.acknowledged, tally.events, tally.orphans, tally.temporaries
     );
     let each: Vec<String> = tally.kills.iter().map(|(name, count)| format!("{name} {count}")).collect();

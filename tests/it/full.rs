@@ -80,7 +80,7 @@ async fn a_full_storage_refuses_writes_serves_reads_and_recovers_by_itself() {
     gateway.s3.upload_complete("full/run/parts", &upload, &[(1, etag)]).await.unwrap();
     assert!(gateway.get("full/run/parts").await.unwrap().body == body::bytes(5, 9000));
     gateway.stop().await;
-    let _ = gateway.cli(&["gc", "--older-than", "0"]).await.succeeded();
+    let _ = gateway.cli(&["gc", "--grace", "0"]).await.succeeded();
     let used: u64 = files(&tiny.path().join("blake3")).iter().map(|file| file.metadata().unwrap().len()).sum();
     assert_eq!(used, (1 << 20) + 9000 + 9000, "what refused uploads had written is swept");
     gateway.audit().await;

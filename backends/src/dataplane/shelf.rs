@@ -1,6 +1,6 @@
 //! What the operations of the data plane share: the backends, the catalog, the bounds, and where long work is done.
 //!
-//! Invariant: a write of an object and a deletion by age of the same object never run at once in this process.
+//! Invariant: a write of an object and a deletion of the same object never run at once in this process.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::dataplane::budget::Budget;
 use crate::dataplane::follower::Follower;
 use crate::dataplane::inproc::PlaneOptions;
 use crate::dataplane::lanes::Md5Lanes;
-use crate::dataplane::spi::Catalog;
+use crate::dataplane::spi::{Catalog, Whereabouts};
 use crate::dataplane::store::Packs;
 use crate::digest::{ContentAddress, ObjectKey};
 use crate::error::{Error, Result};
-use crate::recipe::{Chunk, LocatedChunk, Location};
+use crate::recipe::{Chunk, LocatedChunk};
 
 /// Work on so few bytes is done on the spot: moving it to another thread would cost more.
 const INLINE_BYTES: usize = 64 * 1024;
@@ -55,12 +55,12 @@ impl Shelf {
         }
     }
 
-    /// Holds off deletion by age while an object is written. Writes do not hold off each other.
+    /// Holds off deletion while an object is written. Writes do not hold off each other.
     pub(super) async fn writing(&self, key: &ObjectKey) -> OwnedRwLockReadGuard<()> {
         Arc::clone(&self.locks[usize::from(key.0[0]) % LOCKS]).read_owned().await
     }
 
-    /// Holds off writes while an object's age is looked at and the object deleted.
+    /// Holds off writes while an object is deleted.
     pub(super) async fn deleting(&self, key: &ObjectKey) -> RwLockWriteGuard<'_, ()> {
         self.locks[usize::from(key.0[0]) % LOCKS].write().await
     }
@@ -80,13 +80,15 @@ impl Shelf {
     }
 
     /// Where a chunk lies in this plane's backends, as far as the catalog knows.
-    pub(super) async fn locate(&self, chunks: &[Chunk]) -> Result<Vec<Option<Location>>> {
+    pub(super) async fn locate(&self, chunks: &[Chunk]) -> Result<Vec<Whereabouts>> {
         let addresses: Vec<ContentAddress> = chunks.iter().map(|chunk| chunk.address).collect();
         let mut located = self.catalog.chunks_locate(&addresses).await?;
-        located.resize(chunks.len(), None);
+        located.resize(chunks.len(), Whereabouts::Nowhere);
         // A location in a backend that is not open cannot be read from here: as good as none.
-        let is_open = |location: &Location| self.backends.named(&location.backend).is_some();
-        let here = |location: Option<Location>| location.filter(is_open);
+        let here = |whereabouts| match whereabouts {
+            Whereabouts::At(location) if self.backends.named(&location.backend).is_none() => Whereabouts::Nowhere,
+            whereabouts => whereabouts,
+        };
         Ok(located.into_iter().map(here).collect())
     }
 
@@ -95,7 +97,7 @@ impl Shelf {
         let located = self.locate(chunks).await?.into_iter().zip(chunks);
         located
             .map(|(location, chunk)| {
-                let location = location.ok_or(Error::BlobMissing(chunk.address))?;
+                let location = location.location().ok_or(Error::BlobMissing(chunk.address))?;
                 Ok(LocatedChunk { chunk: *chunk, location })
             })
             .collect()

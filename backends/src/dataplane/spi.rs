@@ -147,10 +147,17 @@ pub struct Damage {
 /// What is to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Deletion {
-    /// One object. Deleting an absent one succeeds.
-    Object(ObjectKey),
-    /// Up to `limit` objects behind `after`, in key order, that the catalog does not know and that were last written
-    /// at least `older_than_seconds` ago: what a crash between write and commit, or a refused body, left behind.
+    /// These objects of one backend. Deleting an absent one succeeds; one that cannot be deleted now is left out of the
+    /// answer, and keeps no other from going.
+    Objects {
+        /// The name of the backend.
+        backend: String,
+        /// The objects.
+        objects: Vec<ObjectKey>,
+    },
+    /// Deletes nothing, and finds what might be: up to `limit` objects behind `after`, in key order, are looked at, and
+    /// those are named that the catalog does not know and that were last written at least `older_than_seconds` ago. A
+    /// crash between write and commit, or a refused body, left them behind; an upload that still runs may have, too.
     Orphans {
         /// Where the walk goes on.
         after: Option<ObjectKey>,
@@ -161,11 +168,24 @@ pub enum Deletion {
     },
 }
 
+/// An object that nothing committed names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// The object.
+    pub object: ObjectKey,
+    /// The backend that holds it.
+    pub backend: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
 /// What was deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletionResult {
-    /// The objects that are gone.
+    /// The objects that are gone for certain.
     pub deleted: Vec<ObjectKey>,
+    /// The objects that nothing committed names.
+    pub orphans: Vec<Orphan>,
     /// How many objects were looked at.
     pub examined: u64,
     /// Where the next walk goes on; `None` when the end was reached.
@@ -216,14 +236,45 @@ pub struct LocatedBlob {
     pub chunks: Vec<LocatedChunk>,
 }
 
+/// Where a chunk lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Whereabouts {
+    /// Here.
+    At(Location),
+    /// Nowhere, as far as anything committed says.
+    Nowhere,
+    /// Nowhere, and an object that was this chunk alone was swept once. Nothing gets its name again: a deletion of it
+    /// may still be on its way.
+    Swept,
+}
+
+impl Whereabouts {
+    /// The location, if there is one.
+    #[must_use]
+    pub fn location(self) -> Option<Location> {
+        match self {
+            Self::At(location) => Some(location),
+            Self::Nowhere | Self::Swept => None,
+        }
+    }
+}
+
 /// What the data plane asks the floor above: where committed bytes lie.
 #[async_trait]
 pub trait Catalog: std::fmt::Debug + Send + Sync + 'static {
     /// A committed blob with the locations of its chunks; `None` when the address is unknown.
     async fn blob_locate(&self, content_address: &ContentAddress) -> Result<Option<LocatedBlob>>;
 
-    /// Where each of these chunks lies; `None` in the place of one that nothing committed located.
-    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>>;
+    /// Where each of these chunks lies.
+    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> Result<Vec<Whereabouts>>;
+
+    /// A number that grows with every sweep; 0 when there never was one. Written behind the chunks of an object, it makes
+    /// its name another than that of any object that was swept before. Unless it is asked for as of now, it may be that
+    /// of a moment ago: whoever uses it may be refused by the commit, and comes again.
+    async fn sweeps(&self, as_of_now: bool) -> Result<u64> {
+        let _ = as_of_now;
+        Ok(0)
+    }
 
     /// The name of the backend that new objects are to be written to; `None` leaves it to the plane.
     async fn backend_to_write(&self) -> Result<Option<String>> {

@@ -4,6 +4,9 @@
 //! that finds nothing on its way is written at once, alone if it is alone. So that a backend with a long way is not
 //! waited for one pack at a time, a pack that is worth its own way does not wait for the one before.
 //!
+//! An object that was swept leaves its name behind for good: a deletion that nobody waits for any more could otherwise take
+//! an object that was written since. Its chunks, should they come again, get an object with a mark behind them.
+//!
 //! Invariant: whoever is told a location may rely on it: the object is stored and synced.
 //! Invariant: a chunk keeps its room in the budget until it is written, also when its body's future is dropped, and
 //! when the backend gave up a write that hangs and still has its bytes.
@@ -20,11 +23,14 @@ use crate::backend::SealedObject;
 use crate::dataplane::budget::Room;
 use crate::dataplane::buffer::aligned_buffer;
 use crate::dataplane::shelf::{Shelf, compute};
+use crate::dataplane::spi::Whereabouts;
 use crate::digest::{ContentAddress, Md5Digest, ObjectKey};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::recipe::{Chunk, Codec, LocatedChunk, Location, RetrievalTier};
 
+/// What stands behind the chunks of an object whose name might be that of one that was swept: the number of sweeps.
+const MARK_BYTES: usize = 8;
 /// A chunk of up to this part of the chunk size is small.
 const SMALL_PART: usize = 32;
 /// The most chunks in one pack.
@@ -85,11 +91,19 @@ pub(super) fn store(shelf: &Arc<Shelf>, chunk: FinishedChunk) -> BoxFuture<'stat
 
 async fn store_alone(shelf: &Shelf, FinishedChunk { address, bytes, md5, room }: FinishedChunk) -> Result<Stored> {
     let chunk = Chunk { size_bytes: bytes.len() as u64, address };
-    let known = shelf.locate(&[chunk]).await?.pop().flatten();
-    if let Some(location) = known {
-        return Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false });
-    }
-    let object = SealedObject::hashed_already(bytes, ObjectKey(address.0)).with_md5(md5);
+    let object = match shelf.locate(&[chunk]).await?.pop() {
+        Some(Whereabouts::At(location)) => {
+            return Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false });
+        }
+        Some(Whereabouts::Swept) => {
+            let mut marked = aligned_buffer(bytes.len() + MARK_BYTES);
+            marked.extend_from_slice(&bytes);
+            drop(bytes);
+            marked.extend_from_slice(&shelf.catalog.sweeps(true).await?.to_be_bytes());
+            compute(marked.len(), move || SealedObject::seal(marked.freeze())).await?
+        }
+        Some(Whereabouts::Nowhere) | None => SealedObject::hashed_already(bytes, ObjectKey(address.0)).with_md5(md5),
+    };
     let place = put(shelf, object, room).await?;
     Ok(Stored { chunk: placed(&place, chunk, 0), written: true })
 }
@@ -216,20 +230,27 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
     let mut rooms = Vec::with_capacity(finished.len());
     let mut size_bytes = 0;
     for (one, known) in finished.into_iter().zip(&known) {
-        if known.is_none() && !offsets.contains_key(&one.address) {
+        if !matches!(known, Whereabouts::At(_)) && !offsets.contains_key(&one.address) {
             offsets.insert(one.address, size_bytes);
             size_bytes += one.bytes.len() as u64;
             fresh.push((chunk(&one), one.bytes));
         }
         rooms.push(one.room);
     }
+    let swept = known.contains(&Whereabouts::Swept);
     let object = match &*fresh {
         [] => None,
-        [(chunk, bytes)] => Some(SealedObject::hashed_already(bytes.clone(), ObjectKey(chunk.address.0))),
+        [(chunk, bytes)] if !swept => Some(SealedObject::hashed_already(bytes.clone(), ObjectKey(chunk.address.0))),
         _ => {
-            let mut together = aligned_buffer(usize::try_from(size_bytes).unwrap_or(usize::MAX));
+            let size_bytes = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+            let mut together = aligned_buffer(size_bytes.saturating_add(MARK_BYTES));
             // Each piece is let go when it is copied, so that the pack takes their place in memory.
             fresh.drain(..).for_each(|(_, bytes)| together.extend_from_slice(&bytes));
+            let sweeps = shelf.catalog.sweeps(swept).await?;
+            if swept || sweeps > 0 {
+                // The same chunks may have been together before, or one of them alone.
+                together.extend_from_slice(&sweeps.to_be_bytes());
+            }
             let pack = compute(together.len(), move || SealedObject::seal(together.freeze())).await?;
             reach(Point::PackSealed);
             Some(pack)
@@ -242,12 +263,14 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
     };
     reach(Point::PackStored);
     let stored = chunks.into_iter().zip(known).map(|(chunk, known)| match (known, &place) {
-        (Some(location), _) => Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false }),
-        (None, Some(place)) => {
+        (Whereabouts::At(location), _) => Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false }),
+        (Whereabouts::Nowhere | Whereabouts::Swept, Some(place)) => {
             let offset_bytes = offsets.get(&chunk.address).copied().unwrap_or_default();
             Ok(Stored { chunk: placed(place, chunk, offset_bytes), written: true })
         }
-        (None, None) => Err(Error::Catalog("a chunk is neither known nor written".into())),
+        (Whereabouts::Nowhere | Whereabouts::Swept, None) => {
+            Err(Error::Catalog("a chunk is neither known nor written".into()))
+        }
     });
     stored.collect()
 }

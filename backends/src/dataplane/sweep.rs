@@ -1,43 +1,59 @@
-//! Deletes objects from the backend that is written to: one by name, or those that nothing committed names.
+//! Deletes objects by name, and finds those that nothing committed names.
 //!
-//! Invariant: an object that was written within the given age is never taken for an orphan, also when it is written
-//! again at the very moment it is looked at.
+//! What may go is decided above, in the log: nothing here judges. A deletion is confirmed or it is not; what is not
+//! confirmed is asked for again.
+//!
+//! Invariant: an object that was written within the given age is never taken for an orphan.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::backend::ObjectStat;
 use crate::dataplane::shelf::Shelf;
-use crate::dataplane::spi::{Deletion, DeletionResult};
+use crate::dataplane::spi::{Deletion, DeletionResult, Orphan};
 use crate::digest::ObjectKey;
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
 
 /// Objects that the catalog is asked about at a time.
 const ASK_AT_ONCE: usize = 256;
+/// Objects that are deleted at once.
+const DELETE_AT_ONCE: usize = 8;
 
 pub(super) async fn delete(shelf: &Arc<Shelf>, deletion: Deletion) -> Result<DeletionResult> {
     match deletion {
-        Deletion::Object(key) => {
-            let _no_write = shelf.deleting(&key).await;
-            shelf.writer().await?.delete(&key).await?;
-            Ok(DeletionResult { deleted: vec![key], examined: 1, next: None })
-        }
+        Deletion::Objects { backend, objects } => delete_objects(shelf, &backend, objects).await,
         Deletion::Orphans { after, limit, older_than_seconds } => {
-            let age = Duration::from_secs(older_than_seconds);
-            delete_orphans(shelf, after, limit as usize, age).await
+            find_orphans(shelf, after, limit as usize, Duration::from_secs(older_than_seconds)).await
         }
     }
 }
 
-async fn delete_orphans(
-    shelf: &Shelf,
-    after: Option<ObjectKey>,
-    limit: usize,
-    age: Duration,
-) -> Result<DeletionResult> {
+async fn delete_objects(shelf: &Shelf, backend: &str, objects: Vec<ObjectKey>) -> Result<DeletionResult> {
+    let backend = shelf.reader(backend)?;
+    let examined = objects.len() as u64;
+    let one = async |key: ObjectKey| {
+        let _no_write = shelf.deleting(&key).await;
+        match backend.delete(&key).await {
+            Ok(()) => {
+                reach(Point::ObjectDeleted);
+                Some(key)
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, object = %key.to_hex(), "an object cannot be deleted now");
+                None
+            }
+        }
+    };
+    let deleted = stream::iter(objects).map(one).buffer_unordered(DELETE_AT_ONCE);
+    let deleted = deleted.filter_map(|key| async move { key }).collect().await;
+    Ok(DeletionResult { deleted, examined, ..DeletionResult::default() })
+}
+
+async fn find_orphans(shelf: &Shelf, after: Option<ObjectKey>, limit: usize, age: Duration) -> Result<DeletionResult> {
     // Taken once, before the walk: an object written later than this has no age yet.
     let backend = shelf.writer().await?;
     let clock = backend.probe().await?.clock;
@@ -54,26 +70,24 @@ async fn delete_orphans(
         left -= batch.len();
         result.examined += batch.len() as u64;
         result.next = Some(last.key);
-        for key in unknown(shelf, batch.into_iter().filter(&old).map(|stat| stat.key).collect()).await? {
-            let _no_write = shelf.deleting(&key).await;
-            // Looked at again, now that nobody can write it: an upload may just have given it a new age.
-            if backend.stat(&key).await?.as_ref().is_some_and(old) {
-                reach(Point::OrphanFound);
-                backend.delete(&key).await?;
-                reach(Point::OrphanDeleted);
-                result.deleted.push(key);
-            }
-        }
+        let old: Vec<ObjectStat> = batch.into_iter().filter(&old).collect();
+        let name = |stat: ObjectStat| Orphan {
+            object: stat.key,
+            backend: backend.name().to_owned(),
+            size_bytes: stat.size_bytes,
+        };
+        result.orphans.extend(unknown(shelf, old).await?.into_iter().map(name));
     }
     Ok(result)
 }
 
 /// Those that no committed location names.
-async fn unknown(shelf: &Shelf, keys: Vec<ObjectKey>) -> Result<Vec<ObjectKey>> {
-    if keys.is_empty() {
-        return Ok(keys);
+async fn unknown(shelf: &Shelf, stats: Vec<ObjectStat>) -> Result<Vec<ObjectStat>> {
+    if stats.is_empty() {
+        return Ok(stats);
     }
+    let keys: Vec<ObjectKey> = stats.iter().map(|stat| stat.key).collect();
     let mut known = shelf.catalog.objects_known(&keys).await?.into_iter();
     // An answer that is too short speaks for keeping.
-    Ok(keys.into_iter().filter(|_| !known.next().unwrap_or(true)).collect())
+    Ok(stats.into_iter().filter(|_| !known.next().unwrap_or(true)).collect())
 }

@@ -2,12 +2,12 @@
 //!
 //! Invariant: it names nothing that was not committed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::dataplane::spi::{Catalog, IngestResult, LocatedBlob};
+use crate::dataplane::spi::{Catalog, IngestResult, LocatedBlob, Whereabouts};
 use crate::digest::{ContentAddress, ObjectKey};
 use crate::error::Result;
 use crate::recipe::{LocatedChunk, Location, Recipe};
@@ -22,6 +22,7 @@ pub struct MemoryCatalog {
 struct Committed {
     blobs: HashMap<ContentAddress, Recipe>,
     locations: HashMap<ContentAddress, Location>,
+    swept: HashSet<ObjectKey>,
 }
 
 impl MemoryCatalog {
@@ -43,6 +44,13 @@ impl MemoryCatalog {
     /// Makes it known that a chunk lies here, whether it does or not.
     pub fn locate(&self, chunk: ContentAddress, location: Location) {
         self.committed().locations.insert(chunk, location);
+    }
+
+    /// Makes it known that this object was swept, with all that lay in it.
+    pub fn sweep(&self, object: ObjectKey) {
+        let mut committed = self.committed();
+        committed.locations.retain(|_, location| location.object != object);
+        committed.swept.insert(object);
     }
 
     /// Forgets everything.
@@ -67,9 +75,18 @@ impl Catalog for MemoryCatalog {
         Ok(Some(LocatedBlob { size_bytes: recipe.size_bytes(), chunks: chunks.collect() }))
     }
 
-    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<Location>>> {
+    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> Result<Vec<Whereabouts>> {
         let committed = self.committed();
-        Ok(chunks.iter().map(|chunk| committed.locations.get(chunk).cloned()).collect())
+        let whereabouts = |chunk: &ContentAddress| match committed.locations.get(chunk) {
+            Some(location) => Whereabouts::At(location.clone()),
+            None if committed.swept.contains(&ObjectKey(chunk.0)) => Whereabouts::Swept,
+            None => Whereabouts::Nowhere,
+        };
+        Ok(chunks.iter().map(whereabouts).collect())
+    }
+
+    async fn sweeps(&self, _: bool) -> Result<u64> {
+        Ok(self.committed().swept.len() as u64)
     }
 
     async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {

@@ -185,6 +185,26 @@ fn exposition(admin: &Admin, health: &Health, unsettled: usize) -> String {
         let help = "Jumps of the clock that nobody has settled: nothing expires behind the first of them.";
         figure("clock_jumps_unsettled", "gauge", help, &plain(unsettled.to_string()));
     }
+    let totals = admin.registry.collect_totals();
+    figure(
+        "gc_runs_total",
+        "counter",
+        "Collections of this process that came to their end.",
+        &plain(totals.runs.to_string()),
+    );
+    if let Some(last) = totals.last_run {
+        let (seconds, _) = last.to_parts();
+        figure("gc_last_run_timestamp_seconds", "gauge", "When the last of them did.", &plain(seconds.to_string()));
+    }
+    for (name, help, count) in [
+        ("gc_released_versions_total", "Versions that let go of their bytes.", totals.released),
+        ("gc_swept_blobs_total", "Blobs that were swept.", totals.swept_blobs),
+        ("gc_deleted_objects_total", "Objects that were deleted.", totals.deleted_objects),
+        ("gc_deleted_bytes_total", "Bytes of the objects that were deleted.", totals.deleted_bytes),
+        ("gc_swept_orphans_total", "Objects that no event named, and that were deleted.", totals.swept_orphans),
+    ] {
+        figure(name, "counter", help, &plain(count.to_string()));
+    }
     let mut requests = Vec::new();
     for (listener, counts) in &admin.counts {
         requests.extend(

@@ -3,6 +3,7 @@
 //! Invariant: without the token, nothing but health, metrics and the description is answered.
 
 mod accept;
+mod collect;
 mod document;
 mod events;
 mod extract;
@@ -19,6 +20,7 @@ pub(crate) use health::HealthShape;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifactstore_registry::Registry;
 use artifactstore_registry::clock::Entropy;
@@ -56,6 +58,8 @@ pub struct AdminParts {
     pub token: Secret,
     /// What seals the secrets of access keys; `None` when none can be made.
     pub sealer: Option<Arc<Sealer>>,
+    /// How long what is condemned is kept, when whoever asks does not say.
+    pub collect_grace: Duration,
     /// Ends what would wait or stream on, when the gateway stops.
     pub stop: CancellationToken,
     /// The counts that `/metrics` shows, by listener.
@@ -70,6 +74,7 @@ struct Admin {
     tenant: TenantName,
     token_hash: blake3::Hash,
     sealer: Option<Arc<Sealer>>,
+    collect_grace: Duration,
     stop: CancellationToken,
     counts: Vec<(&'static str, Arc<RequestCounts>)>,
     own_counts: Arc<RequestCounts>,
@@ -88,6 +93,7 @@ pub fn router(parts: AdminParts) -> Router {
         tenant: parts.tenant,
         token_hash: blake3::hash(parts.token.expose().as_bytes()),
         sealer: parts.sealer,
+        collect_grace: parts.collect_grace,
         stop: parts.stop,
         counts: parts.counts,
         own_counts: parts.own_counts,
@@ -127,6 +133,7 @@ fn routes() -> (OpenApiRouter<Arc<Admin>>, OpenApiRouter<Arc<Admin>>) {
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::show, keys::revoke))
         .routes(routes!(keys::rotate))
+        .routes(routes!(collect::collect))
         .merge(retention::routes());
     (open, behind_token)
 }

@@ -28,6 +28,7 @@ async fn admin(folder: &tempfile::TempDir) -> Router {
         tenant: root_tenant(),
         token: "token-token".into(),
         sealer: None,
+        collect_grace: std::time::Duration::from_secs(60),
         stop: CancellationToken::new(),
         counts: vec![("admin", Arc::clone(&counts))],
         own_counts: counts,

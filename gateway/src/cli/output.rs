@@ -32,6 +32,8 @@ pub(super) enum Counted {
     Pieces(&'static str),
     /// Bytes.
     Bytes,
+    /// Steps of which nobody knows how many there will be: what was done is said in words.
+    Steps,
 }
 
 /// A bar for long work; not there at all unless the standard error is a terminal.
@@ -49,6 +51,7 @@ impl Bar {
         let template = match counted {
             Counted::Bytes => "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left".to_owned(),
             Counted::Pieces(what) => format!("{{wide_bar}} {{pos}} of {{len}} {what}, {{eta}} left"),
+            Counted::Steps => "{spinner} {wide_msg} {elapsed}".to_owned(),
         };
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         Self { bar: ProgressBar::new(0).with_style(style), counted }
@@ -58,10 +61,16 @@ impl Bar {
     pub(super) fn show(&self, progress: Progress) {
         let (done, total) = match self.counted {
             Counted::Bytes => (progress.bytes, progress.total_bytes),
-            Counted::Pieces(_) => (progress.done, progress.total),
+            Counted::Pieces(_) | Counted::Steps => (progress.done, progress.total),
         };
         self.bar.set_length(total.max(done));
         self.bar.set_position(done);
+    }
+
+    /// Says what was done so far.
+    pub(super) fn say(&self, words: String) {
+        self.bar.set_message(words);
+        self.bar.tick();
     }
 
     /// Writes a line on the standard output without tearing the bar.

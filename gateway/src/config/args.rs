@@ -125,6 +125,11 @@ settings! {
     body_idle_timeout_seconds: u64 = "SECONDS", "ARTIFACTSTORE_BODY_IDLE_TIMEOUT_SECONDS";
     /// How many connections each listener holds at once [default: 4096]
     connections_limit: usize = "COUNT", "ARTIFACTSTORE_CONNECTIONS_LIMIT";
+    /// How often the gateway collects what nothing keeps; of several gateways one does it. 0 for only when it is asked for,
+    /// by `gc` or the admin REST [default: 0]
+    gc_interval_hours: u64 = "HOURS", "ARTIFACTSTORE_GC_INTERVAL_HOURS";
+    /// How many seconds what is condemned, or was left behind by an upload that ended early, is kept [default: 86400]
+    gc_grace_seconds: u64 = "SECONDS", "ARTIFACTSTORE_GC_GRACE_SECONDS";
     /// How many seconds a stopping gateway waits for what is in flight [default: 30]
     shutdown_grace_seconds: u64 = "SECONDS", "ARTIFACTSTORE_SHUTDOWN_GRACE_SECONDS";
 }

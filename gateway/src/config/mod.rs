@@ -5,12 +5,14 @@
 //! Invariant: no secret is ever printed by `Debug`.
 
 mod args;
+mod collect;
 pub mod credentials;
 mod edge;
 mod storage;
 mod tls;
 
 pub use args::{LogFormat, SettingArgs};
+pub use collect::CollectSettings;
 pub use edge::EdgeSettings;
 pub use storage::{S3Storage, StorageKind};
 pub use tls::AUTHORITY_FILE_NAME;
@@ -153,6 +155,8 @@ pub struct Settings {
     pub buffer_budget_bytes: u64,
     /// How the listeners treat what comes.
     pub edge: EdgeSettings,
+    /// When what nothing keeps is collected.
+    pub collect: CollectSettings,
     /// How long a stopping gateway waits for what is in flight.
     pub shutdown_grace: Duration,
 }
@@ -202,6 +206,7 @@ impl Settings {
             s3_listen,
             admin_listen,
             edge: edge::settle(&given)?,
+            collect: collect::settle(&given)?,
             tls: tls::settle(&given, &[s3_listen.ip(), admin_listen.ip()], &data_dir)?,
             database: database(given.database_url.as_ref(), &data_dir)?,
             storage,

@@ -41,8 +41,13 @@ impl Inner {
             let command = Command::PackageFinalize { package, idle_since, facts, prepared: prepared.take() };
             reach(Point::FinalizeAsked);
             let reply = match idle {
-                Some((_, lease)) => self.log.record_under(lease, actor, command).await?,
-                None => self.log.record(actor, command).await?,
+                Some((_, lease)) => self.log.record_under(lease, actor, command).await,
+                None => self.log.record(actor, command).await,
+            };
+            let reply = match reply {
+                // Of what was stored for it before the batch, something was swept meanwhile.
+                Err(Error::Refused(Refusal::ContentMissing)) if !whole => continue,
+                reply => reply?,
             };
             match reply {
                 Reply::Package(package) if whole || idle_since.is_some() || package.seal.is_some() => {

@@ -1,5 +1,6 @@
 //! The use cases, a file each: every one is an `impl` of [`crate::Registry`], and no more than one call from floor 2.
 
+pub mod collect;
 mod copy;
 pub mod eligibility;
 mod finalize;
@@ -9,6 +10,7 @@ pub mod lease;
 mod list;
 mod producer;
 mod read;
+mod recount;
 pub mod relocate;
 mod remove;
 pub mod request;

@@ -115,6 +115,7 @@ impl Inner {
             versioned: false,
             deleted_sequence: None,
             keeping: Keeping::default(),
+            released_sequence: None,
         };
         Ok(FoundFile { file, versioning: Versioning::Off, document: Some(Bytes::from(bytes)) })
     }
@@ -140,7 +141,8 @@ impl Inner {
         let found = self.store.versions(&[sequence]).await?.pop();
         // Versions from before the producer was created are those of a deleted one, perhaps of another tenant.
         let shown = |file: &File| {
-            file.name == *name && file.sequence > producer.created_sequence && file.deleted_sequence.is_none()
+            let is_there = file.deleted_sequence.is_none() && file.released_sequence.is_none();
+            file.name == *name && file.sequence > producer.created_sequence && is_there
         };
         if let Some(file) = found {
             return Some(file).filter(shown).ok_or_else(|| Refusal::VersionMissing.into());
@@ -201,7 +203,16 @@ impl Registry {
             let piece = document.slice(at(range.start)..at(range.end));
             return Ok(stream::iter([Ok(piece)]).boxed());
         }
-        Ok(self.inner.plane.serve_object(&found.file.content_address, range).await?)
+        let missing = match self.inner.plane.serve_object(&found.file.content_address, range).await {
+            Err(error @ artifactstore_backends::Error::BlobMissing(_)) => error,
+            read => return Ok(read?),
+        };
+        // Between the look and the reading it may have been superseded, released and swept.
+        let now = self.inner.store.versions(&[found.file.sequence]).await?.pop();
+        match now.filter(|file| file.released_sequence.is_some()) {
+            Some(_) => Err(Refusal::VersionMissing.into()),
+            None => Err(missing.into()),
+        }
     }
 
     /// A package's revision.

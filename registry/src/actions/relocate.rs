@@ -143,7 +143,13 @@ fn written(event: &Event) -> &[LocatedChunk] {
         | Event::LockEnabled(_)
         | Event::PackageReleased(_)
         | Event::ClockJumped(_)
-        | Event::ClockSettled(_) => &[],
+        | Event::ClockSettled(_)
+        | Event::VersionReleased(_)
+        | Event::BlobCondemned(_)
+        | Event::ChunkCondemned(_)
+        | Event::SweepBegun(_)
+        | Event::SweepEnded(_)
+        | Event::ObjectOrphaned(_) => &[],
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the use cases take and give, beyond the model's own types.
 
+use std::time::Duration;
+
 use artifactstore_backends::dataplane::spi::{BackendStatus, IngestHints, IngestStream};
 use artifactstore_backends::digest::Checksum;
 use bytes::Bytes;
@@ -318,13 +320,100 @@ impl Health {
     }
 }
 
-/// What a sweep of unreferenced objects did.
+/// How to collect what nothing keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collection {
+    /// How long what is condemned, or was left behind by nobody knows whom, is kept.
+    pub grace: Duration,
+    /// Only say what would be done now.
+    pub dry: bool,
+    /// Only while this process has the lease of this work.
+    pub under_lease: bool,
+}
+
+/// What is being done while it is collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CollectPhase {
+    /// Sweeps that broke off are ended.
+    Finishing,
+    /// Versions are released.
+    Releasing,
+    /// What nothing uses is condemned.
+    Condemning,
+    /// What was condemned is swept.
+    Sweeping,
+    /// The backend is walked for objects that no event names.
+    Walking,
+}
+
+/// What was collected; of a dry run, what would have been.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct SweepSummary {
-    /// Objects looked at.
-    pub examined: u64,
-    /// Objects that nothing names, and that are gone now.
-    pub deleted: u64,
+pub struct CollectSummary {
+    /// Versions that let go of their bytes.
+    pub released: u64,
+    /// Blobs that were condemned.
+    pub condemned_blobs: u64,
+    /// Chunks that no blob uses, and that were condemned.
+    pub condemned_chunks: u64,
+    /// Blobs that were swept.
+    pub swept_blobs: u64,
+    /// Chunks that were swept.
+    pub swept_chunks: u64,
+    /// Objects that are gone.
+    pub deleted_objects: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Objects whose backend did not say that they are gone; the next run asks again.
+    pub left_objects: u64,
+    /// Objects of the backend that were looked at.
+    pub examined_objects: u64,
+    /// Objects that no event names, and that were noted.
+    pub noted_orphans: u64,
+    /// Objects that no event named for long enough, and that were swept.
+    pub swept_orphans: u64,
+    /// Whether nothing was swept because the bytes are being moved to another backend.
+    pub waits_for_move: bool,
+}
+
+/// What was collected since the process began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CollectTotals {
+    /// Runs that came to their end.
+    pub runs: u64,
+    /// When the last one did.
+    pub last_run: Option<Timestamp>,
+    /// Versions that let go of their bytes.
+    pub released: u64,
+    /// Blobs that were swept.
+    pub swept_blobs: u64,
+    /// Objects that are gone.
+    pub deleted_objects: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Objects that no event named, and that were swept.
+    pub swept_orphans: u64,
+}
+
+/// A blob whose count of references is not what its files and manifests say.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Miscount {
+    /// The blob, `blake3:<hex>`.
+    pub content_address: String,
+    /// What the view says; nothing when there is no such blob.
+    pub recorded: Option<u64>,
+    /// What was counted.
+    pub counted: u64,
+}
+
+/// What a recount came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RecountSummary {
+    /// Blobs whose references were counted.
+    pub blobs: u64,
+    /// The references.
+    pub references: u64,
+    /// How many counts are wrong.
+    pub wrong: u64,
 }
 
 /// What became of a removal.

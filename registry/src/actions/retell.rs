@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use artifactstore_backends::dataplane::spi::{BackendStatus, Deletion};
+use artifactstore_backends::dataplane::spi::BackendStatus;
 use tokio::sync::watch;
 
-use super::request::{Health, Progress, ReplaySummary, SweepSummary};
+use super::request::{Health, Progress, ReplaySummary};
 use crate::Registry;
 use crate::error::{Error, Result};
 use crate::log::replay::{compare, rebuild, rows};
@@ -16,8 +16,6 @@ use crate::model::row::Sequence;
 const POLL: Duration = Duration::from_millis(500);
 /// How long a database that is well may take to say where the log ends.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
-/// How many objects a sweep looks at in one go.
-const SWEEP_PAGE: u32 = 1_000;
 /// How often a rebuilt set of views is brought up to a log that moved on, before it is given up.
 const ADOPT_ATTEMPTS: u32 = 8;
 
@@ -117,25 +115,5 @@ impl Registry {
             }
         }
         Err(Error::Busy)
-    }
-
-    /// Deletes objects that no event names and that were last written longer ago than that: what a crash between write and
-    /// commit, or a refused body, left behind. The age must be longer than any upload takes.
-    ///
-    /// # Errors
-    /// When the backend or the store cannot be read; what was deleted stays deleted.
-    pub async fn orphans_sweep(&self, older_than: Duration) -> Result<SweepSummary> {
-        let mut summary = SweepSummary::default();
-        let mut after = None;
-        loop {
-            let deletion = Deletion::Orphans { after, limit: SWEEP_PAGE, older_than_seconds: older_than.as_secs() };
-            let swept = self.inner.plane.delete_object(deletion).await?;
-            summary.examined += swept.examined;
-            summary.deleted += u64::try_from(swept.deleted.len()).unwrap_or(u64::MAX);
-            match swept.next {
-                Some(next) => after = Some(next),
-                None => return Ok(summary),
-            }
-        }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Invariant: applying never refuses; what could be refused was decided before the fact was written.
 
+mod collect;
 mod retention;
 mod version;
 
 use artifactstore_backends::digest::ContentAddress;
 use artifactstore_backends::recipe::LocatedChunk;
 
+use self::collect::Referred;
 use crate::clock::Timestamp;
 use crate::model::access::AccessKey;
 use crate::model::event::{
@@ -17,7 +19,7 @@ use crate::model::event::{
 use crate::model::name::{FileName, PackageId, ProducerName, TenantName, UploadId};
 use crate::model::retention::Keeping;
 use crate::model::row::{
-    Blob, ChunkPlace, File, Package, Part, Producer, Seal, Sequence, Subresource, Upload, UploadState, Versioning,
+    ChunkPlace, File, Package, Part, Producer, Seal, Sequence, Subresource, Upload, UploadState, Versioning,
 };
 use crate::model::state::{NameRow, State};
 use crate::model::storage::StorageMove;
@@ -101,6 +103,12 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
             row.settled_sequence = Some(fact.sequence);
             row.genuine = settled.genuine;
         }),
+        Event::VersionReleased(released) => collect::version_released(state, fact, released),
+        Event::BlobCondemned(condemned) => collect::blob_condemned(state, fact, condemned),
+        Event::ChunkCondemned(condemned) => collect::chunk_condemned(state, fact, condemned),
+        Event::SweepBegun(begun) => collect::sweep_begun(state, fact, begun),
+        Event::SweepEnded(ended) => collect::sweep_ended(state, fact, ended),
+        Event::ObjectOrphaned(orphaned) => collect::object_orphaned(state, fact, orphaned),
     }
 }
 
@@ -188,18 +196,13 @@ fn package_finalized(state: &mut State, fact: Fact<'_>, finalized: &PackageFinal
         ),
         PackageFinalized::Stored(stored) => {
             locate(state, fact, &stored.written);
-            if state.blobs.get(&stored.manifest_address).is_none() {
-                state.blobs.put(
-                    stored.manifest_address,
-                    Blob {
-                        content_address: stored.manifest_address,
-                        sha256: stored.sha256,
-                        size_bytes: stored.manifest_size,
-                        recipe: stored.chunks.clone(),
-                        sequence: fact.sequence,
-                    },
-                );
-            }
+            let manifest = Referred {
+                content_address: stored.manifest_address,
+                sha256: stored.sha256,
+                size_bytes: stored.manifest_size,
+                recipe: Some(&stored.chunks),
+            };
+            collect::refer(state, fact, &manifest);
             (stored.package_id.clone(), stored.finalized_at, stored.manifest_address, stored.manifest_size)
         }
     };
@@ -217,7 +220,12 @@ fn locate(state: &mut State, fact: Fact<'_>, written: &[LocatedChunk]) {
         if state.chunks.get(&located.chunk.address).is_none() {
             state.chunks.put(
                 located.chunk.address,
-                ChunkPlace { chunk: located.chunk, location: located.location.clone(), sequence: fact.sequence },
+                ChunkPlace {
+                    chunk: located.chunk,
+                    location: located.location.clone(),
+                    sequence: fact.sequence,
+                    condemned: None,
+                },
             );
         }
     }
@@ -279,20 +287,13 @@ fn file_ingested(state: &mut State, fact: Fact<'_>, ingested: &FileIngested) {
     let count = Count { added: Some(ingested.size_bytes), removed };
     recount(state, fact, &ingested.producer, &ingested.package_id, &count);
     locate(state, fact, &ingested.written);
-    if let Some(recipe) = &ingested.chunks
-        && state.blobs.get(&ingested.content_address).is_none()
-    {
-        state.blobs.put(
-            ingested.content_address,
-            Blob {
-                content_address: ingested.content_address,
-                sha256: ingested.sha256,
-                size_bytes: ingested.size_bytes,
-                recipe: recipe.clone(),
-                sequence: fact.sequence,
-            },
-        );
-    }
+    let content = Referred {
+        content_address: ingested.content_address,
+        sha256: ingested.sha256,
+        size_bytes: ingested.size_bytes,
+        recipe: ingested.chunks.as_ref(),
+    };
+    collect::refer(state, fact, &content);
     if let Some(upload) = &ingested.upload {
         upload_closed(state, &ingested.producer, upload);
         state.uploads.change(upload, |row| row.state = UploadState::Completed(fact.sequence));
@@ -316,6 +317,7 @@ fn file_ingested(state: &mut State, fact: Fact<'_>, ingested: &FileIngested) {
             versioned,
             deleted_sequence: None,
             keeping: ingested.retention.kept(fact.sequence, fact.actor, fact.occurred_at),
+            released_sequence: None,
         },
     );
 }
@@ -328,6 +330,7 @@ fn file_described(state: &mut State, fact: Fact<'_>, described: &FileDescribed) 
     let removed = end_version(state, fact, &name);
     let count = Count { added: removed, removed };
     recount(state, fact, &described.producer, &described.package_id, &count);
+    state.refer(former.content_address, 1);
     give_name(
         state,
         File {
@@ -336,6 +339,7 @@ fn file_described(state: &mut State, fact: Fact<'_>, described: &FileDescribed) 
             attributes: described.attributes.clone(),
             ingested_at: fact.occurred_at,
             ended_sequence: None,
+            released_sequence: None,
             versioned,
             keeping: retention::of_described(fact, described, &former, versioned),
             ..former
@@ -371,6 +375,7 @@ fn upload_created(state: &mut State, fact: Fact<'_>, created: &UploadCreated) {
 
 fn part_ingested(state: &mut State, fact: Fact<'_>, ingested: &PartIngested) {
     locate(state, fact, &ingested.written);
+    collect::part_uses(state, ingested);
     state.uploads.change(&ingested.upload, |row| row.parts_sequence = fact.sequence);
     state.parts.put(
         (ingested.upload.clone(), ingested.number),
@@ -391,5 +396,6 @@ fn part_ingested(state: &mut State, fact: Fact<'_>, ingested: &PartIngested) {
 fn upload_closed(state: &mut State, producer: &ProducerName, upload: &UploadId) {
     state.producers.change(producer, |row| row.upload_count = row.upload_count.saturating_sub(1));
     state.parts.forget(|(of, _)| of == upload);
+    state.part_chunks.forget(|row| row.upload == *upload);
     state.parts_cleared.insert(upload.clone());
 }

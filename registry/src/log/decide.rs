@@ -1,5 +1,6 @@
 //! Whether a command may be, and which facts it makes. Reads the state, changes nothing; no IO, no clock.
 
+pub mod collect;
 mod key;
 mod retention;
 mod version;
@@ -17,7 +18,7 @@ use crate::model::attributes::Attributes;
 use crate::model::command::{Command, Content, FileIngest, FinalizeFacts, PackageChoice, PreparedSeal, WriteCondition};
 use crate::model::event::{
     Actor, Event, FileDescribed, FileIngested, FileRemoved, LockEnabled, PackageFinalized, PackageOpened, PartIngested,
-    ProducerConfigured, ProducerCreated, ProducerDeleted, UploadAborted, UploadCreated, VersioningSet,
+    ProducerConfigured, ProducerCreated, ProducerDeleted, StoredManifest, UploadAborted, UploadCreated, VersioningSet,
 };
 use crate::model::glob;
 use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
@@ -119,6 +120,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         }
         Command::PackageRelease { package, reason } => retention::package_release(state, actor, package, reason),
         Command::ClockSettle { jump, genuine, reason } => retention::clock_settle(state, *jump, *genuine, reason),
+        Command::Collect { step, .. } => collect::collect(state, step),
     }
 }
 
@@ -167,7 +169,7 @@ fn package_finalize(
     let fact = match prepared {
         Some(seal) if seal.package_id == package.id && seal.last_sequence == package.last_sequence => {
             if let PackageFinalized::Stored(stored) = &seal.fact {
-                check_places(state, &stored.written)?;
+                check_stored(state, stored)?;
             }
             seal.fact.clone()
         }
@@ -346,7 +348,23 @@ fn check_condition(current: Option<&File>, condition: &WriteCondition) -> Result
     Ok(())
 }
 
-/// Checks that every chunk the content leans on is located, and gives those that are located by this very command.
+/// Checks that what was stored before the batch as a manifest can still be leaned on.
+///
+/// # Errors
+/// When some of it was swept meanwhile, or lies where nothing new may be recorded.
+pub fn check_stored(state: &State, stored: &StoredManifest) -> Result<(), Refusal> {
+    let content = Content {
+        content_address: stored.manifest_address,
+        sha256: stored.sha256,
+        size_bytes: stored.manifest_size,
+        recipe: Some(stored.chunks.clone()),
+        written: stored.written.clone(),
+    };
+    check_content(state, &content).map(|_| ())
+}
+
+/// Checks that every chunk the content leans on is located, and gives those that are located by this very command. An
+/// object that was swept since it was written is not leaned on: its deletion may be on its way.
 fn check_content(state: &State, content: &Content) -> Result<Vec<LocatedChunk>, Refusal> {
     for chunk in content.recipe.iter().flat_map(|recipe| &recipe.chunks) {
         let located = state.chunks.get(&chunk.address).is_some()
@@ -357,6 +375,9 @@ fn check_content(state: &State, content: &Content) -> Result<Vec<LocatedChunk>, 
     }
     let fresh = content.written.iter().filter(|written| state.chunks.get(&written.chunk.address).is_none());
     let fresh: Vec<LocatedChunk> = fresh.cloned().collect();
+    if fresh.iter().any(|located| state.swept.get(&located.location.object).is_some()) {
+        return Err(Refusal::ContentMissing);
+    }
     check_places(state, &fresh)?;
     Ok(fresh)
 }

@@ -2,10 +2,12 @@
 //!
 //! Two rounds for commands: which package a key belongs to depends on its producer's settings.
 
+pub mod collect;
+
 use artifactstore_backends::recipe::LocatedChunk;
 
 use crate::model::command::{Command, FileIngest, PackageChoice, SubjectChoice};
-use crate::model::event::{Event, PackageFinalized, Subject};
+use crate::model::event::{Event, PackageFinalized, StoredManifest, Subject};
 use crate::model::name::{FileName, PackageId};
 use crate::model::retention::CLASS_TAG;
 use crate::model::row::{VersionChoice, Versioning};
@@ -63,6 +65,7 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
             touched.packages.insert(package.clone());
         }
         Command::ClassSet { .. } | Command::ClockSettle { .. } => touched.retention = true,
+        Command::Collect { step, .. } => collect::first_round(step, touched),
     }
 }
 
@@ -97,6 +100,7 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         | Command::StorageClose { .. }
         | Command::StorageEnd { .. }
         | Command::VersioningSet { .. } => {}
+        Command::Collect { step, .. } => collect::second_round(step, state, touched),
         Command::SubresourceSet { producer, name, .. } => {
             touched.subresources.insert((producer.clone(), *name));
         }
@@ -117,7 +121,7 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
             touched.uploads.insert(upload.clone());
             touched.parts.insert((upload.clone(), *number));
             touched.chunks.extend(stored.recipe.chunks.iter().map(|chunk| chunk.address));
-            touched.moves |= !stored.written.is_empty();
+            places(&stored.written, touched);
         }
         Command::UploadAbort { upload, .. } => {
             touched.uploads.insert(upload.clone());
@@ -136,6 +140,9 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
                 if prepared.is_none() {
                     touched.members.insert(key);
                 }
+            }
+            if let Some(PackageFinalized::Stored(stored)) = prepared.as_ref().map(|prepared| &prepared.fact) {
+                stored_manifest(stored, touched);
             }
         }
     }
@@ -208,7 +215,7 @@ fn file(name: &FileName, state: &State, touched: &mut Touched) {
 fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
     file(&ingest.name, state, touched);
     touched.blobs.insert(ingest.content.content_address);
-    touched.moves |= !ingest.content.written.is_empty();
+    places(&ingest.content.written, touched);
     touched.retention |= !ingest.retention.is_empty() || ingest.attributes.tags.get(CLASS_TAG).is_some();
     if let Some(recipe) = &ingest.content.recipe {
         touched.chunks.extend(recipe.chunks.iter().map(|chunk| chunk.address));
@@ -216,6 +223,18 @@ fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
     if let Some((upload, _)) = &ingest.upload {
         touched.uploads.insert(upload.clone());
     }
+}
+
+/// What is asked of places that are to be recorded: whether the backend takes any, and whether the name is free.
+fn places(written: &[LocatedChunk], touched: &mut Touched) {
+    touched.moves |= !written.is_empty();
+    touched.swept.extend(written.iter().map(|located| located.location.object));
+}
+
+fn stored_manifest(stored: &StoredManifest, touched: &mut Touched) {
+    touched.blobs.insert(stored.manifest_address);
+    touched.chunks.extend(stored.chunks.chunks.iter().map(|chunk| chunk.address));
+    places(&stored.written, touched);
 }
 
 /// What applying an event touches.
@@ -238,8 +257,7 @@ pub fn event(event: &Event, touched: &mut Touched) {
             }
             PackageFinalized::Stored(stored) => {
                 touched.packages.insert(stored.package_id.clone());
-                touched.blobs.insert(stored.manifest_address);
-                touched.chunks.extend(stored.written.iter().map(|located| located.chunk.address));
+                stored_manifest(stored, touched);
             }
         },
         Event::FileIngested(fact) => {
@@ -302,6 +320,12 @@ pub fn event(event: &Event, touched: &mut Touched) {
             touched.packages.insert(fact.package_id.clone());
         }
         Event::ClassSet(_) | Event::ClockJumped(_) | Event::ClockSettled(_) => touched.retention = true,
+        Event::VersionReleased(fact) => collect::released(fact, touched),
+        Event::BlobCondemned(fact) => touched.blobs.extend([fact.content_address]),
+        Event::ChunkCondemned(fact) => touched.chunks.extend(&fact.chunks),
+        Event::SweepBegun(fact) => collect::begun(fact, touched),
+        Event::SweepEnded(fact) => touched.swept.extend(&fact.objects),
+        Event::ObjectOrphaned(_) => {}
     }
 }
 
@@ -332,15 +356,24 @@ pub fn replayed(event: &Event, state: &mut State, touched: &mut Touched) {
             } else if !touched.names.contains(&name) {
                 state.names.load(name, None);
             }
-            if fact.chunks.is_some() && !touched.blobs.contains(&fact.content_address) {
-                state.blobs.load(fact.content_address, None);
+            match &fact.chunks {
+                Some(_) if touched.blobs.contains(&fact.content_address) => {}
+                Some(_) => state.blobs.load(fact.content_address, None),
+                // It refers to one more name, and may have been condemned.
+                None => drop(touched.blobs.insert(fact.content_address)),
             }
             absent_chunks(&fact.written, state, touched);
+            // Those of its chunks that were there may have been condemned.
+            let chunks = fact.chunks.iter().flat_map(|recipe| &recipe.chunks).map(|chunk| chunk.address);
+            touched.chunks.extend(chunks.filter(|chunk| !state.chunks.is_loaded(chunk)));
         }
         Event::PartIngested(fact) => {
             touched.producers.insert(fact.producer.clone());
             touched.uploads.insert(fact.upload.clone());
+            touched.parts.insert((fact.upload.clone(), fact.number));
             absent_chunks(&fact.written, state, touched);
+            let chunks = fact.chunks.chunks.iter().map(|chunk| chunk.address);
+            touched.chunks.extend(chunks.filter(|chunk| !state.chunks.is_loaded(chunk)));
         }
         other => self::event(other, touched),
     }

@@ -75,6 +75,8 @@ impl Work<'_> {
                 row.map(|row| Reply::Part(Box::new(row))).ok_or_else(|| Refusal::UploadMissing(upload.clone()))
             }
             Command::PackageFinalize { package, .. } => self.package_reply(actor, package),
+            // Answered already.
+            Command::Collect { .. } => Ok(Reply::Collected(Vec::new())),
             Command::StorageDirect { .. } | Command::StorageClose { .. } | Command::StorageEnd { .. } => {
                 let last = self.state.storage().last().cloned();
                 let missing = || Refusal::StorageElsewhere(String::new());

@@ -38,6 +38,10 @@ pub(super) fn storage_direct(state: &State, from: &str, to: &str) -> Result<Deci
     if now != from || from == to {
         return Err(Refusal::StorageElsewhere(now.to_owned()));
     }
+    // What is about to be copied must not be about to be deleted.
+    if state.sweeping != Some(false) {
+        return Err(Refusal::StorageSweeping);
+    }
     Ok(Event::StorageDirected(Box::new(StorageDirected { to: to.to_owned(), from: from.to_owned() })).into())
 }
 
@@ -100,8 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn a_move_does_not_begin_while_objects_are_being_deleted() {
+        let mut state = State { moves_loaded: true, sweeping: Some(true), ..State::default() };
+        assert_eq!(storage_direct(&state, "local", "s3"), Err(Refusal::StorageSweeping));
+        state.sweeping = Some(false);
+        assert!(storage_direct(&state, "local", "s3").is_ok());
+    }
+
+    #[test]
     fn a_move_goes_step_by_step_and_each_step_is_taken_once() {
-        let mut log = Log(State { moves_loaded: true, ..State::default() }, 0);
+        let mut log = Log(State { moves_loaded: true, sweeping: Some(false), ..State::default() }, 0);
         assert_eq!(storage_direct(&log.0, "s3", "s3"), Err(Refusal::StorageElsewhere("s3".to_owned())));
         for expected in [1, 0] {
             let events = storage_direct(&log.0, "local", "s3").unwrap().events;

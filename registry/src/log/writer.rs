@@ -21,15 +21,13 @@ use tokio::time::{Instant, timeout};
 
 use super::apply::{Fact, apply};
 use super::clockwatch::ClockWatch;
-use super::decide::{decide, package_chosen};
+use super::decide::{check_stored, decide, package_chosen};
 use super::plan;
 use super::seal::store_manifest;
-use super::storage::check_places;
 use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
 use crate::model::command::{Command, Reply};
-use crate::model::event::{Actor, Event, PackageFinalized, Record, StoredManifest};
-use crate::model::manifest::Manifest;
+use crate::model::event::{Actor, Event, PackageFinalized, Record};
 use crate::model::name::TenantName;
 use crate::model::row::{Package, Sequence};
 use crate::model::state::{Head, State, Touched};
@@ -177,21 +175,30 @@ struct Signs {
 
 async fn run(parts: WriterParts, mut commands: mpsc::Receiver<Message>, mut stop: watch::Receiver<bool>, signs: Signs) {
     let mut watched = ClockWatch::new(parts.clock.now());
+    // Came behind a batch, and has the next one for itself.
+    let mut alone = None;
     loop {
-        let first = tokio::select! {
-            message = commands.recv() => message,
-            () = async { drop(stop.wait_for(|stop| *stop).await) } => {
-                commands.close();
-                commands.recv().await
-            }
+        let first = match alone.take() {
+            Some(first) => Some(first),
+            None => tokio::select! {
+                message = commands.recv() => message,
+                () = async { drop(stop.wait_for(|stop| *stop).await) } => {
+                    commands.close();
+                    commands.recv().await
+                }
+            },
         };
         let Some(first) = first else { return };
         let mut batch = vec![first];
         // A producer's settings say which rows the commands behind are about: those are loaded once it is committed.
         while batch.len() < BATCH_LIMIT
-            && batch.last().is_none_or(|last| !last.command.is_about_a_producer())
+            && batch.last().is_none_or(|last| !last.command.is_about_a_producer() && !last.command.is_alone())
             && let Ok(next) = commands.try_recv()
         {
+            if next.command.is_alone() {
+                alone = Some(next);
+                break;
+            }
             batch.push(next);
         }
         signs.under_way.send_replace(Some(Instant::now()));
@@ -304,19 +311,17 @@ async fn load(batch: &mut dyn Batch, messages: &[Message], state: &mut State) ->
     batch.load(touched, state).await?;
     let mut touched = Touched::default();
     messages.iter().for_each(|message| plan::third_round(&message.command, state, &mut touched));
-    batch.load(touched, state).await
-}
-
-/// Stores a manifest. Should the backend that took it have been closed since, the batch is to be made again.
-async fn keep_manifest(
-    vault: &dyn Vault,
-    state: &State,
-    manifest: &Manifest,
-    payload: Vec<u8>,
-) -> Result<StoredManifest> {
-    let stored = store_manifest(vault, manifest, payload).await?;
-    check_places(state, &stored.written).map_err(|_| Error::BatchUndone)?;
-    Ok(stored)
+    batch.load(touched, state).await?;
+    // What is alone in its batch may ask for what no key says.
+    match messages {
+        [Message { command: Command::Collect { step, .. }, .. }] => {
+            let asked = plan::collect::asked(step, state);
+            state.uses = batch.uses(&asked).await?;
+        }
+        [Message { command: Command::StorageDirect { .. }, .. }] => state.sweeping = Some(batch.sweeping().await?),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// What a command itself recorded.
@@ -343,6 +348,13 @@ impl Work<'_> {
             Ok(decision) => decision,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if let Command::Collect { dry, .. } = command {
+            let reply = Reply::Collected(decision.events.clone());
+            for event in decision.events.into_iter().filter(|_| !dry) {
+                self.append(actor, event).await?;
+            }
+            return Ok(Ok(reply));
+        }
         let before = self.records.len();
         let (mut deduplicated, mut deleted) = (false, None);
         for event in decision.events {
@@ -357,6 +369,7 @@ impl Work<'_> {
             let mut touched = Touched::default();
             plan::second_round(&then, &self.state, &mut touched);
             self.batch.load(touched, &mut self.state).await?;
+            self.state.settle_references();
             self.state.refresh_members();
             // What follows from a command is decided on the state that the command made. Should it be refused, the
             // command itself stands: a marker is a file like any other.
@@ -402,9 +415,8 @@ impl Work<'_> {
             && let Event::PackageFinalized(fact) = &event
             && let PackageFinalized::Inline(manifest) = &**fact
         {
-            event = Event::PackageFinalized(Box::new(PackageFinalized::Stored(
-                keep_manifest(&*self.parts.vault, &self.state, manifest, payload).await?,
-            )));
+            let stored = store_manifest(&*self.parts.vault, manifest, payload).await?;
+            event = Event::PackageFinalized(Box::new(PackageFinalized::Stored(stored)));
             payload = event.encode();
         }
         let mut touched = Touched::default();
@@ -412,6 +424,13 @@ impl Work<'_> {
         self.state.note_history_of_named(&touched);
         self.state.retain_unloaded(&mut touched);
         self.batch.load(touched, &mut self.state).await?;
+        self.state.settle_references();
+        if let Event::PackageFinalized(fact) = &event
+            && let PackageFinalized::Stored(stored) = &**fact
+        {
+            // Should what it leans on have been swept, or its backend closed, while it was stored: from the beginning.
+            check_stored(&self.state, stored).map_err(|_| Error::BatchUndone)?;
+        }
         let mut record = Record {
             sequence: self.head.sequence + 1,
             occurred_at: self.state.now,

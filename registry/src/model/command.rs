@@ -1,13 +1,13 @@
 //! What the registry can be asked to record. A command is a message to the log writer; it lives in no request.
 
 use artifactstore_backends::dataplane::spi::IngestResult;
-use artifactstore_backends::digest::{Checksum, ContentAddress, Sha256Digest};
+use artifactstore_backends::digest::{Checksum, ContentAddress, ObjectKey, Sha256Digest};
 use artifactstore_backends::recipe::{LocatedChunk, Recipe};
 
 use super::access::{AccessKey, Grant};
 use super::attributes::{Attributes, UploadAttributes};
 use super::cbor::TextMap;
-use super::event::{CopySource, PackageFinalized};
+use super::event::{CopySource, Event, ObjectAt, PackageFinalized};
 use super::name::{
     AccessKeyId, ClassName, FileName, HoldName, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
 };
@@ -359,6 +359,51 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// A step of collecting what nothing keeps. What of it may not be is left out, and what is done already.
+    Collect {
+        /// The step.
+        step: Box<CollectStep>,
+        /// Only say what would be recorded.
+        dry: bool,
+    },
+}
+
+/// A step of collecting what nothing keeps. Whoever asks has looked without a lock: each step looks again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CollectStep {
+    /// Let versions go that S3 shows no more and that nothing keeps.
+    Release {
+        /// The versions.
+        versions: Vec<Sequence>,
+    },
+    /// Condemn what nothing uses.
+    Condemn {
+        /// Blobs.
+        blobs: Vec<ContentAddress>,
+        /// Chunks.
+        chunks: Vec<ContentAddress>,
+    },
+    /// Begin to sweep what was condemned, or noted, for so long. Of blobs of several chunks only the first is taken.
+    Sweep {
+        /// Blobs.
+        blobs: Vec<ContentAddress>,
+        /// Chunks.
+        chunks: Vec<ContentAddress>,
+        /// Orphans.
+        orphans: Vec<ObjectKey>,
+        /// How long, in microseconds.
+        grace_micros: i64,
+    },
+    /// Record that objects of sweeps are gone.
+    End {
+        /// The objects.
+        objects: Vec<ObjectKey>,
+    },
+    /// Note objects that no event names.
+    Note {
+        /// The objects.
+        objects: Vec<ObjectAt>,
+    },
 }
 
 /// A seal that was made before the batch that is to record it, because making it takes long. It counts only if nobody
@@ -385,6 +430,15 @@ impl Command {
                 | Self::VersioningSet { .. }
                 | Self::LockConfigure { .. }
         )
+    }
+}
+
+impl Command {
+    /// Whether it is decided by what no key says, so that it has its batch for itself: what commands before it in a batch
+    /// changed is not in the database yet.
+    #[must_use]
+    pub const fn is_alone(&self) -> bool {
+        matches!(self, Self::Collect { .. } | Self::StorageDirect { .. })
     }
 }
 
@@ -437,4 +491,6 @@ pub enum Reply {
     Class(Box<ClassRow>),
     /// The jump as it is now.
     Clock(Box<ClockJump>),
+    /// What a step of a collection recorded, or would record.
+    Collected(Vec<Event>),
 }

@@ -12,17 +12,23 @@ use super::attributes::UploadAttributes;
 use super::cbor::{self, CborError};
 use super::manifest::Manifest;
 use super::name::{Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId};
-use super::row::{ProducerSettings, Sequence, Subresource, Versioning};
+use super::row::{ProducerSettings, Subresource, Versioning};
 use crate::clock::Timestamp;
 
 mod file;
 mod keeping;
+mod record;
 mod retention;
+mod sweeping;
 
 pub use file::{CopySource, FileDescribed, FileIngested, FileMarked, FileRemoved, FileTagged, VersionRemoved};
 pub use keeping::{KeyCreated, KeyRevoked, KeyRotated, StorageClosed, StorageDirected, StorageMoved};
+pub use record::{GENESIS_HASH, Record};
 pub use retention::{
     ClassSet, ClockJumped, ClockSettled, HoldPlaced, HoldReleased, LockEnabled, PackageReleased, RetentionSet, Subject,
+};
+pub use sweeping::{
+    BlobCondemned, ChunkCondemned, ObjectAt, ObjectOrphaned, SweepBegun, SweepEnded, SweptBlob, VersionReleased,
 };
 
 /// Who asked, and how to find the request again. None of it is proof; the log's chain is.
@@ -287,6 +293,18 @@ events! {
     ClockJumped => "v1.clock.jumped",
     /// An operator said whether the clock was right.
     ClockSettled => "v1.clock.settled",
+    /// A version let go of its bytes.
+    VersionReleased => "v1.version.released",
+    /// Nothing refers to a blob any more.
+    BlobCondemned => "v1.blob.condemned",
+    /// Nothing uses these chunks.
+    ChunkCondemned => "v1.chunk.condemned",
+    /// Blobs, chunks and objects go.
+    SweepBegun => "v1.sweep.begun",
+    /// Objects are gone.
+    SweepEnded => "v1.sweep.ended",
+    /// Objects were found that no event names.
+    ObjectOrphaned => "v1.object.orphaned",
 }
 
 impl Serialize for PackageFinalized {
@@ -312,80 +330,20 @@ impl<'de> Deserialize<'de> for PackageFinalized {
     }
 }
 
-/// An event as the log holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// The event's number.
-    pub sequence: Sequence,
-    /// When it was committed, by the registry's clock; never before the event before it.
-    pub occurred_at: Timestamp,
-    /// The tenant.
-    pub tenant: TenantName,
-    /// The producer that it is about.
-    pub producer: Option<ProducerName>,
-    /// The package that it is about, by name.
-    pub package: Option<PackageName>,
-    /// Who asked.
-    pub actor: String,
-    /// The request's id.
-    pub request_id: String,
-    /// The kind.
-    pub kind: String,
-    /// The payload's canonical CBOR.
-    pub payload: Vec<u8>,
-    /// The chain up to and with this event: BLAKE3 over the previous hash and this event's canonical bytes.
-    pub hash: [u8; 32],
-}
-
-/// The hash before the first event.
-pub const GENESIS_HASH: [u8; 32] = [0; 32];
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    kind: &'a str,
-    actor: &'a str,
-    tenant: &'a str,
-    package: Option<&'a str>,
-    #[serde(with = "serde_bytes")]
-    payload: &'a [u8],
-    producer: Option<&'a str>,
-    sequence: Sequence,
-    request_id: &'a str,
-    occurred_at: Timestamp,
-}
-
-impl Record {
-    /// The canonical bytes that the chain covers: everything but the hash.
-    #[must_use]
-    pub fn canonical(&self) -> Vec<u8> {
-        cbor::encode(&Envelope {
-            kind: &self.kind,
-            actor: &self.actor,
-            tenant: self.tenant.as_str(),
-            package: self.package.as_ref().map(PackageName::as_str),
-            payload: &self.payload,
-            producer: self.producer.as_ref().map(ProducerName::as_str),
-            sequence: self.sequence,
-            request_id: &self.request_id,
-            occurred_at: self.occurred_at,
-        })
-    }
-
-    /// The hash that this event has behind one with that hash.
-    #[must_use]
-    pub fn chained(&self, previous: &[u8; 32]) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(previous).update(&self.canonical());
-        *hasher.finalize().as_bytes()
-    }
-}
-
 impl Event {
     /// The producer that the event is about, if it is about one.
     #[must_use]
     pub fn producer(&self) -> Option<ProducerName> {
         Some(match self {
-            Self::StorageDirected(_) | Self::StorageClosed(_) | Self::StorageMoved(_) => return None,
+            Self::StorageDirected(_)
+            | Self::StorageClosed(_)
+            | Self::StorageMoved(_)
+            | Self::BlobCondemned(_)
+            | Self::ChunkCondemned(_)
+            | Self::SweepBegun(_)
+            | Self::SweepEnded(_)
+            | Self::ObjectOrphaned(_) => return None,
+            Self::VersionReleased(fact) => fact.producer.clone(),
             Self::ProducerCreated(fact) => fact.producer.clone(),
             Self::ProducerConfigured(fact) => fact.producer.clone(),
             Self::ProducerDeleted(fact) => fact.producer.clone(),
@@ -439,6 +397,7 @@ impl Event {
             Self::HoldPlaced(fact) => fact.subject.package().cloned(),
             Self::HoldReleased(fact) => fact.subject.package().cloned(),
             Self::PackageReleased(fact) => Some(fact.package.clone()),
+            Self::VersionReleased(fact) => Some(fact.package.clone()),
             Self::VersioningSet(_)
             | Self::ClassSet(_)
             | Self::LockEnabled(_)
@@ -457,7 +416,12 @@ impl Event {
             | Self::KeyRevoked(_)
             | Self::StorageDirected(_)
             | Self::StorageClosed(_)
-            | Self::StorageMoved(_) => None,
+            | Self::StorageMoved(_)
+            | Self::BlobCondemned(_)
+            | Self::ChunkCondemned(_)
+            | Self::SweepBegun(_)
+            | Self::SweepEnded(_)
+            | Self::ObjectOrphaned(_) => None,
         }
     }
 }

@@ -12,3 +12,4 @@ pub mod retention;
 pub mod row;
 pub mod state;
 pub mod storage;
+pub mod sweep;

@@ -289,6 +289,8 @@ pub struct File {
     pub deleted_sequence: Option<Sequence>,
     /// What keeps it by itself.
     pub keeping: Keeping,
+    /// The event by which it let go of its bytes.
+    pub released_sequence: Option<Sequence>,
 }
 
 /// What S3 shows of a key besides the file that has its name: a version that was superseded, or a delete marker.
@@ -354,6 +356,15 @@ impl From<File> for Listed {
     }
 }
 
+/// What is to be swept when nothing wants it for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condemned {
+    /// The event that condemned it.
+    pub sequence: Sequence,
+    /// When that was.
+    pub at: Timestamp,
+}
+
 /// The bytes of a file, known by content address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blob {
@@ -367,6 +378,12 @@ pub struct Blob {
     pub recipe: Recipe,
     /// The event that recorded it first.
     pub sequence: Sequence,
+    /// How many versions that were not released, and stored manifests, refer to it.
+    pub reference_count: u64,
+    /// The event that took the last reference away, while there is none.
+    pub released_sequence: Option<Sequence>,
+    /// Since when it is condemned, while it is.
+    pub condemned: Option<Condemned>,
 }
 
 /// A chunk and where it lies.
@@ -378,6 +395,8 @@ pub struct ChunkPlace {
     pub location: Location,
     /// The event that located it.
     pub sequence: Sequence,
+    /// Since when it is condemned, while it is: because nothing uses it.
+    pub condemned: Option<Condemned>,
 }
 
 /// How far an upload is.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use artifactstore_backends::digest::ContentAddress;
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 
 use super::access::AccessKey;
 use super::name::{
@@ -16,6 +16,7 @@ use super::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Sequence, Subresource, SubresourceRow, Upload,
 };
 use super::storage::{Storage, StorageMove};
+use super::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject, Uses};
 use crate::clock::Timestamp;
 
 /// A package by name: its latest revision is meant.
@@ -190,6 +191,20 @@ pub struct State {
     pub jumps: Table<Sequence, ClockJump>,
     /// Whether all classes and jumps are loaded.
     pub retention_loaded: bool,
+    /// References to blobs that were made or taken away while the blobs' rows were not loaded.
+    pub references: BTreeMap<ContentAddress, i64>,
+    /// Which blobs of several chunks use a chunk. Only written, never asked for by key.
+    pub blob_chunks: Table<BlobChunk, BlobChunk>,
+    /// Which parts of open uploads use a chunk. Only written, never asked for by key.
+    pub part_chunks: Table<PartChunk, PartChunk>,
+    /// Objects that were swept.
+    pub swept: Table<ObjectKey, SweptObject>,
+    /// Objects that no event named when they were found.
+    pub orphans: Table<ObjectKey, OrphanObject>,
+    /// What one command of a sweep is decided by.
+    pub uses: Uses,
+    /// Whether an object of a sweep is not known to be gone; `None` while nobody looked.
+    pub sweeping: Option<bool>,
     /// Producers whose packages are all to be deleted, before any is written.
     pub packages_cleared: BTreeSet<ProducerName>,
     /// Uploads whose parts are all to be deleted.
@@ -231,6 +246,10 @@ pub struct Touched {
     pub moves: bool,
     /// Whether retention classes and jumps of the clock are wanted: all of them, since they are few.
     pub retention: bool,
+    /// Objects that may have been swept.
+    pub swept: BTreeSet<ObjectKey>,
+    /// Objects that may have been noted for orphans.
+    pub orphans: BTreeSet<ObjectKey>,
 }
 
 impl Touched {
@@ -265,6 +284,8 @@ impl Touched {
         self.access_keys.append(&mut other.access_keys);
         self.moves |= other.moves;
         self.retention |= other.retention;
+        self.swept.append(&mut other.swept);
+        self.orphans.append(&mut other.orphans);
     }
 }
 
@@ -297,6 +318,31 @@ impl State {
         touched.access_keys.retain(|key| !self.access_keys.is_loaded(key));
         touched.moves &= !self.moves_loaded;
         touched.retention &= !self.retention_loaded;
+        touched.swept.retain(|key| !self.swept.is_loaded(key));
+        touched.orphans.retain(|key| !self.orphans.is_loaded(key));
+    }
+
+    /// Notes that one reference more, or one less, is made to a blob; without its row where that is not loaded, so that
+    /// nothing needs to be loaded for it.
+    pub fn refer(&mut self, blob: ContentAddress, count: i64) {
+        if self.blobs.is_loaded(&blob) {
+            self.blobs.change(&blob, |row| row.reference_count = row.reference_count.saturating_add_signed(count));
+        } else {
+            *self.references.entry(blob).or_insert(0) += count;
+        }
+    }
+
+    /// Brings the rows of blobs up to the references that were noted without them. To be called whenever rows were
+    /// loaded: a blob's row and a note about it are never both written.
+    pub fn settle_references(&mut self) {
+        let blobs = &mut self.blobs;
+        self.references.retain(|blob, count| {
+            let loaded = blobs.is_loaded(blob);
+            if loaded && *count != 0 {
+                blobs.change(blob, |row| row.reference_count = row.reference_count.saturating_add_signed(*count));
+            }
+            !loaded && *count != 0
+        });
     }
 
     /// Where bytes lie.

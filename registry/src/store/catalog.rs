@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifactstore_backends as backends;
-use artifactstore_backends::dataplane::spi::{Catalog, LocatedBlob};
+use artifactstore_backends::dataplane::spi::{Catalog, LocatedBlob, Whereabouts};
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_backends::recipe::{LocatedChunk, Location};
 use async_trait::async_trait;
@@ -15,14 +15,14 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Store;
-use crate::model::row::ChunkPlace;
+use crate::model::row::{ChunkPlace, Sequence};
 use crate::model::storage::Storage;
 
 /// How long the moves are remembered. They are asked for by whoever needs them next, and by nobody in between.
 pub const FRESH: Duration = Duration::from_secs(1);
 
 /// When the storage was last looked up, and what it was.
-type Remembered = Option<(Instant, Arc<Storage>)>;
+type Remembered = Option<(Instant, Arc<Storage>, Sequence)>;
 
 /// What the data plane may ask of a store.
 #[derive(Debug, Clone)]
@@ -39,17 +39,23 @@ impl StoreCatalog {
     }
 
     async fn storage(&self) -> backends::Result<Arc<Storage>> {
+        Ok(self.remembered().await?.0)
+    }
+
+    /// The storage, and the last event that began a sweep.
+    async fn remembered(&self) -> backends::Result<(Arc<Storage>, Sequence)> {
         let mut remembered = self.remembered.lock().await;
         // Taken before the question: an answer is as old as its question.
         let asked = Instant::now();
-        if let Some((since, storage)) = &*remembered
+        if let Some((since, storage, sweep)) = &*remembered
             && asked.duration_since(*since) < FRESH
         {
-            return Ok(Arc::clone(storage));
+            return Ok((Arc::clone(storage), *sweep));
         }
         let storage = Arc::new(Storage::new(self.store.moves().await.map_err(unasked)?));
-        *remembered = Some((asked, Arc::clone(&storage)));
-        Ok(storage)
+        let sweep = self.store.sweeping().sweeps_last().await.map_err(unasked)?;
+        *remembered = Some((asked, Arc::clone(&storage), sweep));
+        Ok((storage, sweep))
     }
 }
 
@@ -84,10 +90,22 @@ impl Catalog for StoreCatalog {
         Ok(Some(LocatedBlob { size_bytes: blob.size_bytes, chunks }))
     }
 
-    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> backends::Result<Vec<Option<Location>>> {
-        let places = self.store.locations(chunks).await.map_err(unasked)?;
+    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> backends::Result<Vec<Whereabouts>> {
+        let places = self.store.sweeping().whereabouts(chunks).await.map_err(unasked)?;
         let storage = self.storage().await?;
-        Ok(places.into_iter().map(|place| place.map(|place| today(&storage, place))).collect())
+        let whereabouts = |(place, swept): (Option<ChunkPlace>, bool)| match place {
+            Some(place) => Whereabouts::At(today(&storage, place)),
+            None if swept => Whereabouts::Swept,
+            None => Whereabouts::Nowhere,
+        };
+        Ok(places.into_iter().map(whereabouts).collect())
+    }
+
+    async fn sweeps(&self, as_of_now: bool) -> backends::Result<u64> {
+        if as_of_now {
+            return self.store.sweeping().sweeps_last().await.map_err(unasked);
+        }
+        Ok(self.remembered().await?.1)
     }
 
     async fn backend_to_write(&self) -> backends::Result<Option<String>> {

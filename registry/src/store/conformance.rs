@@ -6,6 +6,7 @@
 
 mod leases;
 mod sample;
+mod sweeping;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use futures::TryStreamExt;
@@ -40,6 +41,11 @@ pub async fn all<S: Store, F: Future<Output = S>>(fresh: impl Fn() -> F) {
     a_snapshot_sees_nothing_later(&fresh().await).await;
     views_stream_in_the_order_of_their_keys(&fresh().await).await;
     a_scratch_store_is_adopted_only_at_the_same_event(&fresh().await).await;
+    sweeping::versions_that_may_be_released_are_found(&fresh().await).await;
+    sweeping::what_nothing_uses_and_what_is_condemned_is_found(&fresh().await).await;
+    sweeping::sweeps_and_orphans_are_found(&fresh().await).await;
+    sweeping::the_uses_of_chunks_and_the_chunks_of_objects_are_told(&fresh().await).await;
+    sweeping::references_are_counted_blindly_and_what_is_swept_is_gone(&fresh().await).await;
     leases::a_lease_is_one_holders_until_it_is_over(&fresh().await).await;
     leases::a_lease_that_is_over_holds_in_no_batch(&fresh().await).await;
 }
@@ -149,6 +155,8 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
         access_keys: [AccessKeyId::trusted("AKA"), AccessKeyId::trusted("none")].into(),
         moves: true,
         retention: true,
+        swept: [ObjectKey([8; 32]), ObjectKey([9; 32])].into(),
+        orphans: [ObjectKey([6; 32]), ObjectKey([9; 32])].into(),
     };
     let mut state = State::default();
     let mut batch = store.begin().await.unwrap();

@@ -13,17 +13,20 @@
 pub enum Work {
     /// Finalizing packages whose quiet period has passed.
     FinalizeIdle,
+    /// Collecting what nothing keeps.
+    Collect,
 }
 
 impl Work {
     /// All of it.
-    pub const ALL: [Self; 1] = [Self::FinalizeIdle];
+    pub const ALL: [Self; 2] = [Self::FinalizeIdle, Self::Collect];
 
     /// What the database calls it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::FinalizeIdle => "finalize-idle",
+            Self::Collect => "collect",
         }
     }
 }

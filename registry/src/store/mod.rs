@@ -7,6 +7,7 @@ pub mod conformance;
 pub mod lease;
 pub mod postgres;
 pub mod sqlite;
+pub mod sweeping;
 mod view_row;
 
 use std::fmt;
@@ -20,9 +21,11 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 
 use self::lease::{Lease, Work};
+use self::sweeping::Sweeping;
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::log::plan::collect::Asked;
 use crate::model::access::AccessKey;
 use crate::model::event::Record;
 use crate::model::name::{
@@ -35,6 +38,7 @@ use crate::model::row::{
 };
 use crate::model::state::{Head, State, Touched};
 use crate::model::storage::StorageMove;
+use crate::model::sweep::Uses;
 
 /// From how many bytes of payload on a page of events takes no more: an event that carries a manifest may have 16 MiB.
 pub const EVENTS_BYTES: i64 = 32 << 20;
@@ -88,11 +92,19 @@ pub enum View {
     Classes,
     /// Jumps of the clock.
     Jumps,
+    /// Which blobs of several chunks use a chunk.
+    BlobChunks,
+    /// Which parts of open uploads use a chunk.
+    PartChunks,
+    /// Objects that were swept.
+    Swept,
+    /// Objects that no event named when they were found.
+    Orphans,
 }
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Producers,
         Self::Packages,
         Self::Names,
@@ -107,6 +119,10 @@ impl View {
         Self::Moves,
         Self::Classes,
         Self::Jumps,
+        Self::BlobChunks,
+        Self::PartChunks,
+        Self::Swept,
+        Self::Orphans,
     ];
 
     /// The view's table.
@@ -127,6 +143,10 @@ impl View {
             Self::Moves => "storage_moves",
             Self::Classes => "retention_classes",
             Self::Jumps => "clock_jumps",
+            Self::BlobChunks => "blob_chunks",
+            Self::PartChunks => "part_chunks",
+            Self::Swept => "swept_objects",
+            Self::Orphans => "orphan_objects",
         }
     }
 }
@@ -191,6 +211,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn changed(&self) -> Option<watch::Receiver<u64>> {
         None
     }
+    /// What is asked by whoever collects what nothing keeps.
+    fn sweeping(&self) -> &dyn Sweeping;
     /// Closes every connection, having waited for what is under way.
     async fn close(&self);
 
@@ -348,6 +370,10 @@ pub trait Batch: Send {
     async fn lease_runs(&mut self, lease: &Lease) -> Result<bool>;
     /// Loads what the state does not have yet.
     async fn load(&mut self, touched: Touched, state: &mut State) -> Result<()>;
+    /// What a step of a collection is decided by besides rows, as the database has it.
+    async fn uses(&mut self, asked: &Asked) -> Result<Uses>;
+    /// Whether an object of a sweep is not known to be gone.
+    async fn sweeping(&mut self) -> Result<bool>;
     /// Writes events, the new head and every changed row.
     async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()>;
     /// Commits; only now is any of it there.

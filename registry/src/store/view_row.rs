@@ -9,6 +9,7 @@ use crate::model::retention::{ClassRow, ClockJump};
 use crate::model::row::{Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload};
 use crate::model::state::NameRow;
 use crate::model::storage::StorageMove;
+use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
 
 /// Names hold no NUL, so that joining them with one keeps their order.
 fn text_row<R: Serialize>(key: &[&str], row: &R) -> ViewRow {
@@ -73,6 +74,27 @@ pub(super) fn class(row: &ClassRow) -> ViewRow {
 
 pub(super) fn clock_jump(row: &ClockJump) -> ViewRow {
     ViewRow { key: row.sequence.to_be_bytes().to_vec(), label: row.sequence.to_string(), row: cbor::encode(row) }
+}
+
+pub(super) fn blob_chunk(row: &BlobChunk) -> ViewRow {
+    let key = [row.chunk.0, row.blob.0].concat();
+    ViewRow { key, label: format!("{} in {}", row.chunk, row.blob), row: cbor::encode(row) }
+}
+
+pub(super) fn part_chunk(row: &PartChunk) -> ViewRow {
+    let mut key = [row.upload.as_str().as_bytes(), &[0]].concat();
+    key.extend(row.number.get().to_be_bytes());
+    key.extend(row.chunk.0);
+    let label = format!("{} in {} part {}", row.chunk, row.upload, row.number.get());
+    ViewRow { key, label, row: cbor::encode(row) }
+}
+
+pub(super) fn swept(row: &SweptObject) -> ViewRow {
+    ViewRow { key: row.object.0.to_vec(), label: row.object.to_hex(), row: cbor::encode(row) }
+}
+
+pub(super) fn orphan(row: &OrphanObject) -> ViewRow {
+    ViewRow { key: row.object.0.to_vec(), label: row.object.to_hex(), row: cbor::encode(row) }
 }
 
 pub(super) fn part(row: &Part) -> ViewRow {

@@ -31,3 +31,6 @@ pub(crate) async fn tamper(folder: &Path, sql: &'static str) -> u64 {
 pub(crate) const fn cases(meant: u32) -> u32 {
     meant / 4
 }
+
+/// The migration that brought counts of references and uses of chunks.
+pub(crate) const SWEEPS: &str = include_str!("../../../migrations/postgres/0007_sweeps.sql");

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+#[path = "../promises/collecting.rs"]
+mod collecting;
 #[path = "../promises/counting.rs"]
 mod counting;
 mod dialect;
@@ -23,6 +25,8 @@ mod outcomes;
 mod packages;
 #[path = "../promises/powercut.rs"]
 mod powercut;
+#[path = "../promises/racing.rs"]
+mod racing;
 mod restarts;
 #[path = "../promises/retelling.rs"]
 mod retelling;

@@ -23,6 +23,7 @@ use artifactstore_registry::model::row::{
 use artifactstore_registry::model::state::Head;
 use artifactstore_registry::model::storage::StorageMove;
 use artifactstore_registry::store::lease::{Lease, Work};
+use artifactstore_registry::store::sweeping::Sweeping;
 use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog, VersionRange};
 use artifactstore_registry::{Registry, RegistryParts, Result};
 use async_trait::async_trait;
@@ -118,6 +119,10 @@ impl Store for Counting {
 
     fn location(&self) -> String {
         self.behind.location()
+    }
+
+    fn sweeping(&self) -> &dyn Sweeping {
+        self.behind.sweeping()
     }
 
     async fn close(&self) {

@@ -24,3 +24,6 @@ pub(crate) async fn tamper(folder: &Path, sql: &'static str) -> u64 {
 pub(crate) const fn cases(meant: u32) -> u32 {
     meant
 }
+
+/// The migration that brought counts of references and uses of chunks.
+pub(crate) const SWEEPS: &str = include_str!("../../../migrations/sqlite/0007_sweeps.sql");

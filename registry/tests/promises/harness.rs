@@ -198,6 +198,11 @@ impl Harness {
         self.registry.package_finalize(&self.actor, choice).await
     }
 
+    /// How many objects the backend holds.
+    pub(crate) async fn objects(&self) -> usize {
+        self.backend.list(None).count().await
+    }
+
     pub(crate) async fn events(&self) -> Vec<Record> {
         self.registry.event_list(0, usize::MAX).await.unwrap()
     }

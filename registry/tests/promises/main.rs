@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+mod collecting;
 mod counting;
 mod dialect;
 mod files;
@@ -12,6 +13,7 @@ mod listing;
 mod multipart;
 mod packages;
 mod powercut;
+mod racing;
 mod retelling;
 mod retention;
 mod stores;

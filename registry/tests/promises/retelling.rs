@@ -276,21 +276,3 @@ async fn whoever_waits_for_an_event_is_woken_by_it() {
     assert!(begun.elapsed() < Duration::from_secs(4), "ten polls would have taken five seconds");
     harness.finish().await;
 }
-
-#[tokio::test]
-async fn a_sweep_takes_what_no_event_names_and_leaves_the_rest() {
-    use artifactstore_registry::backends::backend::{Backend, SealedObject};
-
-    let harness = Harness::start().await;
-    let named = harness.put("board/a/x", "named").await.unwrap().file;
-    let orphan = harness.backend.put(SealedObject::seal(Bytes::from_static(b"orphan"))).await.unwrap();
-    for key in [orphan, ObjectKey(named.content_address.0)] {
-        harness.backend.age(&key, Duration::ZERO);
-    }
-    let young = harness.registry.orphans_sweep(Duration::from_secs(3600)).await.unwrap();
-    assert_eq!((young.examined, young.deleted), (2, 0));
-    let swept = harness.registry.orphans_sweep(Duration::ZERO).await.unwrap();
-    assert_eq!((swept.examined, swept.deleted), (2, 1));
-    assert_eq!(harness.backend.stat(&orphan).await.unwrap(), None);
-    harness.finish().await;
-}

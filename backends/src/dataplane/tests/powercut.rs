@@ -50,7 +50,14 @@ impl Machine {
             let written = result.written.iter().find(|located| located.chunk == *chunk);
             let location = match written {
                 Some(located) => located.location.clone(),
-                None => self.catalog.chunks_locate(&[chunk.address]).await.unwrap().remove(0).expect("a known chunk"),
+                None => self
+                    .catalog
+                    .chunks_locate(&[chunk.address])
+                    .await
+                    .unwrap()
+                    .remove(0)
+                    .location()
+                    .expect("a known chunk"),
             };
             let (begin, length) = (location.offset_bytes, location.stored_length_bytes);
             let read = self.disk.read(&location.object, ByteRange::Span(begin, begin + length)).await;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::dataplane::spi::{
     BackendStatus, ByteRange, Damage, Deletion, DeletionResult, IngestFrame, IngestHints, IngestResult, Join,
-    LocatedBlob, PartOf, VerifyResult,
+    LocatedBlob, Orphan, PartOf, VerifyResult, Whereabouts,
 };
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
 use crate::recipe::{Chunk, Codec, LocatedChunk, Location, Recipe, RetrievalTier};
@@ -55,7 +55,7 @@ fn every_request_survives_cbor() {
     for range in [ByteRange::Full, ByteRange::From(1), ByteRange::Span(1, 2), ByteRange::Last(3)] {
         survives(&range);
     }
-    survives(&Deletion::Object(ObjectKey([5; 32])));
+    survives(&Deletion::Objects { backend: "local".to_owned(), objects: vec![ObjectKey([5; 32])] });
     survives(&Deletion::Orphans { after: Some(ObjectKey([6; 32])), limit: 9, older_than_seconds: 60 });
     survives(&Deletion::Orphans { after: None, limit: 0, older_than_seconds: 0 });
 }
@@ -79,7 +79,13 @@ fn every_answer_survives_cbor() {
         sha256: None,
         damages: vec![damage],
     });
-    survives(&DeletionResult { deleted: vec![ObjectKey([1; 32])], examined: 2, next: Some(ObjectKey([3; 32])) });
+    survives(&DeletionResult {
+        deleted: vec![ObjectKey([1; 32])],
+        orphans: vec![Orphan { object: ObjectKey([2; 32]), backend: "local".to_owned(), size_bytes: 4 }],
+        examined: 2,
+        next: Some(ObjectKey([3; 32])),
+    });
+    survives(&[Whereabouts::At(located().location), Whereabouts::Nowhere, Whereabouts::Swept]);
     survives(&BackendStatus {
         backend: "local".to_owned(),
         ready: false,

@@ -48,7 +48,8 @@ pub(super) fn meant<'a>(
             }
             // Versions from before the producer was created are those of a deleted one, perhaps of another tenant.
             let shown = |file: &&File| {
-                file.name == *name && file.deleted_sequence.is_none() && file.sequence > owner.created_sequence
+                let is_there = file.deleted_sequence.is_none() && file.released_sequence.is_none();
+                file.name == *name && is_there && file.sequence > owner.created_sequence
             };
             state.files.get(&sequence).filter(shown).map(of_file)
         }

@@ -1,8 +1,9 @@
 //! Every kind of event decodes to what it was, and the chain covers all of it.
 
-use artifactstore_backends::digest::ChecksumAlgorithm;
+use artifactstore_backends::digest::{ChecksumAlgorithm, ObjectKey};
 use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
 
+use super::record::Envelope;
 use super::*;
 use crate::model::access::Grant;
 use crate::model::attributes::{Attributes, ChecksumKind, FileChecksum, FilePart};
@@ -330,8 +331,49 @@ fn every_other_kind() -> Vec<Event> {
     ]
 }
 
+/// One of every kind about what is kept no longer.
+fn kinds_of_sweeps() -> Vec<Event> {
+    let object = ObjectAt { size_bytes: 7, object: ObjectKey([4; 32]), backend: "local".to_owned() };
+    let blob = SweptBlob {
+        size_bytes: 7,
+        sha256: Sha256Digest([5; 32]),
+        released: Some(8),
+        condemned: 9,
+        content_address: ContentAddress([6; 32]),
+    };
+    let condemned = BlobCondemned {
+        size_bytes: 7,
+        sha256: Sha256Digest([5; 32]),
+        released: Some(8),
+        content_address: ContentAddress([6; 32]),
+    };
+    let orphans = SweepBegun { objects: vec![object.clone()], ..SweepBegun::default() };
+    vec![
+        Event::VersionReleased(Box::new(VersionReleased {
+            key: key(),
+            ended: 5,
+            package: package(),
+            version: 3,
+            producer: producer(),
+            content_address: ContentAddress([6; 32]),
+        })),
+        Event::BlobCondemned(Box::new(BlobCondemned { released: None, ..condemned.clone() })),
+        Event::BlobCondemned(Box::new(condemned)),
+        Event::ChunkCondemned(Box::new(ChunkCondemned { chunks: vec![ContentAddress([6; 32])] })),
+        Event::SweepBegun(Box::new(SweepBegun {
+            blobs: vec![blob],
+            chunks: vec![ContentAddress([6; 32])],
+            spared: vec![ObjectKey([3; 32])],
+            objects: vec![object.clone()],
+        })),
+        Event::SweepBegun(Box::new(orphans)),
+        Event::SweepEnded(Box::new(SweepEnded { objects: vec![object.object] })),
+        Event::ObjectOrphaned(Box::new(ObjectOrphaned { objects: vec![object] })),
+    ]
+}
+
 fn every_kind() -> Vec<Event> {
-    [every_other_kind(), uploads(), keys(), kinds_of_storage(), kinds_of_retention()].concat()
+    [every_other_kind(), uploads(), keys(), kinds_of_storage(), kinds_of_retention(), kinds_of_sweeps()].concat()
 }
 
 fn direct<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
@@ -351,7 +393,7 @@ fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
         assert_eq!(decoded.encode(), payload);
         kinds.insert(event.kind());
     }
-    assert_eq!(kinds.len(), 31, "a kind that was added belongs in here");
+    assert_eq!(kinds.len(), 37, "a kind that was added belongs in here");
 }
 
 #[test]
@@ -389,6 +431,12 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::PackageReleased(fact) => direct(fact),
             Event::ClockJumped(fact) => direct(fact),
             Event::ClockSettled(fact) => direct(fact),
+            Event::VersionReleased(fact) => direct(fact),
+            Event::BlobCondemned(fact) => direct(fact),
+            Event::ChunkCondemned(fact) => direct(fact),
+            Event::SweepBegun(fact) => direct(fact),
+            Event::SweepEnded(fact) => direct(fact),
+            Event::ObjectOrphaned(fact) => direct(fact),
         };
         assert_eq!(cbor::check(&written), Ok(()), "{}", event.kind());
         assert_eq!(written, event.encode());

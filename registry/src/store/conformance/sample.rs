@@ -15,11 +15,12 @@ use crate::model::retention::{
     Afterwards, Chosen, ClassRow, ClockJump, Hold, Keeping, Lock, LockTerms, Mode, Period, RetentionClass, Start,
 };
 use crate::model::row::{
-    Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, ProducerSettings, Seal, Sequence, Subresource,
-    SubresourceRow, Upload, UploadState, Versioning,
+    Blob, ChunkPlace, Condemned, File, HistoryRow, Package, Part, Producer, ProducerSettings, Seal, Sequence,
+    Subresource, SubresourceRow, Upload, UploadState, Versioning,
 };
 use crate::model::state::{Head, NameRow, State};
 use crate::model::storage::StorageMove;
+use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
 
 pub(super) fn keeping(sequence: Sequence) -> Keeping {
     let terms = LockTerms { mode: Mode::Governance, retain_until: Timestamp(77) };
@@ -119,6 +120,7 @@ pub(super) fn file(key: &str, package: &str, sequence: Sequence) -> File {
         versioned: true,
         deleted_sequence: Some(11),
         keeping: if sequence == 3 { keeping(3) } else { Keeping::default() },
+        released_sequence: Some(12),
     }
 }
 
@@ -142,6 +144,9 @@ pub(super) fn blob(text: &str, sequence: Sequence) -> Blob {
         size_bytes,
         recipe: Recipe { chunks: vec![Chunk { size_bytes, address }] },
         sequence,
+        reference_count: 2,
+        released_sequence: Some(13),
+        condemned: Some(Condemned { sequence: 14, at: Timestamp(15) }),
     }
 }
 
@@ -157,6 +162,7 @@ pub(super) fn place(text: &str, object: ObjectKey) -> ChunkPlace {
             stored_length_bytes: text.len() as u64,
         },
         sequence: 4,
+        condemned: Some(Condemned { sequence: 16, at: Timestamp(17) }),
     }
 }
 
@@ -255,7 +261,41 @@ pub(super) fn one_of_everything() -> State {
         state.classes.put(row.name.clone(), row);
     }
     state.jumps.put(13, clock_jump(13));
+    for row in [blob_chunk("x", "large"), blob_chunk("x", "larger")] {
+        state.blob_chunks.put(row, row);
+    }
+    for row in [part_chunk("up", 1, "x"), part_chunk("up", 1, "packed")] {
+        state.part_chunks.put(row.clone(), row);
+    }
+    for row in [swept(7, Some(9)), swept(8, None)] {
+        state.swept.put(row.object, row);
+    }
+    let row = orphan(6);
+    state.orphans.put(row.object, row);
     state
+}
+
+pub(super) fn blob_chunk(chunk: &str, blob: &str) -> BlobChunk {
+    BlobChunk { chunk: ContentAddress::of(chunk.as_bytes()), blob: ContentAddress::of(blob.as_bytes()) }
+}
+
+pub(super) fn part_chunk(upload: &str, number: i64, chunk: &str) -> PartChunk {
+    let (upload, number) = (UploadId::trusted(upload), PartNumber::new(number).unwrap());
+    PartChunk { upload, number, chunk: ContentAddress::of(chunk.as_bytes()) }
+}
+
+pub(super) fn swept(object: u8, ended_sequence: Option<Sequence>) -> SweptObject {
+    SweptObject { object: ObjectKey([object; 32]), backend: "memory".to_owned(), begun_sequence: 3, ended_sequence }
+}
+
+pub(super) fn orphan(object: u8) -> OrphanObject {
+    OrphanObject {
+        object: ObjectKey([object; 32]),
+        backend: "memory".to_owned(),
+        size_bytes: 5,
+        sequence: 6,
+        seen_at: Timestamp(7),
+    }
 }
 
 /// A move that has ended, or one that has only begun.

@@ -18,10 +18,12 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use super::connections::{Connections, Lease, answered, connect, is_lost};
 use super::load::load;
 use super::statement::{Statement, signed};
-use super::{leases, partitions, rows, scratch, write};
+use super::{collect, leases, partitions, rows, scratch, write};
 use crate::error::{Error, Result};
+use crate::log::plan::collect::Asked;
 use crate::model::event::Record;
 use crate::model::state::{Head, State, Touched};
+use crate::model::sweep::Uses;
 use crate::store::Batch;
 use crate::store::lease::Lease as WorkLease;
 
@@ -109,6 +111,20 @@ impl Batch for PostgresBatch {
         load(&mut self.lease.connection, touched, state).await?;
         self.spoiled = before;
         Ok(())
+    }
+
+    async fn uses(&mut self, asked: &Asked) -> Result<Uses> {
+        let before = std::mem::replace(&mut self.spoiled, true);
+        let uses = collect::uses(&mut self.lease.connection, asked).await?;
+        self.spoiled = before;
+        Ok(uses)
+    }
+
+    async fn sweeping(&mut self) -> Result<bool> {
+        let before = std::mem::replace(&mut self.spoiled, true);
+        let sweeping = collect::sweeping(&mut self.lease.connection).await?;
+        self.spoiled = before;
+        Ok(sweeping)
     }
 
     async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::model::row::{
 };
 use crate::model::state::NameRow;
 use crate::model::storage::StorageMove;
+use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
 
 /// A row's values.
 pub(super) struct Values {
@@ -120,6 +121,7 @@ pub(super) fn file(row: &File) -> Values {
             row.ended_sequence.map(signed),
             Some(i64::from(row.versioned)),
             row.deleted_sequence.map(signed),
+            row.released_sequence.map(signed),
         ],
         bytes: vec![
             Some(row.content_address.0.to_vec()),
@@ -188,7 +190,14 @@ pub(super) fn subresource(row: &SubresourceRow) -> Values {
 pub(super) fn blob(row: &Blob) -> Values {
     Values {
         texts: Vec::new(),
-        numbers: vec![Some(signed(row.size_bytes)), Some(signed(row.sequence))],
+        numbers: vec![
+            Some(signed(row.size_bytes)),
+            Some(signed(row.sequence)),
+            Some(signed(row.reference_count)),
+            row.released_sequence.map(signed),
+            row.condemned.map(|since| signed(since.sequence)),
+            row.condemned.map(|since| since.at.0),
+        ],
         bytes: vec![Some(row.content_address.0.to_vec()), Some(row.sha256.0.to_vec()), Some(cbor::encode(&row.recipe))],
     }
 }
@@ -207,8 +216,39 @@ pub(super) fn chunk(row: &ChunkPlace) -> Values {
             Some(signed(row.location.offset_bytes)),
             Some(signed(row.location.stored_length_bytes)),
             Some(signed(row.sequence)),
+            row.condemned.map(|since| signed(since.sequence)),
+            row.condemned.map(|since| since.at.0),
         ],
         bytes: vec![Some(row.chunk.address.0.to_vec()), Some(row.location.object.0.to_vec())],
+    }
+}
+
+pub(super) fn blob_chunk(row: &BlobChunk) -> Values {
+    let bytes = vec![Some(row.chunk.0.to_vec()), Some(row.blob.0.to_vec())];
+    Values { texts: Vec::new(), numbers: Vec::new(), bytes }
+}
+
+pub(super) fn part_chunk(row: &PartChunk) -> Values {
+    Values {
+        texts: vec![Some(row.upload.to_string())],
+        numbers: vec![Some(i64::from(row.number.get()))],
+        bytes: vec![Some(row.chunk.0.to_vec())],
+    }
+}
+
+pub(super) fn swept(row: &SweptObject) -> Values {
+    Values {
+        texts: vec![Some(row.backend.clone())],
+        numbers: vec![Some(signed(row.begun_sequence)), row.ended_sequence.map(signed)],
+        bytes: vec![Some(row.object.0.to_vec())],
+    }
+}
+
+pub(super) fn orphan(row: &OrphanObject) -> Values {
+    Values {
+        texts: vec![Some(row.backend.clone())],
+        numbers: vec![Some(signed(row.size_bytes)), Some(signed(row.sequence)), Some(row.seen_at.0)],
+        bytes: vec![Some(row.object.0.to_vec())],
     }
 }
 

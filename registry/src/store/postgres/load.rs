@@ -63,6 +63,8 @@ pub(super) fn question(touched: &Touched) -> Result<Option<Statement>> {
         ));
     }
     texts(&mut asked, &mut parts, &rows::ACCESS_KEY, touched.access_keys.iter().map(ToString::to_string).collect())?;
+    bytes(&mut asked, &mut parts, &rows::SWEPT, touched.swept.iter().map(|key| key.0.to_vec()).collect())?;
+    bytes(&mut asked, &mut parts, &rows::ORPHAN, touched.orphans.iter().map(|key| key.0.to_vec()).collect())?;
     if touched.moves {
         parts.push(format!("SELECT {} FROM storage_moves AS m", rows::MOVE.wide("m")));
     }
@@ -218,6 +220,12 @@ fn take(row: &PgRow, state: &mut State) -> Result<()> {
     } else if tag == rows::JUMP.tag {
         let row = rows::clock_jump(&Cells::wide(&rows::JUMP, row))?;
         state.jumps.load(row.sequence, Some(row));
+    } else if tag == rows::SWEPT.tag {
+        let row = rows::swept(&Cells::wide(&rows::SWEPT, row))?;
+        state.swept.load(row.object, Some(row));
+    } else if tag == rows::ORPHAN.tag {
+        let row = rows::orphan(&Cells::wide(&rows::ORPHAN, row))?;
+        state.orphans.load(row.object, Some(row));
     } else {
         let row = rows::part(&Cells::wide(&rows::PART, row))?;
         state.parts.load((row.upload.clone(), row.number), Some(row));
@@ -258,6 +266,8 @@ fn note_absent(touched: &Touched, state: &mut State) {
     touched.access_keys.iter().for_each(|key| state.access_keys.load(key.clone(), None));
     state.moves_loaded |= touched.moves;
     state.retention_loaded |= touched.retention;
+    touched.swept.iter().for_each(|key| state.swept.load(*key, None));
+    touched.orphans.iter().for_each(|key| state.orphans.load(*key, None));
 }
 
 /// Takes in what a question brought, and what it did not.

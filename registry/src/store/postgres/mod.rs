@@ -5,6 +5,7 @@
 
 mod batch;
 mod cells;
+mod collect;
 mod connections;
 mod follow;
 mod leases;
@@ -36,6 +37,7 @@ use self::rows::Cells;
 use self::scratch::Scratch;
 use self::statement::{Shape, Statement};
 use super::lease::{Lease, Work};
+use super::sweeping::Sweeping;
 use super::{Batch, KeyRange, OpenMode, Schema, Snapshot, Store, VersionRange, in_order};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
@@ -159,6 +161,7 @@ impl Store for PostgresStore {
         let mut scratch = Scratch::make(self.writer.options()).await?;
         let options = scratch::within(self.writer.options(), &scratch.schema);
         open::run_migrations(&options, &self.url).await?;
+        open::read_uses(&options, &self.url).await?;
         scratch.lighten().await?;
         Ok(Box::new(Self::over(options, self.schema, None, Some(scratch))))
     }
@@ -186,6 +189,10 @@ impl Store for PostgresStore {
 
     async fn lease_end(&self, lease: &Lease) -> Result<()> {
         leases::end(&self.readers, lease).await
+    }
+
+    fn sweeping(&self) -> &dyn Sweeping {
+        self
     }
 
     async fn close(&self) {

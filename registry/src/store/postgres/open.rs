@@ -9,8 +9,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{Connection, Row};
 
 use super::connections::{connect, options};
-use super::scratch;
 use super::statement::Statement;
+use super::{collect, scratch};
 use crate::error::{Error, Result};
 use crate::store::{OpenMode, Schema};
 
@@ -57,6 +57,12 @@ pub(super) async fn prepare(options: PgConnectOptions, mode: OpenMode) -> Result
     let mut connection = connect(&options).await.map_err(|error| unusable(&url, words(&error)))?;
     let options = check(&mut connection, &url, options, mode).await?;
     let schema = migrate(&mut connection, &options, mode).await?;
+    if collect::uses_are_unread(&mut connection).await.map_err(|error| unusable(&url, words(&error)))? {
+        if mode != OpenMode::Create {
+            return Err(Error::SchemaOlder);
+        }
+        read_uses(&options, &url).await?;
+    }
     if mode == OpenMode::Create {
         scratch::sweep(&mut connection).await?;
     }
@@ -117,6 +123,15 @@ pub(super) async fn run_migrations(options: &PgConnectOptions, url: &str) -> Res
     let outcome = MIGRATIONS.run(&pool).await;
     pool.close().await;
     outcome.map_err(|error| unusable(url, error))
+}
+
+/// Fills in what SQL could not, as long as it takes; of several that come at once, one does it and the others wait.
+pub(super) async fn read_uses(options: &PgConnectOptions, url: &str) -> Result<()> {
+    let patient = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+    let mut connection = connect(&patient).await.map_err(|error| unusable(url, words(&error)))?;
+    collect::read_uses(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
 }
 
 async fn schema_found(connection: &mut PgConnection) -> sqlx::Result<Option<i64>> {

@@ -18,11 +18,12 @@ use crate::model::name::{
 };
 use crate::model::retention::{ClassRow, ClockJump, Keeping, RetentionClass};
 use crate::model::row::{
-    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
+    Blob, ChunkPlace, Condemned, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
     SubresourceRow, Upload, UploadState, Versioning,
 };
 use crate::model::state::{Head, NameRow};
 use crate::model::storage::StorageMove;
+use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
 
 pub(super) const PRODUCER: Shape = Shape {
     tag: 1,
@@ -75,7 +76,15 @@ pub(super) const FILE: Shape = Shape {
     table: "files",
     key: &["sequence"],
     texts: &["producer", "key", "package_id", "package", "relative_path", "etag", "client"],
-    numbers: &["sequence", "size_bytes", "ingested_at", "ended_sequence", "versioned", "deleted_sequence"],
+    numbers: &[
+        "sequence",
+        "size_bytes",
+        "ingested_at",
+        "ended_sequence",
+        "versioned",
+        "deleted_sequence",
+        "released_sequence",
+    ],
     bytes: &["content_address", "sha256", "attributes", "keeping"],
 };
 /// Of a version, what a listing tells.
@@ -100,7 +109,7 @@ pub(super) const BLOB: Shape = Shape {
     table: "blobs",
     key: &["content_address"],
     texts: &[],
-    numbers: &["size_bytes", "sequence"],
+    numbers: &["size_bytes", "sequence", "reference_count", "released_sequence", "condemned_sequence", "condemned_at"],
     bytes: &["content_address", "sha256", "recipe"],
 };
 pub(super) const CHUNK: Shape = Shape {
@@ -108,7 +117,7 @@ pub(super) const CHUNK: Shape = Shape {
     table: "chunks",
     key: &["address"],
     texts: &["backend", "codec", "tier"],
-    numbers: &["size_bytes", "offset_bytes", "stored_length", "sequence"],
+    numbers: &["size_bytes", "offset_bytes", "stored_length", "sequence", "condemned_sequence", "condemned_at"],
     bytes: &["address", "object"],
 };
 pub(super) const UPLOAD: Shape = Shape {
@@ -136,7 +145,7 @@ pub(super) const MOVE: Shape = Shape {
     bytes: &[],
 };
 pub(super) const CLASS: Shape = Shape {
-    tag: 16,
+    tag: 20,
     table: "retention_classes",
     key: &["name"],
     texts: &["name", "mode", "period_unit", "starts", "afterwards", "description"],
@@ -144,12 +153,44 @@ pub(super) const CLASS: Shape = Shape {
     bytes: &[],
 };
 pub(super) const JUMP: Shape = Shape {
-    tag: 17,
+    tag: 21,
     table: "clock_jumps",
     key: &["sequence"],
     texts: &[],
     numbers: &["sequence", "from_time", "to_time", "settled_sequence", "genuine"],
     bytes: &[],
+};
+pub(super) const BLOB_CHUNK: Shape = Shape {
+    tag: 16,
+    table: "blob_chunks",
+    key: &["chunk", "blob"],
+    texts: &[],
+    numbers: &[],
+    bytes: &["chunk", "blob"],
+};
+pub(super) const PART_CHUNK: Shape = Shape {
+    tag: 17,
+    table: "part_chunks",
+    key: &["upload", "number", "chunk"],
+    texts: &["upload"],
+    numbers: &["number"],
+    bytes: &["chunk"],
+};
+pub(super) const SWEPT: Shape = Shape {
+    tag: 18,
+    table: "swept_objects",
+    key: &["object"],
+    texts: &["backend"],
+    numbers: &["begun_sequence", "ended_sequence"],
+    bytes: &["object"],
+};
+pub(super) const ORPHAN: Shape = Shape {
+    tag: 19,
+    table: "orphan_objects",
+    key: &["object"],
+    texts: &["backend"],
+    numbers: &["size_bytes", "sequence", "seen_at"],
+    bytes: &["object"],
 };
 pub(super) const EVENT: Shape = Shape {
     tag: 9,
@@ -235,6 +276,12 @@ impl<'r> Cells<'r> {
     fn count_maybe(&self, at: usize) -> Result<Option<u64>> {
         let number: Option<i64> = self.row.try_get(self.numbers + at)?;
         number.map(|n| u64::try_from(n).map_err(|error| self.unreadable(error))).transpose()
+    }
+
+    /// Since when something is condemned: an event and its time, side by side.
+    fn condemned(&self, at: usize) -> Result<Option<Condemned>> {
+        let Some(sequence) = self.count_maybe(at)? else { return Ok(None) };
+        Ok(Some(Condemned { sequence, at: self.time(at + 1)? }))
     }
 
     fn small(&self, at: usize) -> Result<u32> {
@@ -348,6 +395,7 @@ pub(super) fn file(cells: &Cells<'_>) -> Result<File> {
         versioned: cells.signed(4)? != 0,
         deleted_sequence: cells.count_maybe(5)?,
         keeping: cells.keeping(3)?,
+        released_sequence: cells.count_maybe(6)?,
     })
 }
 
@@ -404,6 +452,9 @@ pub(super) fn blob(cells: &Cells<'_>) -> Result<Blob> {
         size_bytes: cells.count(0)?,
         recipe: cells.packed(2)?,
         sequence: cells.count(1)?,
+        reference_count: cells.count(2)?,
+        released_sequence: cells.count_maybe(3)?,
+        condemned: cells.condemned(4)?,
     })
 }
 
@@ -427,6 +478,39 @@ pub(super) fn chunk(cells: &Cells<'_>) -> Result<ChunkPlace> {
             tier,
         },
         sequence: cells.count(3)?,
+        condemned: cells.condemned(4)?,
+    })
+}
+
+pub(super) fn blob_chunk(cells: &Cells<'_>) -> Result<BlobChunk> {
+    let address = |at| cells.digest(at, ContentAddress::from_slice);
+    Ok(BlobChunk { chunk: address(0)?, blob: address(1)? })
+}
+
+pub(super) fn part_chunk(cells: &Cells<'_>) -> Result<PartChunk> {
+    Ok(PartChunk {
+        upload: UploadId::trusted(cells.text(0)?),
+        number: PartNumber::new(cells.signed(0)?)?,
+        chunk: cells.digest(0, ContentAddress::from_slice)?,
+    })
+}
+
+pub(super) fn swept(cells: &Cells<'_>) -> Result<SweptObject> {
+    Ok(SweptObject {
+        object: cells.digest(0, ObjectKey::from_slice)?,
+        backend: cells.text(0)?,
+        begun_sequence: cells.count(0)?,
+        ended_sequence: cells.count_maybe(1)?,
+    })
+}
+
+pub(super) fn orphan(cells: &Cells<'_>) -> Result<OrphanObject> {
+    Ok(OrphanObject {
+        object: cells.digest(0, ObjectKey::from_slice)?,
+        backend: cells.text(0)?,
+        size_bytes: cells.count(0)?,
+        sequence: cells.count(1)?,
+        seen_at: cells.time(2)?,
     })
 }
 

@@ -71,6 +71,10 @@ const fn shape(view: View) -> &'static Shape {
         View::Moves => &rows::MOVE,
         View::Classes => &rows::CLASS,
         View::Jumps => &rows::JUMP,
+        View::BlobChunks => &rows::BLOB_CHUNK,
+        View::PartChunks => &rows::PART_CHUNK,
+        View::Swept => &rows::SWEPT,
+        View::Orphans => &rows::ORPHAN,
     }
 }
 
@@ -99,6 +103,10 @@ fn row_of(view: View, row: &PgRow) -> Result<ViewRow> {
         View::Moves => view_row::storage_move(&rows::storage_move(&cells)?),
         View::Classes => view_row::class(&rows::class(&cells)?),
         View::Jumps => view_row::clock_jump(&rows::clock_jump(&cells)?),
+        View::BlobChunks => view_row::blob_chunk(&rows::blob_chunk(&cells)?),
+        View::PartChunks => view_row::part_chunk(&rows::part_chunk(&cells)?),
+        View::Swept => view_row::swept(&rows::swept(&cells)?),
+        View::Orphans => view_row::orphan(&rows::orphan(&cells)?),
     })
 }
 

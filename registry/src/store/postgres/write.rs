@@ -13,9 +13,13 @@ use crate::model::event::Record;
 use crate::model::name::FileName;
 use crate::model::row::Sequence;
 use crate::model::state::{Head, State};
+use crate::model::sweep::PartChunk;
 
 /// Whoever follows the log is woken here when there is more of it.
 pub(super) const CHANNEL: &str = "artifactstore_events";
+
+/// Of a row that is there already.
+const NOTHING: &str = " ON CONFLICT DO NOTHING";
 
 /// A statement of many parts.
 #[derive(Default)]
@@ -101,6 +105,72 @@ impl Parts {
         Ok(())
     }
 
+    /// Deletes rows by key; the key's columns are digests, and come column by column.
+    fn delete_digests<const COLUMNS: usize>(&mut self, shape: &Shape, keys: [Vec<Vec<u8>>; COLUMNS]) -> Result<()> {
+        if keys.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
+        let (mut arrays, mut equal) = (Vec::new(), Vec::new());
+        for (column, values) in shape.key.iter().zip(keys) {
+            arrays.push(format!("{}::bytea[]", self.statement.bind(values)?));
+            equal.push(format!("t.{column} = k.{column}"));
+        }
+        let (table, key) = (shape.table, shape.key.join(", "));
+        let (arrays, equal) = (arrays.join(", "), equal.join(" AND "));
+        self.parts.push(format!(
+            "{table}_gone AS (DELETE FROM {table} AS t USING unnest({arrays}) AS k ({key}) WHERE {equal})"
+        ));
+        Ok(())
+    }
+
+    /// References to blobs whose rows were not loaded, and so are in no other part.
+    fn references(&mut self, state: &State) -> Result<()> {
+        if state.references.is_empty() {
+            return Ok(());
+        }
+        let blobs: Vec<Vec<u8>> = state.references.keys().map(|blob| blob.0.to_vec()).collect();
+        let counts: Vec<i64> = state.references.values().copied().collect();
+        let (blobs, counts) = (self.statement.bind(blobs)?, self.statement.bind(counts)?);
+        self.parts.push(format!(
+            "blobs_counted AS (UPDATE blobs AS t SET reference_count = t.reference_count + k.count \
+             FROM unnest({blobs}::bytea[], {counts}::int8[]) AS k (blob, count) WHERE t.content_address = k.blob)"
+        ));
+        Ok(())
+    }
+
+    fn sweeps(&mut self, state: &State) -> Result<()> {
+        let (written, deleted) = state.blob_chunks.changes();
+        // A row is all key: there is nothing to change in one that is there.
+        self.insert(&rows::BLOB_CHUNK, written.into_iter().map(cells::blob_chunk).collect(), NOTHING)?;
+        let chunks = deleted.iter().map(|row| row.chunk.0.to_vec()).collect();
+        self.delete_digests(&rows::BLOB_CHUNK, [chunks, deleted.iter().map(|row| row.blob.0.to_vec()).collect()])?;
+        let (written, deleted) = state.part_chunks.changes();
+        self.insert(&rows::PART_CHUNK, written.into_iter().map(cells::part_chunk).collect(), NOTHING)?;
+        self.delete_part_chunks(&deleted)?;
+        let (written, _) = state.swept.changes();
+        self.replace(&rows::SWEPT, written.into_iter().map(cells::swept).collect())?;
+        let (written, deleted) = state.orphans.changes();
+        self.replace(&rows::ORPHAN, written.into_iter().map(cells::orphan).collect())?;
+        self.delete_digests(&rows::ORPHAN, [deleted.into_iter().map(|key| key.0.to_vec()).collect()])
+    }
+
+    fn delete_part_chunks(&mut self, keys: &[&PartChunk]) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let uploads: Vec<String> = keys.iter().map(|key| key.upload.to_string()).collect();
+        let numbers: Vec<i64> = keys.iter().map(|key| i64::from(key.number.get())).collect();
+        let chunks: Vec<Vec<u8>> = keys.iter().map(|key| key.chunk.0.to_vec()).collect();
+        let (uploads, numbers) = (self.statement.bind(uploads)?, self.statement.bind(numbers)?);
+        let chunks = self.statement.bind(chunks)?;
+        self.parts.push(format!(
+            "part_chunks_gone AS (DELETE FROM part_chunks AS t USING unnest({uploads}::text[], {numbers}::int8[], \
+             {chunks}::bytea[]) AS k (upload, number, chunk) \
+             WHERE t.upload = k.upload AND t.number = k.number AND t.chunk = k.chunk)"
+        ));
+        Ok(())
+    }
+
     fn views(&mut self, state: &State) -> Result<()> {
         let (written, deleted) = state.producers.changes();
         self.replace(&rows::PRODUCER, written.into_iter().map(cells::producer).collect())?;
@@ -120,10 +190,14 @@ impl Parts {
         self.replace(&rows::SUBRESOURCE, written.into_iter().map(cells::subresource).collect())?;
         let deleted = deleted.into_iter().map(|key| vec![key.0.to_string(), key.1.as_str().to_owned()]);
         self.delete(&rows::SUBRESOURCE, deleted.collect())?;
-        let (written, _) = state.blobs.changes();
+        let (written, deleted) = state.blobs.changes();
         self.replace(&rows::BLOB, written.into_iter().map(cells::blob).collect())?;
-        let (written, _) = state.chunks.changes();
+        self.delete_digests(&rows::BLOB, [deleted.into_iter().map(|key| key.0.to_vec()).collect()])?;
+        let (written, deleted) = state.chunks.changes();
         self.replace(&rows::CHUNK, written.into_iter().map(cells::chunk).collect())?;
+        self.delete_digests(&rows::CHUNK, [deleted.into_iter().map(|key| key.0.to_vec()).collect()])?;
+        self.references(state)?;
+        self.sweeps(state)?;
         let (written, deleted) = state.uploads.changes();
         self.replace(&rows::UPLOAD, written.into_iter().map(cells::upload).collect())?;
         self.delete(&rows::UPLOAD, deleted.into_iter().map(|key| vec![key.to_string()]).collect())?;
@@ -144,7 +218,7 @@ impl Parts {
 /// Writes a batch.
 pub(super) async fn batch(connection: &mut PgConnection, records: &[Record], head: Head, state: &State) -> Result<()> {
     let cleared = state.packages_cleared.iter().map(ToString::to_string).collect();
-    clear(connection, "packages", "producer", cleared).await?;
+    clear(connection, &["packages"], "producer", cleared).await?;
 
     let mut parts = Parts::default();
     parts.insert(&rows::EVENT, records.iter().map(cells::record).collect(), "")?;
@@ -163,17 +237,21 @@ pub(super) async fn batch(connection: &mut PgConnection, records: &[Record], hea
     statement.run(connection).await.map_err(Error::from)?;
 
     let cleared = state.parts_cleared.iter().map(ToString::to_string).collect();
-    clear(connection, "parts", "upload", cleared).await
+    clear(connection, &["parts", "part_chunks"], "upload", cleared).await
 }
 
-/// Deletes all rows that one column of these values picks.
-async fn clear(connection: &mut PgConnection, table: &str, column: &str, values: Vec<String>) -> Result<()> {
+/// Deletes all rows of these tables that one column of these values picks.
+async fn clear(connection: &mut PgConnection, tables: &[&str], column: &str, values: Vec<String>) -> Result<()> {
     if values.is_empty() {
         return Ok(());
     }
     let mut statement = Statement::default();
     let values = statement.bind(values)?;
-    statement.text = format!("DELETE FROM {table} WHERE {column} = ANY({values}::text[])");
+    let delete = |table: &&str| format!("DELETE FROM {table} WHERE {column} = ANY({values}::text[])");
+    let others = tables.iter().skip(1).map(|table| format!("{table}_cleared AS ({})", delete(table)));
+    let others = others.collect::<Vec<_>>().join(", ");
+    let with = if others.is_empty() { String::new() } else { format!("WITH {others} ") };
+    statement.text = with + &tables.first().map(delete).unwrap_or_default();
     statement.run(connection).await?;
     Ok(())
 }

@@ -4,10 +4,12 @@ use async_trait::async_trait;
 use sqlx::{Sqlite, Transaction};
 
 use super::load::load;
-use super::{leases, write};
+use super::{collect, leases, write};
 use crate::error::Result;
+use crate::log::plan::collect::Asked;
 use crate::model::event::Record;
 use crate::model::state::{Head, State, Touched};
+use crate::model::sweep::Uses;
 use crate::store::Batch;
 use crate::store::lease::Lease;
 
@@ -28,6 +30,14 @@ impl Batch for SqliteBatch {
 
     async fn load(&mut self, touched: Touched, state: &mut State) -> Result<()> {
         load(&mut self.transaction, touched, state).await
+    }
+
+    async fn uses(&mut self, asked: &Asked) -> Result<Uses> {
+        collect::uses(&mut self.transaction, asked).await
+    }
+
+    async fn sweeping(&mut self) -> Result<bool> {
+        collect::sweeping(&mut self.transaction).await
     }
 
     async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use artifactstore_backends::digest::ContentAddress;
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
@@ -35,6 +35,8 @@ pub(super) async fn load(connection: &mut SqliteConnection, mut touched: Touched
     asked.access_keys(&touched);
     asked.moves(&touched);
     asked.retention(&touched);
+    asked.swept(&touched);
+    asked.orphans(&touched);
     for (take, found) in asked.takers.iter().zip(asked.script.fetch(connection).await?) {
         found.iter().try_for_each(|row| take(row, state))?;
     }
@@ -58,6 +60,8 @@ fn absent(touched: Touched, state: &mut State) {
     touched.uploads.into_iter().for_each(|key| state.uploads.load(key, None));
     touched.parts.into_iter().for_each(|key| state.parts.load(key, None));
     touched.access_keys.into_iter().for_each(|key| state.access_keys.load(key, None));
+    touched.swept.into_iter().for_each(|key| state.swept.load(key, None));
+    touched.orphans.into_iter().for_each(|key| state.orphans.load(key, None));
     for key in touched.latest {
         state.latest.entry(key).or_insert(None);
     }
@@ -334,6 +338,30 @@ impl Asked {
             Ok(())
         });
     }
+}
+
+impl Asked {
+    fn swept(&mut self, touched: &Touched) {
+        let text = |keys: &str| format!("SELECT {} FROM swept_objects WHERE object IN (VALUES {keys})", rows::SWEPT);
+        self.ask(&touched.swept, 1, text, object_key, |row, state| {
+            let row = rows::swept(row)?;
+            state.swept.load(row.object, Some(row));
+            Ok(())
+        });
+    }
+
+    fn orphans(&mut self, touched: &Touched) {
+        let text = |keys: &str| format!("SELECT {} FROM orphan_objects WHERE object IN (VALUES {keys})", rows::ORPHAN);
+        self.ask(&touched.orphans, 1, text, object_key, |row, state| {
+            let row = rows::orphan(row)?;
+            state.orphans.load(row.object, Some(row));
+            Ok(())
+        });
+    }
+}
+
+fn object_key(script: &mut Script, key: &&ObjectKey) {
+    script.bind(key.0.to_vec());
 }
 
 /// An entry of a history; of a marker it is known that there is no file.

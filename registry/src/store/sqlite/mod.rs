@@ -4,6 +4,7 @@
 //! the loss of power. The bundled library is used, never the system's.
 
 mod batch;
+mod collect;
 mod leases;
 mod load;
 mod lookups;
@@ -28,6 +29,7 @@ use self::lookups::{Lookups, Question};
 use self::reads::limited;
 use self::scratch::Scratch;
 use super::lease::{Lease, Work};
+use super::sweeping::Sweeping;
 use super::{Batch, KeyRange, Snapshot, Store, VersionRange, View};
 pub use super::{OpenMode, Schema};
 use crate::actions::request::{PackageCursor, PackageFilter};
@@ -128,6 +130,14 @@ impl SqliteStore {
             }
             MIGRATIONS.run(&writer).await.map_err(|error| unusable(error.into()))?;
         }
+        let mut connection = writer.acquire().await.map_err(unusable)?;
+        if collect::uses_are_unread(&mut connection).await.map_err(unusable)? {
+            if !migrate {
+                return Err(Error::SchemaOlder);
+            }
+            collect::read_uses(&mut connection).await?;
+        }
+        drop(connection);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
@@ -212,6 +222,10 @@ impl Store for SqliteStore {
 
     async fn lease_end(&self, lease: &Lease) -> Result<()> {
         leases::end(&self.writer, lease).await
+    }
+
+    fn sweeping(&self) -> &dyn Sweeping {
+        self
     }
 
     async fn close(&self) {

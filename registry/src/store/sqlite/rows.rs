@@ -17,11 +17,12 @@ use crate::model::name::{
 };
 use crate::model::retention::{ClassRow, ClockJump, Keeping, RetentionClass};
 use crate::model::row::{
-    Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
+    Blob, ChunkPlace, Condemned, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
     SubresourceRow, Upload, UploadState, Versioning,
 };
 use crate::model::state::{Head, NameRow};
 use crate::model::storage::StorageMove;
+use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
 
 pub(super) const PRODUCER: &str = "name, tenant, settings, created_at, created_sequence, file_count, size_bytes, \
      upload_count, package_count, finalized_count, versioning, history_count, object_lock, keeping";
@@ -31,13 +32,14 @@ pub(super) const PACKAGE: &str = "id, producer, name, revision, opened_at, opene
 pub(super) const NAME: &str = "producer, key, package, sequence";
 pub(super) const FILE: &str = "f.sequence, f.producer, f.key, f.package_id, f.package, f.relative_path, \
      f.size_bytes, f.content_address, f.sha256, f.etag, f.attributes, f.ingested_at, f.client, f.ended_sequence, \
-     f.versioned, f.deleted_sequence, f.keeping";
+     f.versioned, f.deleted_sequence, f.keeping, f.released_sequence";
 pub(super) const HISTORY: &str = "h.producer, h.key, h.sequence, h.marker, h.versioned, h.occurred_at";
 pub(super) const SUBRESOURCE: &str = "producer, name, document, sequence";
 pub(super) const LISTED: &str = "n.key, f.size_bytes, f.etag, f.attributes, f.ingested_at";
-pub(super) const BLOB: &str = "content_address, sha256, size_bytes, recipe, sequence";
-pub(super) const CHUNK: &str =
-    "address, size_bytes, backend, object, offset_bytes, stored_length, codec, tier, sequence";
+pub(super) const BLOB: &str = "content_address, sha256, size_bytes, recipe, sequence, reference_count, \
+     released_sequence, condemned_sequence, condemned_at";
+pub(super) const CHUNK: &str = "address, size_bytes, backend, object, offset_bytes, stored_length, codec, tier, sequence, condemned_sequence, \
+     condemned_at";
 pub(super) const UPLOAD: &str =
     "id, producer, key, attributes, created_at, sequence, parts_sequence, completed_sequence";
 pub(super) const PART: &str = "upload, number, size_bytes, md5, checksum, recipe, ingested_at, sequence";
@@ -46,6 +48,10 @@ pub(super) const MOVE: &str = "sequence, from_backend, to_backend, closed_sequen
 pub(super) const CLASS: &str =
     "name, mode, period_unit, period_count, starts, afterwards, may_shorten, description, sequence";
 pub(super) const JUMP: &str = "sequence, from_time, to_time, settled_sequence, genuine";
+pub(super) const BLOB_CHUNK: &str = "chunk, blob";
+pub(super) const PART_CHUNK: &str = "upload, number, chunk";
+pub(super) const SWEPT: &str = "object, backend, begun_sequence, ended_sequence";
+pub(super) const ORPHAN: &str = "object, backend, size_bytes, sequence, seen_at";
 pub(super) const EVENT: &str =
     "sequence, occurred_at, kind, tenant, producer, package, actor, request_id, payload, hash";
 
@@ -202,6 +208,7 @@ pub(super) fn file(row: &SqliteRow) -> Result<File> {
         versioned: row.try_get(14)?,
         deleted_sequence: count_maybe(VIEW, row, 15)?,
         keeping: keeping(VIEW, row, 16)?,
+        released_sequence: count_maybe(VIEW, row, 17)?,
     })
 }
 
@@ -277,6 +284,9 @@ pub(super) fn blob(row: &SqliteRow) -> Result<Blob> {
         size_bytes: count(VIEW, row, 2)?,
         recipe: packed(VIEW, row, 3)?,
         sequence: count(VIEW, row, 4)?,
+        reference_count: count(VIEW, row, 5)?,
+        released_sequence: count_maybe(VIEW, row, 6)?,
+        condemned: condemned(VIEW, row, 7)?,
     })
 }
 
@@ -301,6 +311,51 @@ pub(super) fn chunk(row: &SqliteRow) -> Result<ChunkPlace> {
             tier,
         },
         sequence: count(VIEW, row, 8)?,
+        condemned: condemned(VIEW, row, 9)?,
+    })
+}
+
+/// Since when something is condemned: an event and its time, side by side.
+fn condemned(view: &'static str, row: &SqliteRow, at: usize) -> Result<Option<Condemned>> {
+    let Some(sequence) = count_maybe(view, row, at)? else { return Ok(None) };
+    Ok(Some(Condemned { sequence, at: Timestamp(row.try_get(at + 1)?) }))
+}
+
+pub(super) fn address(row: &SqliteRow, at: usize) -> Result<ContentAddress> {
+    digest("chunks", row, at, ContentAddress::from_slice)
+}
+
+pub(super) fn object(row: &SqliteRow, at: usize) -> Result<ObjectKey> {
+    digest("swept_objects", row, at, ObjectKey::from_slice)
+}
+
+pub(super) fn blob_chunk(row: &SqliteRow) -> Result<BlobChunk> {
+    Ok(BlobChunk { chunk: address(row, 0)?, blob: address(row, 1)? })
+}
+
+pub(super) fn part_chunk(row: &SqliteRow) -> Result<PartChunk> {
+    let (upload, number) = (UploadId::trusted(text(row, 0)?), PartNumber::new(row.try_get(1)?)?);
+    Ok(PartChunk { upload, number, chunk: address(row, 2)? })
+}
+
+pub(super) fn swept(row: &SqliteRow) -> Result<SweptObject> {
+    const VIEW: &str = "swept_objects";
+    Ok(SweptObject {
+        object: object(row, 0)?,
+        backend: text(row, 1)?,
+        begun_sequence: count(VIEW, row, 2)?,
+        ended_sequence: count_maybe(VIEW, row, 3)?,
+    })
+}
+
+pub(super) fn orphan(row: &SqliteRow) -> Result<OrphanObject> {
+    const VIEW: &str = "orphan_objects";
+    Ok(OrphanObject {
+        object: object(row, 0)?,
+        backend: text(row, 1)?,
+        size_bytes: count(VIEW, row, 2)?,
+        sequence: count(VIEW, row, 3)?,
+        seen_at: Timestamp(row.try_get(4)?),
     })
 }
 

@@ -53,6 +53,10 @@ impl Snapshot for SqliteSnapshot {
             View::Moves => (rows::MOVE, "sequence"),
             View::Classes => (rows::CLASS, "name"),
             View::Jumps => (rows::JUMP, "sequence"),
+            View::BlobChunks => (rows::BLOB_CHUNK, "chunk, blob"),
+            View::PartChunks => (rows::PART_CHUNK, "upload, number, chunk"),
+            View::Swept => (rows::SWEPT, "object"),
+            View::Orphans => (rows::ORPHAN, "object"),
         };
         let alias = if view == View::History { "h" } else { "f" };
         let text = format!("SELECT {columns} FROM {} AS {alias} ORDER BY {order}", view.table());
@@ -77,6 +81,10 @@ fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
         View::Moves => view_row::storage_move(&rows::storage_move(row)?),
         View::Classes => view_row::class(&rows::class(row)?),
         View::Jumps => view_row::clock_jump(&rows::clock_jump(row)?),
+        View::BlobChunks => view_row::blob_chunk(&rows::blob_chunk(row)?),
+        View::PartChunks => view_row::part_chunk(&rows::part_chunk(row)?),
+        View::Swept => view_row::swept(&rows::swept(row)?),
+        View::Orphans => view_row::orphan(&rows::orphan(row)?),
     })
 }
 

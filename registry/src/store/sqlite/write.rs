@@ -1,5 +1,6 @@
 //! Writing a batch on SQLite: events, head, and every changed row, by scripts of multi-row statements.
 
+use artifactstore_backends::digest::ContentAddress;
 use artifactstore_backends::recipe::{Codec, RetrievalTier};
 use sqlx::SqliteConnection;
 
@@ -16,6 +17,7 @@ use crate::model::row::{
 };
 use crate::model::state::{Head, NameRow, State};
 use crate::model::storage::StorageMove;
+use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
 
 /// Counts and numbers as SQLite has them; none comes near the limit.
 pub(super) fn signed(number: u64) -> i64 {
@@ -121,10 +123,14 @@ impl Writing<'_> {
             script.bind(key.0.to_string()).bind(key.1.as_str());
         })
         .await?;
-        let (written, _) = state.blobs.changes();
+        let (written, deleted) = state.blobs.changes();
         self.replace("blobs", rows::BLOB, &written, blob).await?;
-        let (written, _) = state.chunks.changes();
+        self.delete("blobs", "content_address", &deleted, address).await?;
+        let (written, deleted) = state.chunks.changes();
         self.replace("chunks", rows::CHUNK, &written, chunk).await?;
+        self.delete("chunks", "address", &deleted, address).await?;
+        self.references(state).await?;
+        self.sweeps(state).await?;
 
         let (written, deleted) = state.uploads.changes();
         self.replace("uploads", rows::UPLOAD, &written, upload).await?;
@@ -133,6 +139,7 @@ impl Writing<'_> {
         self.replace("parts", rows::PART, &written, part).await?;
         let cleared: Vec<_> = state.parts_cleared.iter().collect();
         self.delete("parts", "upload", &cleared, upload_id).await?;
+        self.delete("part_chunks", "upload", &cleared, upload_id).await?;
         let (written, deleted) = state.access_keys.changes();
         self.replace("access_keys", rows::ACCESS_KEY, &written, access_key).await?;
         self.delete("access_keys", "id", &deleted, |script, id| {
@@ -146,6 +153,72 @@ impl Writing<'_> {
         let (written, _) = state.jumps.changes();
         self.replace("clock_jumps", rows::JUMP, &written, clock_jump).await
     }
+}
+
+impl Writing<'_> {
+    /// References to blobs whose rows were not loaded.
+    async fn references(&mut self, state: &State) -> Result<()> {
+        let counted: Vec<(&ContentAddress, &i64)> = state.references.iter().collect();
+        let text = |given: &str| {
+            format!(
+                "UPDATE blobs SET reference_count = reference_count + g.column2 FROM ({given}) AS g \
+                 WHERE content_address = g.column1"
+            )
+        };
+        for group in counted.chunks(ROWS_LIMIT) {
+            self.script.rows(group, 2, text, |script, (blob, count)| {
+                script.bind(blob.0.to_vec()).bind(**count);
+            });
+            self.script.run_if_long(self.connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn sweeps(&mut self, state: &State) -> Result<()> {
+        let (written, deleted) = state.blob_chunks.changes();
+        self.replace("blob_chunks", rows::BLOB_CHUNK, &written, blob_chunk).await?;
+        self.delete("blob_chunks", rows::BLOB_CHUNK, &deleted, blob_chunk).await?;
+        let (written, deleted) = state.part_chunks.changes();
+        self.replace("part_chunks", rows::PART_CHUNK, &written, part_chunk).await?;
+        self.delete("part_chunks", rows::PART_CHUNK, &deleted, part_chunk).await?;
+        let (written, _) = state.swept.changes();
+        self.replace("swept_objects", rows::SWEPT, &written, swept).await?;
+        let (written, deleted) = state.orphans.changes();
+        self.replace("orphan_objects", rows::ORPHAN, &written, orphan).await?;
+        self.delete("orphan_objects", "object", &deleted, |script, object| {
+            script.bind(object.0.to_vec());
+        })
+        .await
+    }
+}
+
+fn address(script: &mut Script, address: &ContentAddress) {
+    script.bind(address.0.to_vec());
+}
+
+fn blob_chunk(script: &mut Script, row: &BlobChunk) {
+    script.bind(row.chunk.0.to_vec()).bind(row.blob.0.to_vec());
+}
+
+fn part_chunk(script: &mut Script, row: &PartChunk) {
+    script.bind(row.upload.to_string()).bind(i64::from(row.number.get())).bind(row.chunk.0.to_vec());
+}
+
+fn swept(script: &mut Script, row: &SweptObject) {
+    script
+        .bind(row.object.0.to_vec())
+        .bind(row.backend.clone())
+        .bind(signed(row.begun_sequence))
+        .bind(row.ended_sequence.map(signed));
+}
+
+fn orphan(script: &mut Script, row: &OrphanObject) {
+    script
+        .bind(row.object.0.to_vec())
+        .bind(row.backend.clone())
+        .bind(signed(row.size_bytes))
+        .bind(signed(row.sequence))
+        .bind(row.seen_at.0);
 }
 
 fn producer_name(script: &mut Script, name: &ProducerName) {
@@ -235,7 +308,8 @@ fn file(script: &mut Script, row: &File) {
         .bind(row.ended_sequence.map(signed))
         .bind(row.versioned)
         .bind(row.deleted_sequence.map(signed))
-        .bind(keeping(&row.keeping));
+        .bind(keeping(&row.keeping))
+        .bind(row.released_sequence.map(signed));
 }
 
 fn history(script: &mut Script, row: &HistoryRow) {
@@ -258,7 +332,11 @@ fn blob(script: &mut Script, row: &Blob) {
         .bind(row.sha256.0.to_vec())
         .bind(signed(row.size_bytes))
         .bind(cbor::encode(&row.recipe))
-        .bind(signed(row.sequence));
+        .bind(signed(row.sequence))
+        .bind(signed(row.reference_count))
+        .bind(row.released_sequence.map(signed))
+        .bind(row.condemned.map(|since| signed(since.sequence)))
+        .bind(row.condemned.map(|since| since.at.0));
 }
 
 fn chunk(script: &mut Script, row: &ChunkPlace) {
@@ -277,7 +355,9 @@ fn chunk(script: &mut Script, row: &ChunkPlace) {
         .bind(signed(row.location.stored_length_bytes))
         .bind(codec)
         .bind(tier)
-        .bind(signed(row.sequence));
+        .bind(signed(row.sequence))
+        .bind(row.condemned.map(|since| signed(since.sequence)))
+        .bind(row.condemned.map(|since| since.at.0));
 }
 
 fn keeping(keeping: &Keeping) -> Option<Vec<u8>> {

@@ -1,0 +1,217 @@
+//! Deciding what is kept no longer: which versions let go of their bytes, what is condemned for it, and what is swept.
+//!
+//! Whoever asks has looked for candidates without a lock, perhaps long ago. Here each is looked at again, in the
+//! transaction that records what becomes of it; what does not fit any more is left out, and asking again does nothing.
+//!
+//! Invariant: whatever keeps a version says so in [`kept_by`], the one place that is asked.
+//! Invariant: what is swept is referred to by nothing in the state, and no object goes that holds another located chunk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
+
+use super::Decision;
+use crate::clock::Timestamp;
+use crate::error::Refusal;
+use crate::model::command::CollectStep;
+use crate::model::event::{
+    BlobCondemned, ChunkCondemned, Event, ObjectAt, ObjectOrphaned, SweepBegun, SweepEnded, SweptBlob, VersionReleased,
+};
+use crate::model::row::{Blob, Condemned, File, Sequence};
+use crate::model::state::State;
+
+/// What keeps a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Its key stands for it.
+    Named,
+    /// S3 shows it among the versions of its key.
+    Shown,
+    /// The revision of its package that was sealed by this event has it.
+    Sealed(Sequence),
+}
+
+/// What keeps a version, if anything does. Its package's revision and its place in the history are to be loaded.
+#[must_use]
+pub fn kept_by(state: &State, file: &File) -> Option<Kept> {
+    let Some(ended) = file.ended_sequence else { return Some(Kept::Named) };
+    if state.history.get(&(file.name.clone(), file.sequence)).is_some() {
+        return Some(Kept::Shown);
+    }
+    // The first seal behind a version is that of the revision that it was written into: a version that had ended by then
+    // is in no later one either.
+    let seal = state.packages.get(&file.package_id).and_then(|package| package.seal.as_ref());
+    seal.filter(|seal| seal.sequence < ended).map(|seal| Kept::Sealed(seal.sequence))
+}
+
+pub(super) fn collect(state: &State, step: &CollectStep) -> Result<Decision, Refusal> {
+    let events = match step {
+        CollectStep::Release { versions } => versions.iter().filter_map(|version| release(state, *version)).collect(),
+        CollectStep::Condemn { blobs, chunks } => condemn(state, blobs, chunks),
+        CollectStep::Sweep { blobs, chunks, orphans, grace_micros } => {
+            if state.storage().last().is_some_and(|row| row.ended_sequence.is_none()) {
+                return Err(Refusal::StorageMoving);
+            }
+            let before = Timestamp(state.now.0.saturating_sub(*grace_micros));
+            Sweep { state, before }.begin(blobs, chunks, orphans).into_iter().collect()
+        }
+        CollectStep::End { objects } => end(state, objects).into_iter().collect(),
+        CollectStep::Note { objects } => note(state, objects).into_iter().collect(),
+    };
+    Ok(Decision { events, ..Decision::default() })
+}
+
+fn release(state: &State, version: Sequence) -> Option<Event> {
+    let file = state.files.get(&version).filter(|file| file.released_sequence.is_none())?;
+    if kept_by(state, file).is_some() {
+        return None;
+    }
+    Some(Event::VersionReleased(Box::new(VersionReleased {
+        key: file.name.key.clone(),
+        ended: file.ended_sequence?,
+        package: file.package.clone(),
+        version,
+        producer: file.name.producer.clone(),
+        content_address: file.content_address,
+    })))
+}
+
+fn condemn(state: &State, blobs: &[ContentAddress], chunks: &[ContentAddress]) -> Vec<Event> {
+    let unreferenced = |blob: &&Blob| blob.reference_count == 0 && blob.condemned.is_none();
+    let blobs = blobs.iter().filter_map(|address| state.blobs.get(address)).filter(unreferenced);
+    let mut events: Vec<Event> = blobs
+        .map(|blob| {
+            Event::BlobCondemned(Box::new(BlobCondemned {
+                size_bytes: blob.size_bytes,
+                sha256: blob.sha256,
+                released: blob.released_sequence,
+                content_address: blob.content_address,
+            }))
+        })
+        .collect();
+    let unused = |address: &&ContentAddress| {
+        let place = state.chunks.get(address);
+        place.is_some_and(|place| place.condemned.is_none()) && !state.uses.used.contains(address)
+    };
+    let chunks: Vec<ContentAddress> = chunks.iter().filter(unused).copied().collect();
+    if !chunks.is_empty() {
+        events.push(Event::ChunkCondemned(Box::new(ChunkCondemned { chunks })));
+    }
+    events
+}
+
+/// The blobs among these that may be swept: condemned, and referred to by nothing. Of several that have several chunks
+/// only the first, because the others' uses of its chunks are not told apart from those of blobs that stay.
+#[must_use]
+pub fn sweepable<'a>(state: &'a State, blobs: &[ContentAddress], before: Timestamp) -> Vec<&'a Blob> {
+    let mut several = false;
+    let blobs = blobs.iter().filter_map(|address| state.blobs.get(address));
+    let over = |blob: &&Blob| blob.reference_count == 0 && is_over(blob.condemned, before);
+    let chosen = blobs.filter(over).filter(|blob| {
+        let first = !several || blob.recipe.chunks.len() <= 1;
+        several |= blob.recipe.chunks.len() > 1;
+        first
+    });
+    chosen.collect()
+}
+
+fn is_over(condemned: Option<Condemned>, before: Timestamp) -> bool {
+    condemned.is_some_and(|condemned| condemned.at <= before)
+}
+
+struct Sweep<'a> {
+    state: &'a State,
+    before: Timestamp,
+}
+
+impl Sweep<'_> {
+    fn begin(&self, blobs: &[ContentAddress], chunks: &[ContentAddress], orphans: &[ObjectKey]) -> Option<Event> {
+        let swept = sweepable(self.state, blobs, self.before);
+        let dead = self.dead(&swept, chunks);
+        let mut objects = self.objects(&dead);
+        let (found, spared) = self.orphans(orphans);
+        objects.extend(found);
+        let describe = |blob: &&Blob| {
+            Some(SweptBlob {
+                size_bytes: blob.size_bytes,
+                sha256: blob.sha256,
+                released: blob.released_sequence,
+                condemned: blob.condemned?.sequence,
+                content_address: blob.content_address,
+            })
+        };
+        let blobs = swept.iter().filter_map(describe).collect();
+        let begun = SweepBegun { blobs, chunks: dead.into_iter().collect(), spared, objects };
+        (begun != SweepBegun::default()).then(|| Event::SweepBegun(Box::new(begun)))
+    }
+
+    /// The chunks that go: those of the blobs, and those that were condemned themselves, that nothing else uses.
+    fn dead(&self, blobs: &[&Blob], chunks: &[ContentAddress]) -> BTreeSet<ContentAddress> {
+        let of_blobs = blobs.iter().flat_map(|blob| &blob.recipe.chunks).map(|chunk| chunk.address);
+        let over = |address: &&ContentAddress| {
+            self.state.chunks.get(address).is_some_and(|place| is_over(place.condemned, self.before))
+        };
+        let goes = |address: &ContentAddress| {
+            self.state.chunks.get(address).is_some() && !self.state.uses.used.contains(address)
+        };
+        of_blobs.chain(chunks.iter().filter(over).copied()).filter(goes).collect()
+    }
+
+    /// The objects that hold nothing besides these chunks, where they lie today.
+    fn objects(&self, dead: &BTreeSet<ContentAddress>) -> Vec<ObjectAt> {
+        let storage = self.state.storage();
+        let mut objects: BTreeMap<ObjectKey, ObjectAt> = BTreeMap::new();
+        for place in dead.iter().filter_map(|address| self.state.chunks.get(address)) {
+            let location = &place.location;
+            let entry = objects.entry(location.object).or_insert_with(|| ObjectAt {
+                size_bytes: 0,
+                object: location.object,
+                backend: storage.serves(&location.backend, place.sequence).to_owned(),
+            });
+            entry.size_bytes += location.stored_length_bytes;
+        }
+        // An object that nobody asked about is kept.
+        let empty = |object: &ObjectKey| {
+            self.state.uses.residents.get(object).is_some_and(|residents| residents.is_subset(dead))
+        };
+        objects.retain(|object, _| empty(object));
+        objects.into_values().collect()
+    }
+
+    /// Orphans that go, and those that an event names by now.
+    fn orphans(&self, orphans: &[ObjectKey]) -> (Vec<ObjectAt>, Vec<ObjectKey>) {
+        let rows = orphans.iter().filter_map(|object| self.state.orphans.get(object));
+        let (mut found, mut spared) = (Vec::new(), Vec::new());
+        for row in rows.filter(|row| row.seen_at <= self.before) {
+            match self.state.uses.residents.get(&row.object) {
+                Some(residents) if residents.is_empty() => found.push(ObjectAt {
+                    size_bytes: row.size_bytes,
+                    object: row.object,
+                    backend: row.backend.clone(),
+                }),
+                Some(_) => spared.push(row.object),
+                None => {}
+            }
+        }
+        (found, spared)
+    }
+}
+
+fn end(state: &State, objects: &[ObjectKey]) -> Option<Event> {
+    let open = |object: &&ObjectKey| state.swept.get(object).is_some_and(|row| row.ended_sequence.is_none());
+    let objects: Vec<ObjectKey> = objects.iter().filter(open).copied().collect();
+    (!objects.is_empty()).then(|| Event::SweepEnded(Box::new(SweepEnded { objects })))
+}
+
+fn note(state: &State, objects: &[ObjectAt]) -> Option<Event> {
+    let unknown = |found: &&ObjectAt| {
+        let under_way = state.swept.get(&found.object).is_some_and(|row| row.ended_sequence.is_none());
+        let empty = state.uses.residents.get(&found.object).is_some_and(BTreeSet::is_empty);
+        empty && !under_way && state.orphans.get(&found.object).is_none()
+    };
+    let objects: Vec<ObjectAt> = objects.iter().filter(unknown).cloned().collect();
+    (!objects.is_empty()).then(|| Event::ObjectOrphaned(Box::new(ObjectOrphaned { objects })))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Which rows the steps of a collection touch, and what else they are decided by.
+
+use std::collections::BTreeSet;
+
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
+
+use crate::clock::Timestamp;
+use crate::log::decide::collect::sweepable;
+use crate::model::command::CollectStep;
+use crate::model::event::{SweepBegun, VersionReleased};
+use crate::model::row::File;
+use crate::model::state::{State, Touched};
+
+/// What is named by the step itself.
+pub(super) fn first_round(step: &CollectStep, touched: &mut Touched) {
+    match step {
+        CollectStep::Release { versions } => touched.files.extend(versions),
+        CollectStep::Condemn { blobs, chunks } => {
+            touched.blobs.extend(blobs);
+            touched.chunks.extend(chunks);
+        }
+        CollectStep::Sweep { blobs, chunks, orphans, .. } => {
+            touched.blobs.extend(blobs);
+            touched.chunks.extend(chunks);
+            touched.orphans.extend(orphans);
+            touched.moves = true;
+        }
+        CollectStep::End { objects } => touched.swept.extend(objects),
+        CollectStep::Note { objects } => {
+            touched.swept.extend(objects.iter().map(|at| at.object));
+            touched.orphans.extend(objects.iter().map(|at| at.object));
+        }
+    }
+}
+
+/// What is known by the rows of the first.
+pub(super) fn second_round(step: &CollectStep, state: &State, touched: &mut Touched) {
+    match step {
+        CollectStep::Release { versions } => {
+            for file in versions.iter().filter_map(|version| state.files.get(version)) {
+                of_version(file, touched);
+            }
+        }
+        CollectStep::Sweep { blobs, .. } => {
+            let blobs = blobs.iter().filter_map(|address| state.blobs.get(address));
+            touched.chunks.extend(blobs.flat_map(|blob| &blob.recipe.chunks).map(|chunk| chunk.address));
+        }
+        CollectStep::Condemn { .. } | CollectStep::End { .. } | CollectStep::Note { .. } => {}
+    }
+}
+
+fn of_version(file: &File, touched: &mut Touched) {
+    touched.producers.insert(file.name.producer.clone());
+    touched.packages.insert(file.package_id.clone());
+    touched.history.insert((file.name.clone(), file.sequence));
+    touched.blobs.insert(file.content_address);
+}
+
+/// What a step asks of the database besides rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Whether something uses these chunks.
+    pub chunks: Vec<ContentAddress>,
+    /// Blobs that do not count as using them; at most one of several chunks.
+    pub but: BTreeSet<ContentAddress>,
+    /// Which chunks lie in these objects.
+    pub objects: Vec<ObjectKey>,
+}
+
+/// What is asked once the rows are loaded.
+#[must_use]
+pub fn asked(step: &CollectStep, state: &State) -> Asked {
+    match step {
+        CollectStep::Release { .. } | CollectStep::End { .. } => Asked::default(),
+        CollectStep::Condemn { chunks, .. } => Asked { chunks: chunks.clone(), ..Asked::default() },
+        CollectStep::Sweep { blobs, chunks, orphans, grace_micros } => {
+            let before = Timestamp(state.now.0.saturating_sub(*grace_micros));
+            let swept = sweepable(state, blobs, before);
+            let of_blobs = swept.iter().flat_map(|blob| &blob.recipe.chunks).map(|chunk| chunk.address);
+            let chunks: BTreeSet<ContentAddress> = of_blobs.chain(chunks.iter().copied()).collect();
+            let places = chunks.iter().filter_map(|chunk| state.chunks.get(chunk));
+            let objects = places.map(|place| place.location.object).chain(orphans.iter().copied());
+            Asked {
+                objects: objects.collect::<BTreeSet<_>>().into_iter().collect(),
+                but: swept.iter().map(|blob| blob.content_address).collect(),
+                chunks: chunks.into_iter().collect(),
+            }
+        }
+        CollectStep::Note { objects } => {
+            Asked { objects: objects.iter().map(|at| at.object).collect(), ..Asked::default() }
+        }
+    }
+}
+
+/// What applying a release touches.
+pub(super) fn released(fact: &VersionReleased, touched: &mut Touched) {
+    touched.files.insert(fact.version);
+    touched.blobs.insert(fact.content_address);
+}
+
+/// What applying the beginning of a sweep touches.
+pub(super) fn begun(fact: &SweepBegun, touched: &mut Touched) {
+    touched.blobs.extend(fact.blobs.iter().map(|blob| blob.content_address));
+    // Whoever names them again behind this event finds them absent for it, not for having been so before.
+    touched.chunks.extend(&fact.chunks);
+}

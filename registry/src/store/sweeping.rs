@@ -1,0 +1,47 @@
+//! What is asked of a store by whoever collects what nothing keeps. All of it is read without a lock: whatever follows
+//! from it is decided again by the batch that records it.
+
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::model::row::{Blob, ChunkPlace, Sequence};
+use crate::model::sweep::SweptObject;
+
+/// Chunks of a page that nothing uses, and where the next page begins; `None` at the end.
+pub type Unused = (Vec<ContentAddress>, Option<ContentAddress>);
+
+/// What is asked of a store by whoever collects. Lists are in order of their keys, and go on behind `after`.
+#[async_trait]
+pub trait Sweeping: Send + Sync {
+    /// Where chunks were recorded to lie, and whether an object of a chunk's own name was swept, in the order asked for.
+    async fn whereabouts(&self, chunks: &[ContentAddress]) -> Result<Vec<(Option<ChunkPlace>, bool)>>;
+    /// The last event that began a sweep; 0 when there is none.
+    async fn sweeps_last(&self) -> Result<Sequence>;
+    /// Versions that S3 shows no more, that no seal has, and that were not released.
+    async fn versions_releasable(&self, after: Sequence, limit: usize) -> Result<Vec<Sequence>>;
+    /// Blobs that nothing refers to, and that are not condemned.
+    async fn blobs_unreferenced(&self, after: Option<&ContentAddress>, limit: usize) -> Result<Vec<ContentAddress>>;
+    /// Blobs that are condemned since then or longer.
+    async fn blobs_condemned(
+        &self,
+        before: Timestamp,
+        after: Option<&ContentAddress>,
+        limit: usize,
+    ) -> Result<Vec<Blob>>;
+    /// Looks at so many chunks: those that nothing uses and that are not condemned.
+    async fn chunks_unused(&self, after: Option<&ContentAddress>, limit: usize) -> Result<Unused>;
+    /// Chunks that are condemned since then or longer.
+    async fn chunks_condemned(
+        &self,
+        before: Timestamp,
+        after: Option<&ContentAddress>,
+        limit: usize,
+    ) -> Result<Vec<ContentAddress>>;
+    /// Objects of sweeps that are not known to be gone.
+    async fn sweeps_open(&self, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<SweptObject>>;
+    /// Objects that were noted for orphans then or earlier.
+    async fn orphans_noted(&self, before: Timestamp, after: Option<&ObjectKey>, limit: usize)
+    -> Result<Vec<ObjectKey>>;
+}
