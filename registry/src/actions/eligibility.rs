@@ -78,7 +78,7 @@ pub struct Eligibility {
 pub struct Simulation {
     /// How many versions are kept by the class now.
     pub versions_kept: u64,
-    /// How many of those nothing would keep any more.
+    /// How many of those no class, lock or hold would keep any more. A seal does all the same, until it is released.
     pub versions_released: u64,
     /// Their bytes, those that others have as well among them.
     pub bytes_released: u64,

@@ -6,6 +6,7 @@ use artifactstore_registry::actions::retention::RetentionOrder;
 use artifactstore_registry::model::command::{RetentionChange, SubjectChoice};
 use artifactstore_registry::model::name::{ClassName, PackageId};
 use artifactstore_registry::model::retention::LockTerms;
+use artifactstore_registry::{Error, Refusal};
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
@@ -147,6 +148,13 @@ pub(in crate::admin) async fn release(
     InPath(id): InPath<String>,
     InBody(request): InBody<ReleaseRequest>,
 ) -> Result<Json<PackageShape>, Problem> {
-    let package = admin.registry.package_release(&actor, &PackageId::parse(&id)?, request.reason).await?;
+    let released = admin.registry.package_release(&actor, &PackageId::parse(&id)?, request.reason).await;
+    let package = released.map_err(|error| match error {
+        Error::Refused(Refusal::PackageOpen) => {
+            let detail = "The package is not finalized, so that there is nothing to release.";
+            Problem::new(StatusCode::CONFLICT, "package-open", detail)
+        }
+        error => error.into(),
+    })?;
     Ok(Json((&package).into()))
 }

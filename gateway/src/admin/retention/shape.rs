@@ -424,13 +424,13 @@ impl From<&Eligibility> for EligibilityShape {
 pub(crate) struct SimulationShape {
     /// How many versions the class is among the reasons of now.
     versions_kept: u64,
-    /// How many of those nothing would keep any more.
+    /// How many of those no class, lock or hold would keep any more. A seal does all the same, until it is released.
     versions_released: u64,
     /// Their bytes, those that others have as well among them.
     bytes_released: u64,
     /// The first hundred of them.
     versions: Vec<VersionShape>,
-    /// How many packages nothing of their own would keep any more.
+    /// How many packages no class, lock or hold of their own or of their producer would keep any more.
     packages_released: u64,
     /// The identifiers of the first hundred of them.
     packages: Vec<String>,
