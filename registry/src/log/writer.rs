@@ -236,7 +236,8 @@ async fn commit(parts: &WriterParts, messages: &[Message]) -> Result<(Vec<Answer
     reach(Point::BatchOpened);
     let head = batch.head();
     // Time never runs back in the log, whatever the clock does.
-    let mut state = State { now: parts.clock.now().max(head.occurred_at), ..State::default() };
+    let now = parts.clock.agreed(batch.time());
+    let mut state = State { now: now.max(head.occurred_at), ..State::default() };
     load(&mut *batch, messages, &mut state).await?;
     let over = leases_over(&mut *batch, messages).await?;
     reach(Point::BatchLoaded);

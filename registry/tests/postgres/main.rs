@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+mod clocks;
 #[path = "../promises/counting.rs"]
 mod counting;
 mod dialect;
@@ -27,6 +28,7 @@ mod restarts;
 #[path = "../promises/retelling.rs"]
 mod retelling;
 mod sharing;
+mod standbys;
 mod stores;
 #[path = "../promises/versions.rs"]
 mod versions;
