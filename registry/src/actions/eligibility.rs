@@ -130,7 +130,7 @@ impl Kept {
 impl Inner {
     async fn rules(&self) -> Result<Rules> {
         let (classes, jumps) = self.store.retention().await?;
-        let (clock, head) = (self.clock.now(), self.store.head().await?);
+        let (clock, head) = (self.now().await?, self.store.head().await?);
         let expiry = expiry_time(clock.max(head.occurred_at), clock, &jumps);
         let classes = classes.into_iter().map(|row| (row.name.clone(), row)).collect();
         let jumps = jumps.into_iter().filter(|jump| jump.settled_sequence.is_none()).collect();

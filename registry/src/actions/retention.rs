@@ -152,7 +152,7 @@ impl Registry {
     /// When the store cannot be read.
     pub async fn clock_report(&self) -> Result<ClockReport> {
         let jumps = self.inner.store.retention().await?.1;
-        let (shown, head) = (self.inner.clock.now(), self.inner.store.head().await?);
+        let (shown, head) = (self.inner.now().await?, self.inner.store.head().await?);
         let expiry = expiry_time(shown.max(head.occurred_at), shown, &jumps);
         Ok(ClockReport { shown, expiry, jumps })
     }

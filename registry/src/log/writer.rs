@@ -174,7 +174,7 @@ struct Signs {
 }
 
 async fn run(parts: WriterParts, mut commands: mpsc::Receiver<Message>, mut stop: watch::Receiver<bool>, signs: Signs) {
-    let mut watched = ClockWatch::new(parts.clock.now());
+    let mut watched = ClockWatch::begin();
     // Came behind a batch, and has the next one for itself.
     let mut alone = None;
     loop {
@@ -253,7 +253,7 @@ async fn commit(
     reach(Point::BatchOpened);
     let head = batch.head();
     // Time never runs back in the log, whatever the clock does.
-    let clock = parts.clock.now();
+    let clock = parts.clock.agreed(batch.time());
     let mut state = State { now: clock.max(head.occurred_at), clock, ..State::default() };
     let jump = watched.jump(clock, head);
     let jumped = jump.is_some();
