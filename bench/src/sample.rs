@@ -146,6 +146,7 @@ pub fn state(number: u64) -> Result<State, InvalidName> {
         state.names.load(ingest.name, None);
         state.blobs.load(ingest.content.content_address, None);
         state.chunks.load(ingest.content.content_address, None);
+        state.swept.load(ObjectKey(ingest.content.content_address.0), None);
     }
     Ok(state)
 }

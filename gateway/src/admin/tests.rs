@@ -126,7 +126,8 @@ async fn a_body_that_does_not_fit_is_refused_in_clear_words() {
     assert_problem(&ask(&admin, finalize, "{}").await, 422, "invalid-body");
 }
 
-const ROUTES: [(&str, &str); 39] = [
+const ROUTES: [(&str, &str); 40] = [
+    ("post", "/v1/gc"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
     ("get", "/health"),

@@ -50,7 +50,8 @@ pub(crate) fn noise(size_bytes: usize, seed: u64) -> Vec<u8> {
 }
 
 async fn remove_version(harness: &Harness, path: &str, version: VersionChoice) {
-    let removal = Removal { key: name(path).key, version: Some(version), condition: WriteCondition::default() };
+    let removal =
+        Removal { key: name(path).key, version: Some(version), condition: WriteCondition::default(), bypass: false };
     harness.registry.file_remove(&harness.actor, &producer("board"), removal).await.unwrap();
 }
 
@@ -138,7 +139,11 @@ async fn whoever_wants_condemned_bytes_again_revives_them() {
     let found = harness.stat("board/a/y").await.unwrap();
     let replace = Some(artifactstore_registry::model::attributes::Attributes::default());
     let condition = WriteCondition::default();
-    harness.registry.file_copy(&harness.actor, &found, &name("board/a/y"), replace, condition).await.unwrap();
+    harness
+        .registry
+        .file_copy(&harness.actor, &found, &name("board/a/y"), replace, Default::default(), condition)
+        .await
+        .unwrap();
     assert_eq!(collect(&harness, GRACE).await.released, 1, "the version before other metadata");
     harness.remove("board/a/x").await.unwrap();
     assert_eq!(collect(&harness, GRACE).await.condemned_blobs, 1);

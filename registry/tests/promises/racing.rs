@@ -85,6 +85,7 @@ impl Other {
             content,
             etag: "etag".to_owned(),
             attributes: Attributes::default(),
+            retention: Default::default(),
             condition: WriteCondition::default(),
             upload: None,
             copied_from: None,

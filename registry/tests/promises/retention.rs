@@ -4,6 +4,7 @@ use artifactstore_registry::actions::request::{FileUpload, Removal};
 use artifactstore_registry::actions::retention::RetentionOrder;
 use artifactstore_registry::clock::Timestamp;
 use artifactstore_registry::model::command::{RetentionChange, SubjectChoice, WriteCondition};
+use artifactstore_registry::model::manifest::Manifest;
 use artifactstore_registry::model::name::{ClassName, HoldName};
 use artifactstore_registry::model::retention::{
     Afterwards, LockTerms, Mode, Period, Reason, Retention, RetentionClass, RetentionRule, Start,
@@ -12,6 +13,7 @@ use artifactstore_registry::model::row::{ProducerSettings, VersionChoice, Versio
 use artifactstore_registry::{Error, Refusal, Result};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 
+use crate::collecting::collect;
 use crate::harness::{Harness, name, producer, upload};
 
 /// The moment at which every harness begins, in seconds.
@@ -74,11 +76,15 @@ impl Harness {
     async fn pass(&self, to: i64) {
         self.clock.set_seconds(to);
         self.registry.versioning_set(&self.actor, &producer("other"), Versioning::Enabled).await.ok();
-        for jump in self.registry.clock_jumps().await.unwrap() {
+        for jump in self.registry.clock_report().await.unwrap().jumps {
             let reason = "the test says so".to_owned();
             self.registry.clock_settle(&self.actor, jump.sequence, true, reason).await.unwrap();
         }
     }
+}
+
+fn numbered(path: &str, version: u64) -> SubjectChoice {
+    SubjectChoice::File(name(path), Some(VersionChoice::Numbered(version)))
 }
 
 fn kept<T: std::fmt::Debug>(outcome: Result<T>) -> Vec<Reason> {
@@ -352,7 +358,7 @@ async fn nothing_expires_on_a_clock_that_jumped_until_somebody_vouches_for_it() 
     harness.clock.set_seconds(BEGIN + 400 * DAY);
     kept(harness.delete("run/x", None, true).await);
     assert_eq!(harness.kinds().await.last().unwrap(), "v1.clock.jumped");
-    let jump = harness.registry.clock_jumps().await.unwrap()[0].clone();
+    let jump = harness.registry.clock_report().await.unwrap().jumps[0].clone();
     assert!((seconds(BEGIN)..seconds(BEGIN + 60)).contains(&jump.from), "{jump:?}");
     assert_eq!(jump.settled_sequence, None);
     let told = harness.registry.file_eligibility(&harness.actor, &name("board/run/x"), None).await.unwrap();
@@ -371,6 +377,59 @@ async fn nothing_expires_on_a_clock_that_jumped_until_somebody_vouches_for_it() 
     settle(true).await;
     harness.delete("run/x", None, false).await.unwrap();
     harness.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_out_of_sight_is_collected_when_retention_lets_it_go_and_not_before() {
+    let harness = Harness::start_with(of_class(ProducerSettings::default(), "working")).await;
+    let first = harness.put("board/run/x", "one").await.unwrap().file.sequence;
+    harness.put("board/run/x", "two").await.unwrap();
+    let removed = harness.put("board/run/y", "three").await.unwrap().file.sequence;
+    harness.delete("run/y", None, false).await.unwrap();
+    harness
+        .registry
+        .hold_place(&harness.actor, numbered("board/run/y", removed), &hold("case"), "why".to_owned())
+        .await
+        .unwrap();
+    assert_eq!(collect(&harness, 0).await.released, 0, "the class keeps what is out of sight for a year");
+    assert!(
+        harness
+            .registry
+            .file_stat(&harness.actor, &name("board/run/x"), Some(VersionChoice::Numbered(first)))
+            .await
+            .is_ok()
+    );
+    harness.pass(BEGIN + 365 * DAY).await;
+    let summary = collect(&harness, 0).await;
+    assert_eq!((summary.released, summary.swept_blobs), (1, 1), "the hold keeps the other");
+    let (path, version) = (name("board/run/y"), Some(VersionChoice::Numbered(removed)));
+    let told = harness.registry.file_eligibility(&harness.actor, &path, version).await.unwrap();
+    assert!(matches!(&told.reasons[..], [Reason::Hold { .. }]));
+    harness
+        .registry
+        .hold_release(&harness.actor, numbered("board/run/y", removed), &hold("case"), String::new())
+        .await
+        .unwrap();
+    assert_eq!(collect(&harness, 0).await.released, 1);
+    assert!(harness.read("board/run/x").await.is_ok());
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_released_package_is_collected_and_a_sealed_one_is_not() {
+    let harness = Harness::start().await;
+    harness.put("board/run/x", "one").await.unwrap();
+    let package = harness.finalize("run").await.unwrap();
+    assert!(harness.delete("run/x", None, false).await.is_err());
+    assert_eq!(collect(&harness, 0).await.released, 0);
+    harness.registry.package_release(&harness.actor, &package.id, "over".to_owned()).await.unwrap();
+    harness.delete("run/x", None, false).await.unwrap();
+    let summary = collect(&harness, 0).await;
+    assert_eq!((summary.released, summary.swept_blobs), (1, 1));
+    let manifest = harness.registry.package_manifest(&harness.actor, &package.id).await.unwrap();
+    let manifest = Manifest::decode(&manifest).unwrap();
+    assert_eq!(manifest.files.len(), 1, "the manifest still says what there was");
+    harness.registry.stop().await;
 }
 
 /// What somebody does to one version.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 
-use super::Decision;
+use super::{Decision, retention};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::model::command::CollectStep;
@@ -29,6 +29,8 @@ pub enum Kept {
     Shown,
     /// The revision of its package that was sealed by this event has it.
     Sealed(Sequence),
+    /// A class, a lock or a hold, which this event gave.
+    Retained(Sequence),
 }
 
 /// What keeps a version, if anything does. Its package's revision and its place in the history are to be loaded.
@@ -38,10 +40,23 @@ pub fn kept_by(state: &State, file: &File) -> Option<Kept> {
     if state.history.get(&(file.name.clone(), file.sequence)).is_some() {
         return Some(Kept::Shown);
     }
+    // Versions from before the producer was created are those of a deleted one of its name.
+    let owner = state.producers.get(&file.name.producer).filter(|owner| owner.created_sequence < file.sequence);
+    let package = state.packages.get(&file.package_id);
+    let latest = owner.and_then(|owner| state.package_latest(&(owner.name.clone(), file.package.clone())));
+    // A revision is released with those before it.
+    let released = [package, latest].into_iter().flatten().any(|package| package.released_sequence.is_some());
     // The first seal behind a version is that of the revision that it was written into: a version that had ended by then
     // is in no later one either.
-    let seal = state.packages.get(&file.package_id).and_then(|package| package.seal.as_ref());
-    seal.filter(|seal| seal.sequence < ended).map(|seal| Kept::Sealed(seal.sequence))
+    let seal = package.and_then(|package| package.seal.as_ref()).filter(|seal| seal.sequence < ended && !released);
+    if let Some(seal) = seal {
+        return Some(Kept::Sealed(seal.sequence));
+    }
+    // What lets nothing go by itself lets go of what somebody removed by its very number.
+    let removed = file.deleted_sequence.is_some();
+    let reasons = retention::kept(state, owner, file);
+    let reason = reasons.iter().find(|reason| !(removed && reason.is_over()));
+    reason.map(|reason| Kept::Retained(reason.event()))
 }
 
 pub(super) fn collect(state: &State, step: &CollectStep) -> Result<Decision, Refusal> {

@@ -27,22 +27,23 @@ const COUNT_LIMIT: usize = 100;
 const S3_PREFIX: &str = "s3-";
 
 /// Every reason why a version is kept, seals left out.
-pub fn kept(state: &State, owner: &Producer, file: &File) -> Vec<Reason> {
+pub fn kept(state: &State, owner: Option<&Producer>, file: &File) -> Vec<Reason> {
     let written_into = state.packages.find(&file.package_id);
-    let latest = state.package_latest(&(owner.name.clone(), file.package.clone()));
+    let latest = owner.and_then(|owner| state.package_latest(&(owner.name.clone(), file.package.clone())));
     let packages = [written_into, latest];
     let keepings = packages.into_iter().flatten().map(|package| &package.keeping);
-    if keepings.chain([&file.keeping, &owner.keeping]).all(Keeping::is_empty) {
+    let of_owner = owner.map(|owner| &owner.keeping);
+    if keepings.chain([&file.keeping]).chain(of_owner).all(Keeping::is_empty) {
         return Vec::new();
     }
-    let sources = Sources { file, producer: Some(owner), packages, expiry: state.expiry() };
+    let sources = Sources { file, producer: owner, packages, expiry: state.expiry() };
     reasons(&sources, &|name| state.class(name))
 }
 
 /// Refuses to take a version from sight because something keeps it.
 pub(super) fn check_removable(state: &State, owner: &Producer, file: &File, bypass: bool) -> Result<(), Refusal> {
     let forbidding: Vec<Reason> =
-        kept(state, owner, file).into_iter().filter(|reason| reason.forbids(bypass)).collect();
+        kept(state, Some(owner), file).into_iter().filter(|reason| reason.forbids(bypass)).collect();
     if forbidding.is_empty() { Ok(()) } else { Err(Refusal::Kept(forbidding)) }
 }
 

@@ -39,6 +39,7 @@ pub(super) fn second_round(step: &CollectStep, state: &State, touched: &mut Touc
         CollectStep::Release { versions } => {
             for file in versions.iter().filter_map(|version| state.files.get(version)) {
                 of_version(file, touched);
+                touched.retention = true;
             }
         }
         CollectStep::Sweep { blobs, .. } => {
@@ -52,6 +53,7 @@ pub(super) fn second_round(step: &CollectStep, state: &State, touched: &mut Touc
 fn of_version(file: &File, touched: &mut Touched) {
     touched.producers.insert(file.name.producer.clone());
     touched.packages.insert(file.package_id.clone());
+    touched.latest.insert((file.name.producer.clone(), file.package.clone()));
     touched.history.insert((file.name.clone(), file.sequence));
     touched.blobs.insert(file.content_address);
 }

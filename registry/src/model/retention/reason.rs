@@ -92,6 +92,12 @@ impl Reason {
         }
     }
 
+    /// Whether its period is over, and it keeps only from going by itself.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self, Self::Class { over: true, .. })
+    }
+
     /// Whether it is the version's own, and not its package's or its producer's.
     #[must_use]
     pub const fn is_of_file(&self) -> bool {

@@ -57,7 +57,9 @@ impl Sweeping for SqliteStore {
              AND f.sequence > ? AND NOT EXISTS (SELECT 1 FROM history AS h \
              WHERE h.producer = f.producer AND h.key = f.key AND h.sequence = f.sequence) \
              AND NOT EXISTS (SELECT 1 FROM packages AS p \
-             WHERE p.id = f.package_id AND p.finalized_sequence < f.ended_sequence) ORDER BY f.sequence LIMIT ?";
+             WHERE p.id = f.package_id AND p.finalized_sequence < f.ended_sequence AND NOT EXISTS (\
+             SELECT 1 FROM packages AS r WHERE r.producer = p.producer AND r.name = p.name \
+             AND r.revision >= p.revision AND r.released_sequence IS NOT NULL)) ORDER BY f.sequence LIMIT ?";
         let found = sqlx::query(text).bind(signed(after)).bind(limited(limit)).fetch_all(&self.readers).await?;
         found.iter().map(|row| Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))).collect()
     }
