@@ -238,3 +238,55 @@ async fn a_lock_by_rest_is_the_lock_that_s3_shows() {
     assert_eq!(producer["object_lock"], true);
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn a_clock_that_jumped_is_told_before_and_after_it_is_recorded_and_settled_by_command() {
+    let Some(library) = crate::retention_matrix::faketime() else {
+        println!("SKIPPED the jump of the clock: libfaketime is missing (Debian: apt install faketime)");
+        return;
+    };
+    let mut gateway = Harness::start().await;
+    gateway.put("clocked/run-1/a", b"a").await.unwrap();
+    let soon = ["retention", "retain", "clocked/run-1/a", "--until", "2060-01-01T00:00:00Z"];
+    let _ = gateway.cli(&soon).await.succeeded();
+    gateway.stop().await;
+    let clock = "@2099-06-01 00:00:00";
+    let environment = [("LD_PRELOAD", library), ("FAKETIME", clock), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    gateway.resume_with(&environment).await.unwrap();
+
+    // Nothing was written since, so that nothing is recorded; all the same the clock is not believed.
+    let health = gateway.admin.get("/health").await;
+    let warning = health.json()["warnings"][0].as_str().unwrap_or_default().to_owned();
+    assert!(health.status == 200 && warning.contains("the next event records the jump"), "{}", health.text());
+    let told = explained(&gateway, "clocked", "run-1/a").await;
+    assert_eq!((&told["eligible"], &told["reasons"][0]["kind"]), (&json!(false), &json!("lock")), "{told}");
+    assert_eq!(gateway.admin.get("/v1/clock").await.json()["held_up"], true);
+
+    gateway.configure("written", json!({})).await;
+    let clock = gateway.admin.get("/v1/clock").await.json();
+    let jump = clock["jumps"][0]["event"].as_u64().unwrap();
+    assert!(jump > 0 && clock["jumps"].as_array().unwrap().len() == 1, "{clock}");
+    assert!(clock["expiry"].as_str().unwrap() < "2060", "{clock}");
+    let health = gateway.admin.get("/health").await;
+    let warning = health.json()["warnings"][0].as_str().unwrap_or_default().to_owned();
+    assert!(health.status == 200 && warning.contains(&format!("(event {jump}): expiry stands still")), "{warning}");
+    assert_eq!(gateway.admin.get("/health/ready").await.status, 200);
+    assert!(gateway.admin.get("/metrics").await.text().contains("artifactstore_clock_jumps_unsettled 1\n"));
+    let told = explained(&gateway, "clocked", "run-1/a").await;
+    assert_eq!((&told["eligible"], &told["clock_jumps"][0]["event"]), (&json!(false), &json!(jump)), "{told}");
+
+    gateway.stop().await;
+    gateway.resume().await;
+    let listed = gateway.cli(&["retention", "clock"]).await.succeeded();
+    assert!(listed.contains(&format!("(event {jump}): not settled: expiry stands still")), "{listed}");
+    let settle = ["retention", "settle-clock", &jump.to_string(), "--wrong", "--reason", "mended"];
+    let settled = gateway.cli(&settle).await.succeeded();
+    assert!(settled.contains("): wrong (event "), "{settled}");
+    let health = gateway.admin.get("/health").await.json();
+    assert_eq!(health["warnings"], json!([]));
+    let clock = gateway.admin.get("/v1/clock").await.json();
+    assert_eq!((&clock["held_up"], &clock["shown"]), (&json!(false), &clock["expiry"]));
+    assert_eq!(gateway.delete("clocked/run-1/a").await.unwrap_err().code(), "AccessDenied");
+    gateway.cli(&["retention", "settle-clock", "1", "--genuine"]).await.failed_with_one_line("recorded no jump");
+    gateway.finish().await;
+}

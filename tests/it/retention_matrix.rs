@@ -286,7 +286,7 @@ async fn retention_matrix_has_no_unexpected_cell() {
 const FAKED: &str = "@2099-06-01 00:00:00";
 
 /// The library that shows a program another time; without it, the clock is not tried here (the registry's own tests do).
-fn faketime() -> Option<&'static str> {
+pub(crate) fn faketime() -> Option<&'static str> {
     ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"]
         .into_iter()
         .find(|path| std::path::Path::new(path).exists())

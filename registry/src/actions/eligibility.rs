@@ -11,7 +11,7 @@ use crate::model::event::Actor;
 use crate::model::manifest::Manifest;
 use crate::model::name::{ClassName, FileName, PackageId, ProducerName};
 use crate::model::retention::{
-    ClassRow, ClockJump, LockTerms, Mode, Reason, RetentionClass, Sources, expiry_time, package_reasons, reasons,
+    ClassRow, ClockJump, LockTerms, Mode, Reason, RetentionClass, Sources, package_reasons, reasons,
 };
 use crate::model::row::{File, Package, Producer, Sequence, VersionChoice};
 use crate::store::KeyRange;
@@ -129,12 +129,10 @@ impl Kept {
 
 impl Inner {
     async fn rules(&self) -> Result<Rules> {
-        let (classes, jumps) = self.store.retention().await?;
-        let (clock, head) = (self.now().await?, self.store.head().await?);
-        let expiry = expiry_time(clock.max(head.occurred_at), clock, &jumps);
+        let (classes, clock) = self.classes_and_clock().await?;
         let classes = classes.into_iter().map(|row| (row.name.clone(), row)).collect();
-        let jumps = jumps.into_iter().filter(|jump| jump.settled_sequence.is_none()).collect();
-        Ok(Rules { classes, jumps, expiry })
+        let jumps = clock.jumps.into_iter().filter(|jump| jump.settled_sequence.is_none()).collect();
+        Ok(Rules { classes, jumps, expiry: clock.expiry })
     }
 
     async fn kept(&self, file: File) -> Result<Kept> {

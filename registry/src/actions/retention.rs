@@ -1,7 +1,6 @@
 //! Retention: classes, locks, holds, the release of packages, and the clock. Whoever may do so is decided above.
 
 use super::producer::unexpected;
-use crate::Registry;
 use crate::clock::Timestamp;
 use crate::error::{Refusal, Result};
 use crate::model::command::{Command, Reply, RetentionChange, SubjectChoice};
@@ -9,6 +8,7 @@ use crate::model::event::Actor;
 use crate::model::name::{ClassName, HoldName, PackageId, ProducerName};
 use crate::model::retention::{ClassRow, ClockJump, Keeping, Mode, Period, RetentionClass, expiry_time};
 use crate::model::row::{Package, Producer, Sequence};
+use crate::{Inner, Registry};
 
 /// How something that is kept is changed, and by what right.
 #[derive(Debug, Clone)]
@@ -30,8 +30,26 @@ pub struct ClockReport {
     pub shown: Timestamp,
     /// The time that expiry goes by.
     pub expiry: Timestamp,
-    /// Every jump that was recorded, by event.
+    /// Every jump that was recorded, by event; behind them one numbered 0, when the next event would record one.
     pub jumps: Vec<ClockJump>,
+}
+
+impl Inner {
+    /// The classes, and what is believed of the clock.
+    pub(crate) async fn classes_and_clock(&self) -> Result<(Vec<ClassRow>, ClockReport)> {
+        let (shown, head) = (self.now().await?, self.store.head().await?);
+        let doubt = self.log.clock_doubt(shown, head);
+        let (classes, mut jumps) = self.store.retention().await?;
+        jumps.extend(doubt.map(|doubt| ClockJump {
+            sequence: 0,
+            from: doubt.from,
+            to: doubt.to,
+            settled_sequence: None,
+            genuine: false,
+        }));
+        let expiry = expiry_time(shown.max(head.occurred_at), shown, &jumps);
+        Ok((classes, ClockReport { shown, expiry, jumps }))
+    }
 }
 
 fn keeping(reply: Reply) -> Result<Keeping> {
@@ -151,10 +169,7 @@ impl Registry {
     /// # Errors
     /// When the store cannot be read.
     pub async fn clock_report(&self) -> Result<ClockReport> {
-        let jumps = self.inner.store.retention().await?.1;
-        let (shown, head) = (self.inner.now().await?, self.inner.store.head().await?);
-        let expiry = expiry_time(shown.max(head.occurred_at), shown, &jumps);
-        Ok(ClockReport { shown, expiry, jumps })
+        Ok(self.inner.classes_and_clock().await?.1)
     }
 
     /// Says of a jump of the clock whether the clock was right, so that expiry goes on.

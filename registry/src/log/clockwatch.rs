@@ -5,6 +5,7 @@
 //!
 //! Invariant: a jump is forgotten only once its event is committed.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -53,6 +54,30 @@ impl ClockWatch {
         if jumped || self.shown.is_none() {
             (self.shown, self.at) = (Some(shown), Instant::now());
         }
+    }
+}
+
+/// What is known of the time, for the writer, which records jumps, and for those who only ask.
+#[derive(Debug, Clone)]
+pub struct SharedWatch(Arc<Mutex<ClockWatch>>);
+
+impl SharedWatch {
+    /// Begins with a process.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self(Arc::new(Mutex::new(ClockWatch::begin())))
+    }
+
+    /// As [`ClockWatch::jump`]. Whoever asks reads the jumps that are recorded afterwards, so that none is missed in
+    /// between.
+    #[must_use]
+    pub fn jump(&self, shown: Timestamp, head: Head) -> Option<ClockJumped> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).jump(shown, head)
+    }
+
+    /// As [`ClockWatch::compared`].
+    pub fn compared(&self, shown: Timestamp, jumped: bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).compared(shown, jumped);
     }
 }
 

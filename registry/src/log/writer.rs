@@ -20,14 +20,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::apply::{Fact, apply};
-use super::clockwatch::ClockWatch;
+use super::clockwatch::SharedWatch;
 use super::decide::{check_stored, decide, package_chosen};
 use super::plan;
 use super::seal::store_manifest;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Refusal, Result};
 use crate::model::command::{Command, Reply};
-use crate::model::event::{Actor, Event, PackageFinalized, Record};
+use crate::model::event::{Actor, ClockJumped, Event, PackageFinalized, Record};
 use crate::model::name::TenantName;
 use crate::model::row::{Package, Sequence};
 use crate::model::state::{Head, State, Touched};
@@ -82,6 +82,7 @@ pub struct LogWriter {
     committed: watch::Receiver<Sequence>,
     /// When the batch that is on its way was begun.
     under_way: watch::Receiver<Option<Instant>>,
+    watched: SharedWatch,
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -106,8 +107,10 @@ impl LogWriter {
         let (stop, stopped) = watch::channel(false);
         let (told, committed) = watch::channel(0);
         let (begun, under_way) = watch::channel(None);
-        let task = tokio::spawn(run(parts, receiver, stopped, Signs { committed: told, under_way: begun }));
-        Self { commands, stop, committed, under_way, task: tokio::sync::Mutex::new(Some(task)) }
+        let watched = SharedWatch::begin();
+        let signs = Signs { committed: told, under_way: begun, watched: watched.clone() };
+        let task = tokio::spawn(run(parts, receiver, stopped, signs));
+        Self { commands, stop, committed, under_way, watched, task: tokio::sync::Mutex::new(Some(task)) }
     }
 
     /// Has a command recorded. Dropping this future does not undo a command that was sent.
@@ -142,6 +145,13 @@ impl LogWriter {
         self.committed.clone()
     }
 
+    /// The jump that the next event would record, when the clock shows this and the log ends there. The jumps that are
+    /// recorded have to be read after this was asked.
+    #[must_use]
+    pub fn clock_doubt(&self, shown: Timestamp, head: Head) -> Option<ClockJumped> {
+        self.watched.jump(shown, head)
+    }
+
     /// What keeps commands from being recorded, in one line.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
@@ -171,10 +181,10 @@ fn hangs(begun: Instant) -> Option<String> {
 struct Signs {
     committed: watch::Sender<Sequence>,
     under_way: watch::Sender<Option<Instant>>,
+    watched: SharedWatch,
 }
 
 async fn run(parts: WriterParts, mut commands: mpsc::Receiver<Message>, mut stop: watch::Receiver<bool>, signs: Signs) {
-    let mut watched = ClockWatch::begin();
     // Came behind a batch, and has the next one for itself.
     let mut alone = None;
     loop {
@@ -202,7 +212,7 @@ async fn run(parts: WriterParts, mut commands: mpsc::Receiver<Message>, mut stop
             batch.push(next);
         }
         signs.under_way.send_replace(Some(Instant::now()));
-        let outcome = commit_patiently(&parts, &batch, &mut watched).await;
+        let outcome = commit_patiently(&parts, &batch, &signs.watched).await;
         signs.under_way.send_replace(None);
         match outcome {
             Ok((answers, head)) => {
@@ -230,7 +240,7 @@ pub(super) type Answer = std::result::Result<Reply, Refusal>;
 async fn commit_patiently(
     parts: &WriterParts,
     messages: &[Message],
-    watched: &mut ClockWatch,
+    watched: &SharedWatch,
 ) -> Result<(Vec<Answer>, Sequence)> {
     let deadline = Instant::now() + AWAY_LIMIT;
     loop {
@@ -244,11 +254,7 @@ async fn commit_patiently(
     }
 }
 
-async fn commit(
-    parts: &WriterParts,
-    messages: &[Message],
-    watched: &mut ClockWatch,
-) -> Result<(Vec<Answer>, Sequence)> {
+async fn commit(parts: &WriterParts, messages: &[Message], watched: &SharedWatch) -> Result<(Vec<Answer>, Sequence)> {
     let mut batch = parts.store.begin().await?;
     reach(Point::BatchOpened);
     let head = batch.head();

@@ -453,7 +453,7 @@ impl From<&Simulation> for SimulationShape {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = ClockJump)]
 pub(crate) struct JumpShape {
-    /// The event that recorded it.
+    /// The event that recorded it; 0 as long as none did, and the next event will.
     event: u64,
     /// The time that was trusted last.
     #[schema(format = DateTime)]
@@ -510,13 +510,21 @@ impl From<&ClockReport> for ClockShape {
 
 /// What a jump that nobody has settled means, in one line.
 pub(crate) fn jump_warning(jump: &ClockJump) -> Option<String> {
-    jump.settled_sequence.is_none().then(|| {
-        format!(
-            "the clock jumped from {} to {} (event {}): expiry stands still since {}, ingest goes on; say whether the \
+    if jump.settled_sequence.is_some() {
+        return None;
+    }
+    if jump.sequence == 0 {
+        return Some(format!(
+            "the clock shows {}, and {} was the last time that is certain: nothing expires behind it, and the next event \
+             records the jump; ingest goes on",
+            jump.to, jump.from
+        ));
+    }
+    Some(format!(
+        "the clock jumped from {} to {} (event {}): expiry stands still since {}, ingest goes on; say whether the \
              clock is right with `artifactstore retention settle-clock {}`",
-            jump.from, jump.to, jump.sequence, jump.from, jump.sequence
-        )
-    })
+        jump.from, jump.to, jump.sequence, jump.from, jump.sequence
+    ))
 }
 
 #[cfg(test)]
@@ -568,6 +576,8 @@ mod tests {
         let warning = jump_warning(&jump).unwrap();
         assert!(warning.contains("event 5") && warning.contains("still since 1970-01-01T00:00:00Z"), "{warning}");
         assert_eq!(serde_json::to_value(JumpShape::from(&jump)).unwrap()["genuine"], json!(null));
+        let unrecorded = jump_warning(&ClockJump { sequence: 0, ..jump.clone() }).unwrap();
+        assert!(unrecorded.contains("the next event records the jump"), "{unrecorded}");
         let settled = ClockJump { settled_sequence: Some(6), ..jump };
         assert_eq!(jump_warning(&settled), None);
         assert_eq!(serde_json::to_value(JumpShape::from(&settled)).unwrap()["genuine"], json!(false));

@@ -99,6 +99,9 @@ pub(super) fn released(package: &Package) -> Result<(), CliError> {
 
 /// A jump of the clock in a line.
 pub(super) fn jump(jump: &ClockJump) -> Result<(), CliError> {
+    if jump.sequence == 0 {
+        return line(format_args!("jump from {} to {} (recorded by the next event)", jump.from, jump.to));
+    }
     let settled = match (jump.settled_sequence, jump.genuine) {
         (None, _) => "not settled: expiry stands still".to_owned(),
         (Some(event), true) => format!("genuine (event {event})"),
