@@ -10,6 +10,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ pub(crate) struct Folder {
     root: PathBuf,
     /// Fan-out folders whose own entries are known to be on the disk: one level, and both.
     durable: Mutex<Durable>,
+    /// What tells its temporary names from those of every other process that has this folder.
+    tag: u64,
     serial: AtomicU64,
     /// Not every file system writes around the page cache.
     direct: AtomicBool,
@@ -59,7 +62,9 @@ impl Folder {
         }
         let root = root.canonicalize()?;
         let durable = Mutex::new(settled(&root)?);
-        let folder = Self { durable, root, serial: AtomicU64::new(0), direct: AtomicBool::new(true) };
+        // At random, and not the number of the process: in containers that share a folder, all have the same one.
+        let tag = RandomState::new().hash_one(());
+        let folder = Self { durable, root, tag, serial: AtomicU64::new(0), direct: AtomicBool::new(true) };
         folder.clock()?;
         Ok(folder)
     }
@@ -144,7 +149,7 @@ impl Folder {
     }
 
     fn unique(&self, name: &str) -> String {
-        format!("{name}-{}-{}", std::process::id(), self.serial.fetch_add(1, Ordering::Relaxed))
+        format!("{name}-{:016x}-{}", self.tag, self.serial.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Syncs whatever leads to an object that was just renamed into place: in the long run one folder.
@@ -292,6 +297,23 @@ mod tests {
             }
         }
         assert_eq!(std::fs::read_dir(folder.temporaries()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn temporary_names_of_whoever_else_has_the_folder_are_others() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, other) = (Folder::open(root.path()).unwrap(), Folder::open(root.path()).unwrap());
+        assert_ne!(one.unique("x"), other.unique("x"));
+        assert_ne!(one.unique("x"), one.unique("x"));
+        // With one name for both, the second would remove the file that the first is about to put in place.
+        let (key, bytes) = (ObjectKey([0xef; 32]), b"twice at once");
+        std::thread::scope(|scope| {
+            for folder in [&one, &other] {
+                scope.spawn(|| (0..50).for_each(|_| folder.write(&key, bytes).unwrap()));
+            }
+        });
+        assert_eq!(one.read(&key, 0, 99).unwrap(), &bytes[..]);
+        assert_eq!(std::fs::read_dir(one.temporaries()).unwrap().count(), 0);
     }
 
     #[test]

@@ -22,6 +22,9 @@ UPDATE blobs SET reference_count = g.total FROM (
     ) AS named GROUP BY address
 ) AS g WHERE blobs.content_address = g.address;
 
+-- A gateway of an older version that still runs counts nothing: what it would write is refused.
+ALTER TABLE blobs ALTER COLUMN reference_count DROP DEFAULT;
+
 CREATE INDEX blobs_unreferenced ON blobs (content_address) WHERE reference_count = 0;
 
 ALTER TABLE chunks ADD COLUMN condemned_sequence BIGINT;

@@ -1,4 +1,7 @@
 //! The clock and the source of fresh identifiers, both passed in, so that tests decide what time it is.
+//!
+//! Gateways that share a database go by its clock: their own ones differ, and a wrong one would make what another wrote
+//! look old. [`Clock::agreed`] is where a gateway gives way.
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
@@ -60,6 +63,12 @@ impl fmt::Display for Timestamp {
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// The time to go by, where the registry's database has a clock, and it says this. A clock that a test sets is not
+    /// set right.
+    fn agreed(&self, shared: Option<Timestamp>) -> Timestamp {
+        shared.unwrap_or_else(|| self.now())
+    }
 }
 
 /// The operating system's clock.

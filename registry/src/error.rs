@@ -150,14 +150,15 @@ impl From<sqlx::Error> for Error {
 }
 
 /// Whether it is the state of the server or of the way there, and not of what was asked: it is away, starts or stops,
-/// has no room for a connection, or made this statement give way to another.
+/// takes no writes because it follows another one, has no room for a connection, or made this statement give way to
+/// another.
 fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("08")
                 || code.starts_with("57")
-                || matches!(&*code, "25P03" | "40001" | "40P01" | "53300" | "55P03")
+                || matches!(&*code, "25006" | "25P03" | "40001" | "40P01" | "53300" | "55P03")
         }),
         _ => false,
     }

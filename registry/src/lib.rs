@@ -18,7 +18,7 @@ use std::sync::Arc;
 use actions::lease::Leases;
 use actions::request::CollectTotals;
 use backends::dataplane::spi::DataPlane;
-use clock::{Clock, Entropy};
+use clock::{Clock, Entropy, Timestamp};
 use log::writer::{LogWriter, Vault, WriterParts};
 use model::command::FinalizeFacts;
 use store::Store;
@@ -68,6 +68,13 @@ pub(crate) struct Inner {
     /// Held by whoever makes the seal of a large package: each holds all of its manifest in memory.
     pub(crate) sealing: tokio::sync::Mutex<()>,
     pub(crate) manifest_inline_limit_bytes: usize,
+}
+
+impl Inner {
+    /// The time that the gateways of this registry agree on.
+    pub(crate) async fn now(&self) -> Result<Timestamp> {
+        Ok(self.clock.agreed(self.store.time().await?))
+    }
 }
 
 impl Registry {

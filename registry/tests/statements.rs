@@ -59,6 +59,10 @@ impl Clock for Still {
     fn now(&self) -> Timestamp {
         Timestamp(1)
     }
+
+    fn agreed(&self, _: Option<Timestamp>) -> Timestamp {
+        self.now()
+    }
 }
 
 #[derive(Debug)]

@@ -1,9 +1,12 @@
-"""Says in one line what JUnit reports hold, and fails when a test failed or was skipped. Arguments: the reports."""
+"""Says in one line what JUnit reports hold, and fails when a test failed or was skipped. Arguments: the reports, or the
+folders that they are in."""
 
+import os
 import sys
 import xml.etree.ElementTree as xml
 
-cases = [case for path in sys.argv[1:] for case in xml.parse(path).iter("testcase")]
+reports = [os.path.join(path, "junit.xml") if os.path.isdir(path) else path for path in sys.argv[1:]]
+cases = [case for path in reports for case in xml.parse(path).iter("testcase")]
 failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
 skipped = [case for case in cases if case.find("skipped") is not None]
 print(f"{len(cases) - len(failed) - len(skipped)} tests passed, {len(failed)} failed, {len(skipped)} skipped")

@@ -9,8 +9,14 @@ use tokio::sync::watch;
 use super::fleet::Doors;
 use crate::body;
 
-/// The producer that everything is written to.
+/// The producer that nearly everything is written to.
 pub(crate) const PRODUCER: &str = "fleet";
+/// The producer whose packages are sealed by themselves, by whichever gateway has the lease.
+pub(crate) const QUIET: &str = "quiet";
+/// After so many seconds.
+pub(crate) const QUIET_SECONDS: u64 = 1;
+/// How long whoever writes such packages waits before the next.
+const QUIET_PAUSE: Duration = Duration::from_millis(500);
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How long it waits before it comes again.
@@ -59,11 +65,15 @@ impl Kept {
     }
 }
 
-/// A package whose seal was acknowledged, with the paths of its files.
+/// A package that is sealed, or is to be sealed by itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Sealed {
+    pub(crate) producer: &'static str,
     pub(crate) name: String,
+    /// The files that were acknowledged before: it has all of them.
     pub(crate) files: Vec<Kept>,
+    /// The files that were sent: it has no other ones.
+    pub(crate) sent: Vec<Kept>,
 }
 
 /// What a client was told.
@@ -191,8 +201,56 @@ impl Client {
                 Answer::Refused(refused) => assert_eq!(refused.code(), "AccessDenied"),
                 Answer::Later | Answer::Unknown => {}
             }
-            self.told.packages.push(Sealed { name: package, files });
+            let sent = files.clone();
+            self.told.packages.push(Sealed { producer: PRODUCER, name: package, files, sent });
         }
         self.told
+    }
+
+    /// Packages of two files that nobody seals, and that are sealed by themselves: perhaps between the two, when the
+    /// second one has to come again for long enough.
+    pub(crate) async fn quiet_packages(mut self) -> Told {
+        while !self.stopped() {
+            let name = format!("package-{}-{}", self.number, self.turn);
+            let mut package = Sealed { producer: QUIET, name, files: Vec::new(), sent: Vec::new() };
+            for path in ["a", "b/c"] {
+                let pieces = vec![(self.seed(), 1 + self.turn % 3000)];
+                let kept = Kept { name: format!("{QUIET}/{}/{path}", package.name), pieces };
+                package.sent.push(kept.clone());
+                if !self.send_to_quiet(&kept).await {
+                    break;
+                }
+                package.files.push(kept);
+            }
+            if !package.files.is_empty() {
+                self.told.files.extend(package.files.iter().cloned());
+                self.told.packages.push(package);
+            }
+            tokio::time::sleep(QUIET_PAUSE).await;
+        }
+        self.told
+    }
+
+    /// Sends a file until it is acknowledged, or its package is sealed, or it is time to stop; says whether the first.
+    async fn send_to_quiet(&mut self, kept: &Kept) -> bool {
+        loop {
+            self.turn += 1;
+            match ask(self.doors.of(self.number + self.turn).put(&kept.name, &kept.bytes())).await {
+                Answer::Done(_) => {
+                    self.told.acknowledged += 1;
+                    return true;
+                }
+                Answer::Refused(refused) => {
+                    assert_eq!(refused.code(), "AccessDenied", "{refused:?}");
+                    return false;
+                }
+                Answer::Later => self.told.later += 1,
+                Answer::Unknown => self.told.unknown += 1,
+            }
+            if self.stopped() {
+                return false;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use artifactstore_tests::Harness;
 use artifactstore_tests::harness::PATIENCE;
+use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::clients::{Client, Kept, PRODUCER, Sealed, Told};
+use super::clients::{Answer, Client, Kept, PRODUCER, QUIET, QUIET_SECONDS, Sealed, Told, ask};
 use super::fleet::{Fleet, Site};
 use super::registers;
 use crate::body;
@@ -35,6 +37,8 @@ pub(crate) enum Fault {
 
 /// How long things go well between two faults.
 const CALM: Duration = Duration::from_secs(2);
+/// How long the last gateway is cut off: longer than a lease runs, so that it finds out what it has lost.
+const CUT: Duration = Duration::from_secs(12);
 /// How many clients of each kind there are, besides those of the registers.
 const CLIENTS: usize = 3;
 
@@ -44,19 +48,21 @@ pub(crate) fn time(seconds: u64) -> Duration {
     Duration::from_secs(asked.map_or(seconds, |text| text.parse().expect("ARTIFACTSTORE_FAULT_SECONDS is a number")))
 }
 
-/// Runs the load for so long, and makes these faults one after the other, again and again. `storage` does to the storage
-/// what only its owner can.
-pub(crate) async fn run(site: &Site, time: Duration, faults: &[Fault], storage: impl AsyncFn(Fault)) {
+/// Runs the load for so long, and makes these faults one after the other, each at least once. `storage` does to the
+/// storage what only its owner can, and says whether that could be seen.
+pub(crate) async fn run(site: &Site, time: Duration, faults: &[Fault], storage: impl AsyncFn(Fault) -> bool) {
     let mut fleet = Fleet::start(site).await;
     fleet.gateways[0].producer(PRODUCER).await;
+    fleet.gateways[0].configure(QUIET, json!({ "finalize_after_idle_seconds": QUIET_SECONDS })).await;
     let (stop, stopped) = watch::channel(false);
     let mut clients = JoinSet::new();
     let client = |number| Client::new(number, fleet.doors.clone(), stopped.clone());
     for number in 0..CLIENTS {
         clients.spawn(client(number).files());
         clients.spawn(client(CLIENTS + number).packages());
+        clients.spawn(client(2 * CLIENTS + number).quiet_packages());
     }
-    clients.spawn(client(2 * CLIENTS).parts());
+    clients.spawn(client(3 * CLIENTS).parts());
     let clock = Instant::now();
     let mut sharers = JoinSet::new();
     for number in 0..registers::CLIENTS {
@@ -66,10 +72,10 @@ pub(crate) async fn run(site: &Site, time: Duration, faults: &[Fault], storage: 
     let mut made: BTreeMap<Fault, usize> = BTreeMap::new();
     for (round, fault) in faults.iter().copied().cycle().enumerate() {
         tokio::time::sleep(CALM).await;
-        if clock.elapsed() > time {
+        if round >= faults.len() && clock.elapsed() > time {
             break;
         }
-        strike(&mut fleet, fault, round, &storage).await;
+        assert!(strike(&mut fleet, fault, round, &storage).await, "{fault:?} was made, and nothing of it was seen");
         *made.entry(fault).or_default() += 1;
     }
     ready(&fleet.gateways).await;
@@ -78,12 +84,14 @@ pub(crate) async fn run(site: &Site, time: Duration, faults: &[Fault], storage: 
     stop.send_replace(true);
     let mut told = Told::default();
     clients.join_all().await.into_iter().for_each(|one| told.add(one));
-    let (keys, operations, unknown) = registers::judge(sharers.join_all().await);
+    let registers = registers::joined(sharers.join_all().await, &fleet.doors, clock).await;
+    let (operations, unknown) = registers::judge(&registers);
 
     let losses = losses(&fleet, &told.files).await;
     for sealed in &told.packages {
         is_whole(&fleet.gateways[2], sealed).await;
     }
+    let by_itself = told.packages.iter().filter(|sealed| sealed.producer == QUIET).count();
     println!(
         "FIGURE fault run of {} s: {} requests acknowledged, {} to come again, {} without an answer; faults {made:?}",
         recovered.as_secs(),
@@ -92,17 +100,19 @@ pub(crate) async fn run(site: &Site, time: Duration, faults: &[Fault], storage: 
         told.unknown,
     );
     println!(
-        "FIGURE fault run: {} files and {} sealed packages looked for, {} lost",
+        "FIGURE fault run: {} files and {} sealed packages looked for, {by_itself} of them sealed by themselves, {} lost",
         told.files.len(),
         told.packages.len(),
         losses.len()
     );
     println!(
-        "FIGURE fault run: {operations} operations on {keys} registers are linearizable, {unknown} of them unanswered"
+        "FIGURE fault run: {operations} operations on {} registers are linearizable, {unknown} of them unanswered",
+        registers.len()
     );
     assert_eq!(losses, Vec::<String>::new());
+    assert!(faults.iter().all(|fault| made.contains_key(fault)), "not every fault was made: {made:?}");
     assert!(
-        told.files.len() > 50 && told.packages.len() > 5 && operations > 100,
+        told.files.len() > 50 && told.packages.len() - by_itself > 5 && by_itself > 5 && operations > 100,
         "too little was done to say anything"
     );
     // The log is gapless, or reading it fails.
@@ -111,30 +121,66 @@ pub(crate) async fn run(site: &Site, time: Duration, faults: &[Fault], storage: 
     fleet.finish().await;
 }
 
-async fn strike(fleet: &mut Fleet, fault: Fault, round: usize, storage: &impl AsyncFn(Fault)) {
+/// Makes a fault, and mends it; says whether it could be seen from outside.
+async fn strike(fleet: &mut Fleet, fault: Fault, round: usize, storage: &impl AsyncFn(Fault) -> bool) -> bool {
     let victim = round % fleet.gateways.len();
     match fault {
         Fault::Killed => {
             fleet.kill(victim).await;
+            let seen = TcpStream::connect(fleet.doors.of(victim).address).await.is_err();
             tokio::time::sleep(Duration::from_millis(500)).await;
             fleet.resume(victim).await;
+            seen
         }
-        Fault::Asleep => {
-            fleet.gateways[victim].pause();
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            fleet.gateways[victim].wake();
-        }
+        Fault::Asleep => is_relieved_while_asleep(fleet, round).await,
         Fault::DatabaseCrashed => {
             fleet.database.crash();
+            let seen = TcpStream::connect(("127.0.0.1", fleet.database.port())).await.is_err();
             tokio::time::sleep(Duration::from_secs(1)).await;
             fleet.database.resume();
+            seen
         }
         Fault::NetworkCut => {
+            let (last, begun) = (fleet.gateways.len() - 1, Instant::now());
             fleet.set_connected(false);
-            tokio::time::sleep(Duration::from_secs(4)).await;
+            // A read that needs the database, asked of the gateway itself.
+            let (door, name) = (fleet.doors.of(last), format!("{PRODUCER}/registers/0/0"));
+            let reading = ask(door.get(&name));
+            let answer = tokio::time::timeout(CUT, reading).await;
+            tokio::time::sleep(CUT.saturating_sub(begun.elapsed())).await;
             fleet.set_connected(true);
+            !matches!(answer, Ok(Answer::Done(_) | Answer::Refused(_)))
         }
         Fault::StorageCrashed | Fault::StorageFull => storage(fault).await,
+    }
+}
+
+/// Puts the gateway that does what is done once for all to sleep, until another one has taken that over.
+async fn is_relieved_while_asleep(fleet: &Fleet, round: usize) -> bool {
+    is_sealed_by_itself(fleet, 0, &format!("before-{round}")).await;
+    let victim = fleet.leader().expect("somebody sealed it");
+    fleet.gateways[victim].pause();
+    is_sealed_by_itself(fleet, (victim + 1) % fleet.gateways.len(), &format!("asleep-{round}")).await;
+    let leader = fleet.leader();
+    fleet.gateways[victim].wake();
+    leader.is_some_and(|leader| leader != victim)
+}
+
+/// Writes a package through this gateway, and waits until it is sealed.
+async fn is_sealed_by_itself(fleet: &Fleet, number: usize, package: &str) {
+    let begun = Instant::now();
+    let wait = async || {
+        // Who fell asleep with the head locked is waited for until the server ends its session, and only then for its
+        // lease.
+        assert!(begun.elapsed() < 2 * PATIENCE, "{package} is not sealed");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let name = format!("{QUIET}/{package}/x");
+    while !matches!(ask(fleet.doors.of(number).put(&name, b"x")).await, Answer::Done(_) | Answer::Refused(_)) {
+        wait().await;
+    }
+    while fleet.gateways[number].admin.packages(QUIET, Some(package)).await[0]["state"] != "finalized" {
+        wait().await;
     }
 }
 
@@ -164,24 +210,32 @@ async fn losses(fleet: &Fleet, files: &[Kept]) -> Vec<String> {
     lost
 }
 
-/// A package whose seal was acknowledged is sealed once, with exactly the files that were acknowledged before.
+/// A package is sealed once, with all files that were acknowledged before and none that was not sent.
 async fn is_whole(gateway: &Harness, sealed: &Sealed) {
-    let packages = gateway.admin.packages(PRODUCER, Some(&sealed.name)).await;
+    let begun = Instant::now();
+    let packages = loop {
+        let packages = gateway.admin.packages(sealed.producer, Some(&sealed.name)).await;
+        if packages.first().is_some_and(|package| package["state"] == "finalized") {
+            break packages;
+        }
+        // One whose seal was acknowledged is sealed; one that is left alone soon will be.
+        assert!(sealed.producer == QUIET && begun.elapsed() < PATIENCE, "{} is not sealed: {packages:?}", sealed.name);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
     assert_eq!(packages.len(), 1, "{packages:?}");
-    let manifest = gateway.get(&format!("{PRODUCER}/{}/.artifact/manifest.json", sealed.name)).await;
+    let prefix = format!("{}/{}/", sealed.producer, sealed.name);
+    let manifest = gateway.get(&format!("{prefix}.artifact/manifest.json")).await;
     let manifest = manifest.unwrap_or_else(|refused| panic!("{} has no manifest: {refused:?}", sealed.name)).json();
     let named = |file: &serde_json::Value, member: &str| file[member].as_str().unwrap_or_default().to_owned();
-    let found: Vec<(String, String)> = manifest["files"]
-        .as_array()
-        .expect("a list of files")
-        .iter()
-        .map(|file| (named(file, "relative_path"), named(file, "digest_sha256")))
-        .collect();
-    let prefix = format!("{PRODUCER}/{}/", sealed.name);
-    let expected: Vec<(String, String)> = sealed
-        .files
-        .iter()
-        .map(|file| (file.name.trim_start_matches(&prefix).to_owned(), body::sha256_hex(&file.bytes())))
-        .collect();
-    assert_eq!(found, expected, "{}", sealed.name);
+    let listed = manifest["files"].as_array().expect("a list of files");
+    let found: BTreeMap<String, String> =
+        listed.iter().map(|file| (named(file, "relative_path"), named(file, "digest_sha256"))).collect();
+    assert_eq!(found.len(), listed.len(), "{}: each file once", sealed.name);
+    let expected = |files: &[Kept]| -> BTreeMap<String, String> {
+        let path = |file: &Kept| file.name.trim_start_matches(&prefix).to_owned();
+        files.iter().map(|file| (path(file), body::sha256_hex(&file.bytes()))).collect()
+    };
+    let (kept, sent) = (expected(&sealed.files), expected(&sealed.sent));
+    assert!(kept.iter().all(|(path, digest)| found.get(path) == Some(digest)), "{}: {found:?}", sealed.name);
+    assert!(found.iter().all(|(path, digest)| sent.get(path) == Some(digest)), "{}: {found:?}", sealed.name);
 }

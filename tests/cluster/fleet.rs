@@ -8,6 +8,8 @@ use artifactstore_tests::postgres::Cluster;
 use artifactstore_tests::{Harness, S3, command};
 
 const GATEWAYS: usize = 3;
+/// What the log of a gateway says when it begins to do the work of all.
+pub(crate) const HAS_THE_LEASE: &str = "this gateway has the lease";
 
 /// Where the bytes of a fleet are.
 #[derive(Debug)]
@@ -111,6 +113,12 @@ impl Fleet {
         }
     }
 
+    /// The gateway that took the lease of what is done once for all last, as their logs tell.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let tokens = self.gateways.iter().map(last_token).enumerate();
+        tokens.filter_map(|(number, token)| Some((token?, number))).max().map(|(_, number)| number)
+    }
+
     /// Stops all of them, and audits what they leave.
     pub(crate) async fn finish(mut self) {
         for gateway in &mut self.gateways {
@@ -118,6 +126,14 @@ impl Fleet {
         }
         self.gateways[0].audit().await;
     }
+}
+
+/// The token of the last lease that a gateway took.
+fn last_token(gateway: &Harness) -> Option<u64> {
+    let log = gateway.log();
+    let (_, told) = log.lines().rfind(|line| line.contains(HAS_THE_LEASE))?.rsplit_once("token=")?;
+    let digits: String = told.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
 }
 
 fn prepared(settings: &[(String, String)]) -> Harness {

@@ -8,4 +8,6 @@ mod registers;
 pub(crate) mod serving;
 
 pub(crate) use clients::PRODUCER;
+#[allow(unused_imports, reason = "only one of the test programs looks for it")]
+pub(crate) use fleet::HAS_THE_LEASE;
 pub(crate) use fleet::Site;

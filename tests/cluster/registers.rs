@@ -52,23 +52,46 @@ pub(crate) async fn client(number: usize, doors: Doors, clock: Instant, stop: wa
     histories
 }
 
-/// Whether every key behaved as one register would; says how many operations that were, and how many unanswered ones.
-pub(crate) fn judge(all: Vec<Histories>) -> (usize, usize, usize) {
+/// What all clients saw of each key, and what each key holds in the end.
+pub(crate) async fn joined(all: Vec<Histories>, doors: &Doors, clock: Instant) -> Histories {
     let mut joined = Histories::new();
     for (key, operations) in all.into_iter().flatten() {
         joined.entry(key).or_default().extend(operations);
     }
-    for (key, history) in &joined {
+    // A write that was acknowledged and then lost shows at the latest here: nothing was under way any more.
+    for (turn, (key, history)) in joined.iter_mut().enumerate() {
+        let begun = micros(clock);
+        let seen = match doors.of(turn).get(&format!("{PRODUCER}/{key}")).await {
+            Ok(reply) => Some(number_in(&reply)),
+            Err(refused) if refused.status() == 404 => None,
+            Err(refused) => panic!("{key} cannot be read in the end: {refused:?}"),
+        };
+        history.push(Operation { action: Action::Read(seen), begun, ended: Some(micros(clock)) });
+    }
+    joined
+}
+
+/// Whether every key behaved as one register would; says how many operations that were, and how many unanswered ones.
+pub(crate) fn judge(histories: &Histories) -> (usize, usize) {
+    for (key, history) in histories {
         assert!(is_linearizable(None, history), "{key} did not behave as a register: {history:#?}");
     }
-    let operations = joined.values().map(Vec::len).sum();
-    let unknown = joined.values().flatten().filter(|operation| operation.ended.is_none()).count();
-    (joined.len(), operations, unknown)
+    let operations = histories.values().map(Vec::len).sum();
+    let unknown = histories.values().flatten().filter(|operation| operation.ended.is_none()).count();
+    (operations, unknown)
+}
+
+fn micros(clock: Instant) -> u64 {
+    u64::try_from(clock.elapsed().as_micros()).expect("a test is shorter")
+}
+
+fn number_in(reply: &Reply) -> u64 {
+    reply.text().parse().expect("a number was written")
 }
 
 impl Client {
     fn micros(&self) -> u64 {
-        u64::try_from(self.clock.elapsed().as_micros()).expect("a test is shorter")
+        micros(self.clock)
     }
 
     /// The next operation, as far as it can have changed or shown anything.
@@ -84,7 +107,7 @@ impl Client {
             (0..=3, _) => {
                 let answer = ask(door.get(&name)).await;
                 let seen = match &answer {
-                    Answer::Done(reply) => Some(reply.text().parse().expect("a number was written")),
+                    Answer::Done(reply) => Some(number_in(reply)),
                     Answer::Refused(refused) if refused.status() == 404 => None,
                     _ => return None,
                 };

@@ -1,4 +1,4 @@
-//! The example producer, run on a real report: that of this project's own unit tests, which ran just before.
+//! The example producer, run on a real report: that of tests of this project's own, which ran just before.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use artifactstore_tests::command::{self, workspace};
 use artifactstore_tests::{Harness, clients};
 use tokio::process::Command;
 
-/// The folder with this project's own test report, which `make test` fills first.
+/// The folder with this project's own test report, which `make test` and `make test-rgw` fill first.
 fn report() -> PathBuf {
     let folder = std::env::var_os("ARTIFACTSTORE_EVIDENCE").map(PathBuf::from);
     let folder =

@@ -9,16 +9,14 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::cluster::faults::{self, Fault};
-use crate::cluster::{Site, serving};
+use crate::cluster::{HAS_THE_LEASE, Site, serving};
 use crate::full::Tiny;
 
-/// What the log of a gateway says when it begins to do the work of all.
-const HAS_THE_LEASE: &str = "this gateway has the lease";
 /// As long as a lease runs, and as long as looking for quiet packages may take on a busy machine.
 const TAKEN_OVER: Duration = Duration::from_secs(30);
 
 /// How long the fault run takes, by default.
-const FAULT_SECONDS: u64 = 25;
+const FAULT_SECONDS: u64 = 40;
 
 fn leases(gateway: &Harness) -> usize {
     gateway.log().matches(HAS_THE_LEASE).count()
@@ -98,10 +96,12 @@ async fn nothing_acknowledged_is_lost_while_gateways_database_network_and_room_c
     let root = small.as_ref().map_or(large.path(), Tiny::path).display().to_string();
     let site = Site { settings: vec![("ARTIFACTSTORE_STORAGE_LOCAL_ROOT".to_owned(), root)], server: None };
     let storage = async |_| {
-        let Some(small) = &small else { return };
+        let small = small.as_ref().expect("only a folder of its own fills up");
+        // Which writes until there is no room.
         let ballast = small.fill();
         tokio::time::sleep(Duration::from_secs(2)).await;
         std::fs::remove_file(ballast).unwrap();
+        true
     };
     faults::run(&site, faults::time(FAULT_SECONDS), &faults, storage).await;
 }

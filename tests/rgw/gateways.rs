@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
 use crate::bucket::impatient_settings;
 use crate::ceph::{cluster, fill};
 use crate::cluster::faults::{self, Fault};
@@ -34,14 +36,17 @@ async fn nothing_acknowledged_is_lost_while_gateways_database_network_and_rgw_co
     ];
     let storage = async |fault| {
         if fault == Fault::StorageFull {
+            // Which waits until the cluster takes itself for full.
             fill(true).await;
             tokio::time::sleep(Duration::from_secs(3)).await;
             fill(false).await;
-        } else {
-            let _ = cluster("kill", &["rgw"]).await;
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let _ = cluster("start", &[]).await;
+            return true;
         }
+        let _ = cluster("kill", &["rgw"]).await;
+        let seen = TcpStream::connect(store.s3.address).await.is_err();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let _ = cluster("start", &[]).await;
+        seen
     };
     faults::run(&site, faults::time(FAULT_SECONDS), &faults, storage).await;
 }

@@ -36,7 +36,24 @@ struct Programs {
     user: Option<&'static str>,
 }
 
+/// A folder for a server's data and its socket.
+fn private_folder(programs: &Programs) -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("artifactstore-pg-").tempdir().expect("a folder for PostgreSQL");
+    let folder = folder.keep();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("a private folder");
+    programs.own(&folder);
+    folder
+}
+
 impl Programs {
+    /// Gives a file or a folder to whoever runs the programs.
+    fn own(&self, path: &Path) {
+        if let Some(user) = self.user {
+            let owned = Command::new("chown").arg(user).arg(path).status().expect("chown runs");
+            assert!(owned.success(), "{} is given to {user}", path.display());
+        }
+    }
+
     fn find() -> Self {
         let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
             .map(|found| found.flatten().map(|entry| entry.path().join("bin")).collect())
@@ -85,15 +102,10 @@ impl Cluster {
     #[must_use]
     pub fn start(settings: &[&str]) -> Self {
         let programs = Programs::find();
-        let folder = tempfile::Builder::new().prefix("artifactstore-pg-").tempdir().expect("a folder for PostgreSQL");
-        let folder = folder.keep();
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("a private folder");
+        let folder = private_folder(&programs);
         let password = folder.join("password");
         std::fs::write(&password, PASSWORD).expect("the password's file");
-        if let Some(user) = programs.user {
-            let owned = Command::new("chown").args(["-R", user]).arg(&folder).status().expect("chown runs");
-            assert!(owned.success(), "the folder is given to {user}");
-        }
+        programs.own(&password);
         let data = folder.join("data").display().to_string();
         let password = format!("--pwfile={}", password.display());
         // A collation that is not bytewise: whoever leans on the default order is found out.
@@ -110,7 +122,39 @@ impl Cluster {
             "--no-instructions",
         ];
         programs.run("initdb", &[&own[..], &order[..]].concat());
+        Self::on(programs, folder, settings)
+    }
 
+    /// Starts one that follows this one, as it is now, and takes no writes before it is promoted.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        let programs = Programs::find();
+        let folder = private_folder(&programs);
+        let data = folder.join("data").display().to_string();
+        let (host, port) = (self.folder.display().to_string(), self.port.to_string());
+        let from = ["-h", &host, "-p", &port, "-U", USER, "-D", &data];
+        let how = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"];
+        programs.run("pg_basebackup", &[&from[..], &how[..]].concat());
+        Self::on(programs, folder, &[])
+    }
+
+    /// Lets one that followed another one go on by itself.
+    pub fn promote(&self) {
+        self.programs.run("pg_ctl", &["-D", &self.data(), "-w", "promote"]);
+    }
+
+    /// Changes a setting of the running server.
+    pub fn configure(&self, setting: &str, value: &str) {
+        self.sql("postgres", &format!("ALTER SYSTEM SET {setting} = '{value}'"));
+        self.sql("postgres", "SELECT pg_reload_conf()");
+    }
+
+    /// The server whose data are in this folder, with these settings besides.
+    fn on(programs: Programs, folder: PathBuf, settings: &[&str]) -> Self {
+        let data = folder.join("data").display().to_string();
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let mut text = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\n\

@@ -34,7 +34,7 @@ enum Action {
 /// goes on. Exit code 1 when an object is damaged; nothing is switched then
 #[derive(Debug, clap::Args)]
 struct CopyArgs {
-    /// Where to: `local` or `s3`, as the settings describe it
+    /// Where to: `local` or `s3`, as the settings describe it. From one bucket to another the way leads over a folder
     #[arg(long, value_name = "KIND", value_parser = StorageKind::parse)]
     to: StorageKind,
     /// Only copy: the gateways keep the storage they have
@@ -98,7 +98,11 @@ async fn move_to(args: &CopyArgs, from: StorageKind, settings: &Settings, regist
     let now = registry.storage().await?;
     let under_way = now.last().is_some_and(|row| row.ended_sequence.is_none());
     if now.written_to().unwrap_or(begins) == args.to.name() && !under_way {
-        return Err(CliError::Other("--to names the storage that is in use: there is nothing to move".to_owned()));
+        let other = match args.to {
+            StorageKind::S3 => "; to another bucket, move to a folder first, or copy it with the gateways stopped",
+            StorageKind::Local => "; to another folder, copy it with the gateway stopped",
+        };
+        return Err(CliError::Other(format!("--to names the storage that is in use: there is nothing to move{other}")));
     }
     let (from, to) =
         (Storage::open(settings, from).await?.backend(), Storage::open(settings, args.to).await?.backend());

@@ -92,8 +92,8 @@ impl Collecting<'_> {
     }
 
     /// What is over for long enough to be swept. The commit compares with the log's own time.
-    fn before(&self) -> Timestamp {
-        Timestamp(self.inner.clock.now().0.saturating_sub(self.grace_micros()))
+    async fn before(&self) -> Result<Timestamp> {
+        Ok(Timestamp(self.inner.now().await?.0.saturating_sub(self.grace_micros())))
     }
 
     fn grace_micros(&self) -> i64 {
@@ -171,7 +171,7 @@ impl Collecting<'_> {
     async fn sweep_blobs(&mut self) -> Result<()> {
         let mut after = None;
         loop {
-            let blobs = self.inner.store.sweeping().blobs_condemned(self.before(), after.as_ref(), PAGE).await?;
+            let blobs = self.inner.store.sweeping().blobs_condemned(self.before().await?, after.as_ref(), PAGE).await?;
             let Some(last) = blobs.last() else { return Ok(()) };
             after = Some(last.content_address);
             let (large, small): (Vec<_>, Vec<_>) = blobs.into_iter().partition(|blob| blob.recipe.chunks.len() > 1);
@@ -187,7 +187,8 @@ impl Collecting<'_> {
     async fn sweep_chunks(&mut self) -> Result<()> {
         let mut after = None;
         loop {
-            let chunks = self.inner.store.sweeping().chunks_condemned(self.before(), after.as_ref(), PAGE).await?;
+            let chunks =
+                self.inner.store.sweeping().chunks_condemned(self.before().await?, after.as_ref(), PAGE).await?;
             let Some(last) = chunks.last() else { return Ok(()) };
             after = Some(*last);
             self.sweep((Vec::new(), chunks, Vec::new())).await?;
@@ -276,7 +277,7 @@ impl Collecting<'_> {
     async fn sweep_orphans(&mut self) -> Result<()> {
         let mut after = None;
         loop {
-            let orphans = self.inner.store.sweeping().orphans_noted(self.before(), after.as_ref(), PAGE).await?;
+            let orphans = self.inner.store.sweeping().orphans_noted(self.before().await?, after.as_ref(), PAGE).await?;
             let Some(last) = orphans.last() else { return Ok(()) };
             after = Some(*last);
             self.sweep((Vec::new(), Vec::new(), orphans)).await?;

@@ -82,7 +82,7 @@ impl Inner {
                 _ => break,
             }
         }
-        let finalized_at = self.clock.now().max(package.changed_at);
+        let finalized_at = self.now().await?.max(package.changed_at);
         let facts = self.facts.written_to(&Storage::new(self.store.moves().await?));
         let manifest = contents.manifest(actor, &package, finalized_at, &facts);
         let bytes = manifest.encode();
@@ -121,11 +121,17 @@ impl Registry {
     pub async fn packages_finalize_idle(&self) -> Result<u64> {
         let mut finalized = 0;
         let mut after = None;
+        // By the clock that the writes were stamped by: by another one, what is a moment old may look quiet.
+        let mut now = None;
         loop {
             let producers = self.inner.store.producers(None, after.as_ref(), PAGE).await?;
             for producer in &producers {
                 let Some(seconds) = producer.settings.finalize_after_idle_seconds else { continue };
-                let since = self.inner.clock.now().minus_seconds(seconds);
+                let now = match now {
+                    Some(now) => now,
+                    None => *now.insert(self.inner.now().await?),
+                };
+                let since = now.minus_seconds(seconds);
                 for package in self.inner.store.packages_idle(&producer.name, since, PAGE).await? {
                     let actor = Actor {
                         tenant: producer.tenant.clone(),

@@ -37,7 +37,7 @@ pub struct ClockReport {
 impl Inner {
     /// The classes, and what is believed of the clock.
     pub(crate) async fn classes_and_clock(&self) -> Result<(Vec<ClassRow>, ClockReport)> {
-        let (shown, head) = (self.clock.now(), self.store.head().await?);
+        let (shown, head) = (self.now().await?, self.store.head().await?);
         let doubt = self.log.clock_doubt(shown, head);
         let (classes, mut jumps) = self.store.retention().await?;
         jumps.extend(doubt.map(|doubt| ClockJump {

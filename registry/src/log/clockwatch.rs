@@ -20,12 +20,10 @@ pub const CLOCK_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// What is known of the time.
 #[derive(Debug)]
 pub struct ClockWatch {
-    /// What the clock showed.
-    shown: Timestamp,
-    /// When it did.
+    /// What the clock showed; nothing before it was compared with the log.
+    shown: Option<Timestamp>,
+    /// When it did, or when this process began.
     at: Instant,
-    /// Whether that was compared with the log.
-    compared: bool,
 }
 
 fn plus(time: Timestamp, by: Duration) -> Timestamp {
@@ -33,27 +31,28 @@ fn plus(time: Timestamp, by: Duration) -> Timestamp {
 }
 
 impl ClockWatch {
-    /// Begins with what the clock shows now.
+    /// Begins with a process, which knows of the time only what the log says.
     #[must_use]
-    pub fn new(shown: Timestamp) -> Self {
-        Self { shown, at: Instant::now(), compared: false }
+    pub fn begin() -> Self {
+        Self { shown: None, at: Instant::now() }
     }
 
     /// The jump that is to be recorded, when the clock shows this and the log ends there.
     #[must_use]
     pub fn jump(&self, shown: Timestamp, head: Head) -> Option<ClockJumped> {
-        if !self.compared && head.sequence > 0 && self.shown > plus(head.occurred_at, CLOCK_LIMIT) {
-            return Some(ClockJumped { to: shown, from: head.occurred_at });
-        }
-        let known = plus(self.shown, self.at.elapsed());
+        let known = match self.shown {
+            Some(shown) => shown,
+            None if head.sequence == 0 => return None,
+            None => head.occurred_at,
+        };
+        let known = plus(known, self.at.elapsed());
         (shown > plus(known, CLOCK_LIMIT)).then_some(ClockJumped { to: shown, from: known })
     }
 
     /// Goes on from a committed batch, which recorded a jump or found none.
     pub fn compared(&mut self, shown: Timestamp, jumped: bool) {
-        self.compared = true;
-        if jumped {
-            (self.shown, self.at) = (shown, Instant::now());
+        if jumped || self.shown.is_none() {
+            (self.shown, self.at) = (Some(shown), Instant::now());
         }
     }
 }
@@ -63,10 +62,10 @@ impl ClockWatch {
 pub struct SharedWatch(Arc<Mutex<ClockWatch>>);
 
 impl SharedWatch {
-    /// Begins with what the clock shows now.
+    /// As [`ClockWatch::begin`].
     #[must_use]
-    pub fn new(shown: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new(ClockWatch::new(shown))))
+    pub fn begin() -> Self {
+        Self(Arc::new(Mutex::new(ClockWatch::begin())))
     }
 
     /// As [`ClockWatch::jump`]. Whoever asks reads the jumps that are recorded afterwards, so that none is missed in
@@ -94,7 +93,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_goes_with_time_never_jumps() {
-        let mut watch = ClockWatch::new(Timestamp(100 * DAY));
+        let mut watch = ClockWatch::begin();
         assert_eq!(watch.jump(Timestamp(100 * DAY), head(99 * DAY)), None, "stopped for a day");
         watch.compared(Timestamp(100 * DAY), false);
         tokio::time::advance(Duration::from_secs(30 * 86_400)).await;
@@ -104,7 +103,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_set_forward_jumps_once_and_in_steps_too() {
-        let mut watch = ClockWatch::new(Timestamp(100 * DAY));
+        let mut watch = ClockWatch::begin();
         watch.compared(Timestamp(100 * DAY), false);
         assert_eq!(watch.jump(Timestamp(101 * DAY), head(100 * DAY)), None);
         // A second small step adds up with the first, whatever was written in between.
@@ -116,7 +115,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_long_stop_is_a_jump_and_the_first_event_is_none() {
-        let watch = ClockWatch::new(Timestamp(100 * DAY));
+        let watch = ClockWatch::begin();
         let jump = watch.jump(Timestamp(100 * DAY), head(98 * DAY)).unwrap();
         assert_eq!(jump.from, Timestamp(98 * DAY));
         let empty = Head { sequence: 0, occurred_at: Timestamp(0), hash: [0; 32] };

@@ -107,7 +107,7 @@ impl LogWriter {
         let (stop, stopped) = watch::channel(false);
         let (told, committed) = watch::channel(0);
         let (begun, under_way) = watch::channel(None);
-        let watched = SharedWatch::new(parts.clock.now());
+        let watched = SharedWatch::begin();
         let signs = Signs { committed: told, under_way: begun, watched: watched.clone() };
         let task = tokio::spawn(run(parts, receiver, stopped, signs));
         Self { commands, stop, committed, under_way, watched, task: tokio::sync::Mutex::new(Some(task)) }
@@ -259,7 +259,7 @@ async fn commit(parts: &WriterParts, messages: &[Message], watched: &SharedWatch
     reach(Point::BatchOpened);
     let head = batch.head();
     // Time never runs back in the log, whatever the clock does.
-    let clock = parts.clock.now();
+    let clock = parts.clock.agreed(batch.time());
     let mut state = State { now: clock.max(head.occurred_at), clock, ..State::default() };
     let jump = watched.jump(clock, head);
     let jumped = jump.is_some();

@@ -213,6 +213,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     }
     /// What is asked by whoever collects what nothing keeps.
     fn sweeping(&self) -> &dyn Sweeping;
+    /// The time by the clock that all gateways of this store share. `None` from a store that has no clock but theirs.
+    async fn time(&self) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
     /// Closes every connection, having waited for what is under way.
     async fn close(&self);
 
@@ -366,6 +370,10 @@ async fn blob_located<S: Store + ?Sized>(
 pub trait Batch: Send {
     /// Where the log ends, as of this batch.
     fn head(&self) -> Head;
+    /// The time as of this batch, as [`Store::time`] tells it.
+    fn time(&self) -> Option<Timestamp> {
+        None
+    }
     /// Whether a lease still runs. One that does cannot be taken over before this batch has ended.
     async fn lease_runs(&mut self, lease: &Lease) -> Result<bool>;
     /// Loads what the state does not have yet.

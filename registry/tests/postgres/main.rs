@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+mod clocks;
 #[path = "../promises/collecting.rs"]
 mod collecting;
 #[path = "../promises/counting.rs"]
@@ -33,6 +34,7 @@ mod retelling;
 #[path = "../promises/retention.rs"]
 mod retention;
 mod sharing;
+mod standbys;
 mod stores;
 #[path = "../promises/versions.rs"]
 mod versions;

@@ -77,7 +77,6 @@ async fn many_that_open_a_new_registry_at_once_all_do() {
 async fn a_commit_is_on_disk_whatever_the_server_defaults_to() {
     let url = Cluster::shared().database();
     let name = name_of(&url);
-    Cluster::shared().sql("postgres", &format!("ALTER DATABASE {name} SET synchronous_commit = off"));
     let store = PostgresStore::open(&url, OpenMode::Create).await.unwrap();
     // The database itself notes how a batch is about to be committed.
     let spy = "CREATE TABLE noted (setting text); \
@@ -85,10 +84,26 @@ async fn a_commit_is_on_disk_whatever_the_server_defaults_to() {
          INSERT INTO noted VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$; \
          CREATE TRIGGER note BEFORE UPDATE ON log_head FOR EACH ROW EXECUTE FUNCTION note()";
     Cluster::shared().sql(&url, spy);
-    let mut batch = store.begin().await.unwrap();
-    let head = Head { sequence: 1, ..batch.head() };
-    batch.write(&[], head, &State::default()).await.unwrap();
-    batch.commit().await.unwrap();
-    assert_eq!(Cluster::shared().sql(&url, "SELECT setting FROM noted"), "on");
+    let commit = async |store: &PostgresStore| {
+        let mut batch = store.begin().await.unwrap();
+        let head = Head { sequence: batch.head().sequence + 1, ..batch.head() };
+        batch.write(&[], head, &State::default()).await.unwrap();
+        batch.commit().await.unwrap();
+    };
+    commit(&store).await;
+    let set = |value: &str| {
+        Cluster::shared().sql("postgres", &format!("ALTER DATABASE {name} SET synchronous_commit = {value}"));
+        Cluster::shared().terminate(&url, "true");
+    };
+    // Set after it was opened, when new connections are made; and before.
+    set("off");
+    commit(&store).await;
+    store.close().await;
+    let store = PostgresStore::open(&url, OpenMode::Create).await.unwrap();
+    commit(&store).await;
+    // What is stronger stays as it is.
+    set("remote_apply");
+    commit(&store).await;
+    assert_eq!(Cluster::shared().sql(&url, "SELECT string_agg(setting, ' ') FROM noted"), "on on on remote_apply");
     store.close().await;
 }

@@ -1,7 +1,7 @@
 //! A commit whose answer never comes is found out: by looking, not by guessing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 use artifactstore_registry::Error;
 use artifactstore_registry::clock::Timestamp;
@@ -24,20 +24,22 @@ const LOSE_ANSWER: u8 = 2;
 
 /// A way to the server that can be cut around a commit.
 #[derive(Clone, Debug)]
-struct Way {
-    port: u16,
+pub(crate) struct Way {
+    pub(crate) port: u16,
+    /// Where it leads to.
+    pub(crate) server: Arc<AtomicU16>,
     next: Arc<AtomicU8>,
 }
 
 impl Way {
-    async fn to(server: u16) -> Self {
+    pub(crate) async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let next = Arc::new(AtomicU8::new(PASS));
-        let way = Self { port, next: Arc::clone(&next) };
+        let way = Self { port, server: Arc::new(AtomicU16::new(server)), next: Arc::new(AtomicU8::new(PASS)) };
+        let (server, next) = (Arc::clone(&way.server), Arc::clone(&way.next));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, server, Arc::clone(&next)));
+                tokio::spawn(carry(client, server.load(Ordering::SeqCst), Arc::clone(&next)));
             }
         });
         way
@@ -45,7 +47,7 @@ impl Way {
 }
 
 async fn carry(client: TcpStream, server: u16, next: Arc<AtomicU8>) {
-    let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+    let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let answers = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
@@ -88,7 +90,7 @@ fn record(head: &Head, actor: &str) -> (Record, Head) {
 }
 
 /// Appends one event.
-async fn append(store: &PostgresStore, actor: &str) -> artifactstore_registry::Result<Head> {
+pub(crate) async fn append(store: &PostgresStore, actor: &str) -> artifactstore_registry::Result<Head> {
     let mut batch = store.begin().await?;
     let (record, head) = record(&batch.head(), actor);
     batch.write(&[record], head, &State::default()).await?;

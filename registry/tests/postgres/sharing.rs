@@ -37,13 +37,18 @@ impl Entropy for Fresh {
 
 /// A gateway's registry on a database and bytes that others have too.
 pub(crate) async fn gateway(number: u64, url: &str, disk: &Arc<MemoryBackend>) -> Registry {
+    gateway_by(number, url, disk, Arc::new(SystemClock)).await
+}
+
+/// One with a clock of its own.
+pub(crate) async fn gateway_by(number: u64, url: &str, disk: &Arc<MemoryBackend>, clock: Arc<dyn Clock>) -> Registry {
     let store: Arc<dyn Store> = Arc::new(PostgresStore::open(url, OpenMode::Create).await.unwrap());
     let catalog = Arc::new(StoreCatalog::new(Arc::clone(&store)));
     let backend = Arc::clone(disk) as Arc<dyn Backend>;
     Registry::open(RegistryParts {
         store,
         plane: Arc::new(InProcessDataPlane::new(backend, catalog, &PlaneOptions::default())),
-        clock: Arc::new(SystemClock) as Arc<dyn Clock>,
+        clock,
         entropy: Arc::new(Fresh(number, std::sync::atomic::AtomicU64::new(0))),
         facts: FinalizeFacts { gateway_version: "test".to_owned(), backend: "memory".to_owned() },
         manifest_inline_limit_bytes: 1 << 20,

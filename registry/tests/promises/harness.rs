@@ -40,6 +40,10 @@ impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
     }
+
+    fn agreed(&self, _: Option<Timestamp>) -> Timestamp {
+        self.now()
+    }
 }
 
 /// Counts: fresh every time, and the same in every run.

@@ -193,12 +193,16 @@ impl Sweep<'_> {
         objects.into_values().collect()
     }
 
-    /// Orphans that go, and those that an event names by now.
+    /// Orphans that go, and those that are forgotten: an event names them by now, or their storage was left.
     fn orphans(&self, orphans: &[ObjectKey]) -> (Vec<ObjectAt>, Vec<ObjectKey>) {
         let rows = orphans.iter().filter_map(|object| self.state.orphans.get(object));
         let (mut found, mut spared) = (Vec::new(), Vec::new());
+        // What lies in a storage that was left since is for whoever removes that.
+        let storage = self.state.storage();
+        let is_left = |backend: &str| storage.written_to().is_some_and(|now| now != backend);
         for row in rows.filter(|row| row.seen_at <= self.before) {
             match self.state.uses.residents.get(&row.object) {
+                Some(_) if is_left(&row.backend) => spared.push(row.object),
                 Some(residents) if residents.is_empty() => found.push(ObjectAt {
                     size_bytes: row.size_bytes,
                     object: row.object,

@@ -84,7 +84,7 @@ pub struct SweepBegun {
     /// The chunks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chunks: Vec<ContentAddress>,
-    /// Objects that were taken for orphans, and that an event names by now.
+    /// Objects that were taken for orphans and are not any more: an event names them by now, or their storage was left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<ObjectKey>,
     /// The objects that are deleted.

@@ -5,7 +5,9 @@
 //! commit order.
 //!
 //! Invariant: a commit is answered by what became of it. When the answer is lost, the log itself is asked, with the
-//! head locked: then the transaction that was lost has ended, one way or the other.
+//! head locked: then the transaction that was lost has ended, one way or the other. What is seen then is believed once
+//! a commit behind it is through, which waits for the standbys that the lost one would have waited for.
+//! Invariant: the time of a batch is the server's, so that gateways whose clocks differ stamp one log alike.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +21,7 @@ use super::connections::{Connections, Lease, answered, connect, is_lost};
 use super::load::load;
 use super::statement::{Statement, signed};
 use super::{collect, leases, partitions, rows, scratch, write};
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::log::plan::collect::Asked;
 use crate::model::event::Record;
@@ -28,8 +31,18 @@ use crate::store::Batch;
 use crate::store::lease::Lease as WorkLease;
 
 /// Everything is read as it was committed, whatever the server's defaults are.
+///
+/// The time is asked for around the lock, so that it is that of the moment when the lock was got.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
-     SELECT sequence, occurred_at, hash FROM log_head FOR UPDATE";
+     SELECT sequence, occurred_at, hash, (extract(epoch FROM clock_timestamp()) * 1000000)::int8 \
+     FROM (SELECT sequence, occurred_at, hash FROM log_head FOR UPDATE) AS head";
+
+/// Commits something that says nothing to anybody.
+///
+/// A server that crashed while a commit waited for a standby shows that commit when it is up again, and one whose session
+/// was ended shows it at once, whether a standby has it or not. A commit of one's own waits until the standby has what
+/// came before it, too. The message makes it one: a transaction that wrote nothing waits for nobody.
+const PROVE: &str = "SELECT pg_logical_emit_message(true, 'artifactstore', ''); COMMIT";
 
 /// How long the log is looked for after a commit whose answer was lost: longer than a server takes to start again, and
 /// than it holds on to a transaction whose gateway is gone.
@@ -40,6 +53,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct PostgresBatch {
     lease: Lease,
     head: Head,
+    /// When the head was locked.
+    time: Timestamp,
     /// Where the log ends once this is committed.
     written: Option<Head>,
     /// Up to which event there are partitions once this is committed.
@@ -57,17 +72,24 @@ pub(super) async fn open(connections: &Connections, text: &'static str) -> Resul
             Ok(row) => return Ok((lease, row)),
             // Nothing had begun.
             Err(error) if connections.was_stale(&lease, &error) => {}
+            Err(error) if is_standby(&error) => return Err(Error::DatabaseUnavailable(error)),
             Err(error) => return Err(error.into()),
         }
     }
 }
 
+/// Whether a transaction did not begin because the server follows another one. Any other server knows all that the text
+/// asks for.
+fn is_standby(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| matches!(&*code, "0A000" | "25006"))
+}
+
 impl PostgresBatch {
     pub(super) async fn begin(connections: &Connections, partitioned_until: Arc<AtomicU64>) -> Result<Self> {
         let (lease, row) = open(connections, BEGIN).await?;
-        let head = rows::head(&row)?;
+        let (head, time) = (rows::head(&row)?, Timestamp(row.try_get(3)?));
         let partitioned = partitioned_until.load(Ordering::Relaxed);
-        Ok(Self { lease, head, written: None, partitioned, partitioned_until, spoiled: false })
+        Ok(Self { lease, head, time, written: None, partitioned, partitioned_until, spoiled: false })
     }
 
     /// Replaces every view by that of a scratch schema, if both logs end at the same event; says whether.
@@ -97,6 +119,10 @@ impl PostgresBatch {
 impl Batch for PostgresBatch {
     fn head(&self) -> Head {
         self.head
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        Some(self.time)
     }
 
     async fn lease_runs(&mut self, lease: &WorkLease) -> Result<bool> {
@@ -135,7 +161,7 @@ impl Batch for PostgresBatch {
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
-        let Self { mut lease, head, written, partitioned, partitioned_until, spoiled } = *self;
+        let Self { mut lease, head, written, partitioned, partitioned_until, spoiled, .. } = *self;
         if spoiled {
             return Err(Error::BatchSpoiled);
         }
@@ -184,8 +210,18 @@ async fn look(options: &PgConnectOptions, ours: Head, lost: sqlx::Error) -> Resu
     }
 }
 
-/// Whether the log has this head, now that no transaction is under way that could bring it.
+/// Whether the log has this head, now that no transaction is under way that could bring it; for certain, once it is
+/// said.
 async fn committed(connection: &mut PgConnection, ours: Head) -> sqlx::Result<bool> {
+    let committed = seen(connection, ours).await?;
+    if committed {
+        sqlx::raw_sql(PROVE).execute(connection).await?;
+    }
+    Ok(committed)
+}
+
+/// What this server shows, with the head locked.
+async fn seen(connection: &mut PgConnection, ours: Head) -> sqlx::Result<bool> {
     let row = sqlx::raw_sql(BEGIN).fetch_one(&mut *connection).await?;
     let (sequence, hash): (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(2)?);
     if sequence == signed(ours.sequence) && hash == ours.hash {

@@ -5,14 +5,18 @@
 //! one that is dropped in any other way, by an error or because a future was dropped, is closed, and the server
 //! undoes what was open.
 //!
+//! Behind one address may be another server than before, or the same one set otherwise: what matters is looked at on
+//! each connection, and not on the first alone.
+//!
 //! Invariant: a connection that is lent has no transaction and no question open.
+//! Invariant: what is committed on it is on the server's disk, and the server was no standby when it was opened.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::statement::Statement;
@@ -24,6 +28,12 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_mins(1);
 const LOCK_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long a transaction may be open with nothing asked: then its gateway hangs, and the server ends it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Whether the server only follows another one, and a session that does not commit in memory, whatever the server is
+/// set to or will be. What is stronger than `on` is the operator's to choose, and so is what waits for no standby.
+const SETTLE: &str = "SELECT pg_is_in_recovery(), set_config('synchronous_commit', \
+     CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, \
+     false)";
+
 /// How long the server may take to answer anything; behind its own limit, so that a wire that was cut is noticed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
 /// How long a connection may take to be opened.
@@ -63,8 +73,9 @@ pub(super) fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // Connection exceptions, shutdowns and crashes, and a transaction that was idle for too long.
-            code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
+            // Connection exceptions, shutdowns and crashes, a transaction that was idle for too long, and a server that
+            // takes no writes: another one is to be had at its address later.
+            code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006")
         }),
         _ => false,
     }
@@ -82,9 +93,18 @@ fn silent(words: &'static str) -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, words))
 }
 
-/// Opens a connection.
+/// Opens a connection to a server that takes writes, and that keeps what is committed.
+///
+/// A standby is no server to read from, either: it may not have yet what was acknowledged.
 pub(super) async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
+    let opened = async {
+        let mut connection = options.connect().await?;
+        if sqlx::raw_sql(SETTLE).fetch_one(&mut connection).await?.try_get(0)? {
+            return Err(sqlx::Error::Io(io::Error::other("the server is a standby, which takes no writes")));
+        }
+        Ok(connection)
+    };
+    match tokio::time::timeout(CONNECT_TIMEOUT, opened).await {
         Ok(outcome) => outcome,
         Err(_) => Err(silent("the database does not answer")),
     }

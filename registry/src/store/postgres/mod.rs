@@ -179,6 +179,11 @@ impl Store for PostgresStore {
         self.follower.as_ref().map(Follower::heard)
     }
 
+    async fn time(&self) -> Result<Option<Timestamp>> {
+        let rows = self.readers.rows(Statement::plain(format!("SELECT {}", statement::NOW_MICROS))).await?;
+        Ok(rows.first().map(|row| row.try_get(0).map(Timestamp)).transpose()?)
+    }
+
     async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
         leases::take(&self.readers, work, holder, term).await
     }

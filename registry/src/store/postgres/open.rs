@@ -55,7 +55,7 @@ pub(super) fn understand(url: &str) -> Result<PgConnectOptions> {
 pub(super) async fn prepare(options: PgConnectOptions, mode: OpenMode) -> Result<(PgConnectOptions, Schema)> {
     let url = shown(&options);
     let mut connection = connect(&options).await.map_err(|error| unusable(&url, words(&error)))?;
-    let options = check(&mut connection, &url, options, mode).await?;
+    check(&mut connection, &url, mode).await?;
     let schema = migrate(&mut connection, &options, mode).await?;
     if collect::uses_are_unread(&mut connection).await.map_err(|error| unusable(&url, words(&error)))? {
         if mode != OpenMode::Create {
@@ -71,14 +71,9 @@ pub(super) async fn prepare(options: PgConnectOptions, mode: OpenMode) -> Result
 }
 
 /// Whether the server keeps text and what was committed as this program needs it.
-async fn check(
-    connection: &mut PgConnection,
-    url: &str,
-    options: PgConnectOptions,
-    mode: OpenMode,
-) -> Result<PgConnectOptions> {
+async fn check(connection: &mut PgConnection, url: &str, mode: OpenMode) -> Result<()> {
     let text = "SELECT current_setting('server_version_num')::int4, current_setting('server_encoding'), \
-         current_setting('synchronous_commit'), current_setting('fsync'), current_setting('full_page_writes')";
+         current_setting('fsync'), current_setting('full_page_writes')";
     let row = Statement::plain(text).row(connection).await.map_err(|error| unusable(url, words(&error)))?;
     let version: i32 = row.try_get(0)?;
     if version < VERSION_MIN {
@@ -88,14 +83,12 @@ async fn check(
     if encoding != "UTF8" {
         return Err(unusable(url, format!("the database's encoding is {encoding}, and must be UTF8")));
     }
-    let (fsync, pages): (String, String) = (row.try_get(3)?, row.try_get(4)?);
+    let (fsync, pages): (String, String) = (row.try_get(2)?, row.try_get(3)?);
     // Said once, by the gateway; commands beside it need not repeat it.
     if mode == OpenMode::Create && (fsync == "off" || pages == "off") {
         tracing::warn!(%url, fsync, full_page_writes = pages, "a power cut loses what this server commits");
     }
-    let synchronous: String = row.try_get(2)?;
-    // A stronger setting than `on` is the operator's to make; a commit that is not on disk is never acknowledged.
-    Ok(if synchronous == "off" { options.options([("synchronous_commit", "on")]) } else { options })
+    Ok(())
 }
 
 async fn migrate(connection: &mut PgConnection, options: &PgConnectOptions, mode: OpenMode) -> Result<Schema> {

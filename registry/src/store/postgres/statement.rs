@@ -11,6 +11,9 @@ use sqlx::{Arguments, AssertSqlSafe, Encode, Postgres, Type};
 
 use crate::error::{Error, Result};
 
+/// Microseconds since 1970, by the server: of this moment, and not of when the transaction began.
+pub(super) const NOW_MICROS: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8";
+
 /// A table's columns.
 #[derive(Debug)]
 pub(super) struct Shape {

@@ -161,6 +161,11 @@ fn an_orphan_goes_when_it_is_old_enough_and_of_no_event_still() {
     let begun = begun(&state, &step).unwrap();
     assert_eq!(begun.objects.iter().map(|at| at.object).collect::<Vec<_>>(), [ObjectKey([1; 32])]);
     assert_eq!(begun.spared, [ObjectKey([2; 32])]);
+    let (from, to) = ("local".to_owned(), "s3".to_owned());
+    let row = StorageMove { sequence: 3, from, to, closed_sequence: Some(4), ended_sequence: Some(5) };
+    state.moves.put(3, row);
+    let left = self::begun(&state, &step).unwrap();
+    assert_eq!((left.objects.len(), left.spared.len()), (0, 2), "their storage was left");
 }
 
 #[test]
