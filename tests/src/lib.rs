@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod clients;
+pub mod clock;
 pub mod command;
 pub mod golden;
 pub mod ground;
