@@ -8,7 +8,7 @@ use artifactstore_backends::recipe::LocatedChunk;
 
 use crate::model::command::{Command, FileIngest, PackageChoice, SubjectChoice};
 use crate::model::event::{Event, PackageFinalized, StoredManifest, Subject};
-use crate::model::name::{FileName, PackageId};
+use crate::model::name::{FileName, Key, PackageId, ProducerName};
 use crate::model::retention::CLASS_TAG;
 use crate::model::row::{VersionChoice, Versioning};
 use crate::model::state::{State, Touched};
@@ -267,18 +267,9 @@ pub fn event(event: &Event, touched: &mut Touched) {
             touched.chunks.extend(fact.written.iter().map(|located| located.chunk.address));
             touched.uploads.extend(fact.upload.clone());
         }
-        Event::FileDescribed(fact) => {
-            touched.packages.insert(fact.package_id.clone());
-            touched.names.insert(FileName { producer: fact.producer.clone(), key: fact.key.clone() });
-        }
-        Event::FileRemoved(fact) => {
-            touched.packages.insert(fact.package_id.clone());
-            touched.names.insert(FileName { producer: fact.producer.clone(), key: fact.key.clone() });
-        }
-        Event::FileMarked(fact) => {
-            touched.packages.insert(fact.package_id.clone());
-            touched.names.insert(FileName { producer: fact.producer.clone(), key: fact.key.clone() });
-        }
+        Event::FileDescribed(fact) => named(&fact.package_id, &fact.producer, &fact.key, touched),
+        Event::FileRemoved(fact) => named(&fact.package_id, &fact.producer, &fact.key, touched),
+        Event::FileMarked(fact) => named(&fact.package_id, &fact.producer, &fact.key, touched),
         Event::FileTagged(fact) => {
             touched.files.insert(fact.version);
         }
@@ -327,6 +318,11 @@ pub fn event(event: &Event, touched: &mut Touched) {
         Event::SweepEnded(fact) => touched.swept.extend(&fact.objects),
         Event::ObjectOrphaned(_) => {}
     }
+}
+
+fn named(package: &PackageId, producer: &ProducerName, key: &Key, touched: &mut Touched) {
+    touched.packages.insert(package.clone());
+    touched.names.insert(FileName { producer: producer.clone(), key: key.clone() });
 }
 
 fn subject(subject: &Subject, touched: &mut Touched) {
