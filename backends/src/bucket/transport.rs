@@ -1,6 +1,6 @@
 //! The HTTP under OpenDAL's S3 service: a pool of connections, a limit on every wait, and `Content-MD5` on every body.
 //!
-//! OpenDAL can send `Content-MD5` by itself, and hashes on the thread that serves requests; here four bodies are hashed
+//! OpenDAL can send `Content-MD5` by itself, and hashes on the thread that serves requests; here many bodies are hashed
 //! at once beside it. The header is not among those that are signed, and need not be: what is damaged on the way, the
 //! header or the body, no longer fits the other, and the store keeps nothing. For stores that do not look, the ETag of
 //! the answer is compared, too (`docs/adr/0016`).

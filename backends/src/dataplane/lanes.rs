@@ -1,4 +1,4 @@
-//! The MD5 of many bodies at once, four of them in the time of one.
+//! The MD5 of many bodies at once, eight of them in the time of one.
 //!
 //! While few bodies come in, each has its MD5 made beside its other digests. When there are many, whole chunks are
 //! handed in here instead, and whatever waits is hashed side by side; a lane that is through takes the next chunk.
