@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::request::FILES_TOLD;
+use super::request::{FILES_TOLD, PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Refusal, Result};
 use crate::model::event::Actor;
@@ -177,6 +177,23 @@ impl Inner {
             references.push(reference);
         }
         Ok(references)
+    }
+
+    /// Why revisions before this one are kept.
+    pub(crate) async fn earlier_kept(&self, package: &Package) -> Result<Vec<Reason>> {
+        let rules = self.rules().await?;
+        let filter = PackageFilter { name: Some(package.name.clone()), ..PackageFilter::default() };
+        let mut kept = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.store.packages(&package.producer, &filter, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(kept) };
+            after = Some(PackageCursor { name: last.name.clone(), revision: last.revision });
+            for earlier in page.iter().filter(|earlier| earlier.revision < package.revision) {
+                let reasons = package_reasons(earlier, None, rules.expiry, &|name| rules.classes.get(name));
+                kept.extend(reasons.into_iter().filter(|reason| reason.forbids(false)));
+            }
+        }
     }
 
     /// The versions that a package has: those of its manifest, or those that have names in it now.

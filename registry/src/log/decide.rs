@@ -80,7 +80,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             let owner = producer_of(state, actor, name)?;
             let (package, _) = file_path(owner, name)?;
             check_writable(state, owner, &package)?;
-            retention::given(state, owner, name, &attributes.retention, &attributes.file)?;
+            retention::given(state, owner, name, (&attributes.retention, false), &attributes.file)?;
             Ok(Event::UploadCreated(Box::new(UploadCreated {
                 key: name.key.clone(),
                 producer: name.producer.clone(),
@@ -394,7 +394,8 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     let former = state.file_current(&ingest.name);
     check_condition(former, &ingest.condition)?;
     retention::check_replaceable(state, owner, &ingest.name, former)?;
-    let retention = retention::given(state, owner, &ingest.name, &ingest.retention, &ingest.attributes)?;
+    let asked = (&ingest.retention, ingest.upload.is_some());
+    let retention = retention::given(state, owner, &ingest.name, asked, &ingest.attributes)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, &ingest.fresh_package)?;
     events.extend(version::null_replaced(state, owner, &ingest.name, (&package, &package_id)));
     let content = &ingest.content;
@@ -448,7 +449,7 @@ fn file_describe(
     check_condition(Some(former), condition)?;
     // The version that has the name gives way to one with the same bytes, which is kept as it was.
     retention::check_replaceable(state, owner, name, None)?;
-    let retention = retention::given(state, owner, name, retention, attributes)?;
+    let retention = retention::given(state, owner, name, (retention, false), attributes)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, fresh)?;
     events.extend(version::null_replaced(state, owner, name, (&package, &package_id)));
     let mut attributes = attributes.clone();

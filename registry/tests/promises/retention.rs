@@ -9,7 +9,7 @@ use artifactstore_registry::model::name::{ClassName, HoldName};
 use artifactstore_registry::model::retention::{
     Afterwards, LockTerms, Mode, Period, Reason, Retention, RetentionClass, RetentionRule, Start,
 };
-use artifactstore_registry::model::row::{ProducerSettings, VersionChoice, Versioning};
+use artifactstore_registry::model::row::{OnFinalized, ProducerSettings, VersionChoice, Versioning};
 use artifactstore_registry::{Error, Refusal, Result};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 
@@ -344,6 +344,26 @@ async fn a_sealed_package_is_released_once_nothing_keeps_it() {
     assert!(matches!(kept_no_more, Err(Error::Refused(Refusal::PackageWasReleased(_)))));
     assert!(harness.put("board/run/y", "two").await.is_err(), "it stays sealed");
     harness.delete("run/x", None, false).await.unwrap();
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_hold_on_an_earlier_revision_keeps_the_later_ones_from_being_released() {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    harness.put("board/run/x", "one").await.unwrap();
+    let first = harness.finalize("run").await.unwrap();
+    let to = SubjectChoice::Package(first.id.clone());
+    harness.put("board/run/x", "two").await.unwrap();
+    let second = harness.finalize("run").await.unwrap();
+    harness.registry.hold_place(&harness.actor, to.clone(), &hold("case"), "why".to_owned()).await.unwrap();
+    let release = async || harness.registry.package_release(&harness.actor, &second.id, "over".to_owned()).await;
+    assert!(matches!(&kept(release().await)[..], [Reason::Hold { .. }]));
+    harness.registry.hold_release(&harness.actor, to.clone(), &hold("case"), String::new()).await.unwrap();
+    release().await.unwrap();
+    let late = harness.registry.hold_place(&harness.actor, to, &hold("late"), "why".to_owned()).await;
+    assert!(matches!(late, Err(Error::Refused(Refusal::PackageWasReleased(_)))), "{late:?}");
+    assert_eq!(collect(&harness, 0).await.released, 1, "the version that only the first revision has");
     harness.finish().await;
 }
 

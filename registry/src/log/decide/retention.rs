@@ -84,12 +84,13 @@ fn check_lock(state: &State, terms: &LockTerms) -> Result<(), Refusal> {
     if terms.retain_until <= state.now { Err(Refusal::RetainUntilPast) } else { Ok(()) }
 }
 
-/// What a new file is given to be kept by: what was asked for, and what its producer says.
+/// What a new file is given to be kept by: what was asked for, and what its producer says. What was asked for long ago,
+/// when its upload began, may be over by now.
 pub(super) fn given(
     state: &State,
     owner: &Producer,
     name: &FileName,
-    asked: &Retention,
+    (asked, long_ago): (&Retention, bool),
     attributes: &Attributes,
 ) -> Result<Retention, Refusal> {
     let mut classes = Vec::new();
@@ -113,7 +114,7 @@ pub(super) fn given(
     if (asked.lock.is_some() || asked.legal_hold) && !owner.object_lock {
         return Err(Refusal::LockMissing(owner.name.clone()));
     }
-    if let Some(terms) = &asked.lock {
+    if let Some(terms) = asked.lock.as_ref().filter(|_| !long_ago) {
         check_lock(state, terms)?;
     }
     Ok(Retention { lock: asked.lock, classes, legal_hold: asked.legal_hold })
@@ -303,7 +304,10 @@ fn target<'a>(state: &'a State, actor: &Actor, choice: &SubjectChoice) -> Result
         SubjectChoice::Package(id) => {
             let chosen = package_chosen(state, actor, &PackageChoice::Id(id.clone()))?;
             let package = chosen.ok_or(Refusal::PackageMissing)?;
-            if let Some(event) = package.released_sequence {
+            // A revision is released with those before it.
+            let latest = state.package_latest(&(package.producer.clone(), package.name.clone()));
+            let released = package.released_sequence.or_else(|| latest?.released_sequence);
+            if let Some(event) = released {
                 return Err(Refusal::PackageWasReleased(event));
             }
             let subject = Subject::Package {

@@ -9,7 +9,7 @@ use super::write;
 use crate::clock::Timestamp;
 use crate::log::plan::collect::Asked;
 use crate::model::name::PackageId;
-use crate::model::row::{Blob, ChunkPlace, Condemned, File, Sequence};
+use crate::model::row::{Blob, ChunkPlace, Condemned, File, Package, Sequence};
 use crate::model::state::{State, Touched};
 use crate::store::Store;
 
@@ -31,10 +31,12 @@ fn put_chunk(state: &mut State, text: &str, object: ObjectKey, condemned: Option
     state.chunks.put(row.chunk.address, row);
 }
 
-/// Of files, only those that are ended, not released, in no history and in no seal.
+/// Of files, only those that are ended, not released, in no history and in no seal, but for that of a released package.
 pub(super) async fn versions_that_may_be_released_are_found(store: &dyn Store) {
     let mut state = State::default();
-    let sealed = package("run", 1, true);
+    let sealed = Package { released_sequence: None, ..package("run", 1, true) };
+    let released = package("let-go", 1, true);
+    state.packages.put(released.id.clone(), released.clone());
     let seal = sealed.seal.as_ref().map_or(0, |seal| seal.sequence);
     state.packages.put(sealed.id.clone(), sealed.clone());
     let mut put = |sequence: Sequence, ended: Option<Sequence>, released: Option<Sequence>, package: &PackageId| {
@@ -52,13 +54,14 @@ pub(super) async fn versions_that_may_be_released_are_found(store: &dyn Store) {
     put(3, Some(20), Some(21), &other);
     put(4, Some(seal - 1), None, &sealed.id);
     put(5, Some(seal + 1), None, &sealed.id);
+    put(6, Some(seal + 1), None, &released.id);
     put(7, Some(20), None, &other);
     put(9, Some(20), None, &other);
     let row = history("run/x", 7);
     state.history.put((row.name.clone(), row.sequence), row);
     write(store, &[record(1)], &state).await;
     let sweeping = store.sweeping();
-    assert_eq!(sweeping.versions_releasable(0, 9).await.unwrap(), [1, 4, 9]);
+    assert_eq!(sweeping.versions_releasable(0, 9).await.unwrap(), [1, 4, 6, 9]);
     assert_eq!(sweeping.versions_releasable(1, 1).await.unwrap(), [4]);
 }
 
