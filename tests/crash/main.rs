@@ -73,6 +73,9 @@ async fn whatever_was_acknowledged_before_a_kill_at_any_system_call_is_whole_aft
     assert!(unreached.is_empty(), "system calls that no run made: {unreached:?}");
 }
 
+/// After how many answered commands there is something that nothing keeps.
+const GARBAGE_COMMANDS: u64 = 150;
+
 /// Sweeps over these places for so many rounds, or else so many seconds, and over those that are needed until each was
 /// come to.
 async fn sweep(
@@ -118,6 +121,11 @@ async fn sweep(
     for _ in 0..AIMS_AT_THE_LAST {
         for place in needed {
             if !tally.kills.contains_key(place.name()) {
+                if place.is_of_a_collection() {
+                    // A life before it, so that there is something to collect.
+                    let place = Place::Step(Point::CommandAnswered);
+                    sweep.round(Aim { place, count: GARBAGE_COMMANDS }, &mut tally).await;
+                }
                 sweep.round(Aim { place: *place, count: 1 }, &mut tally).await;
             }
         }

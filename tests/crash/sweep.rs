@@ -69,6 +69,11 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// Whether only a collection comes there.
+    pub(crate) fn is_of_a_collection(self) -> bool {
+        matches!(self, Self::Step(point) if COLLECTING.contains(&point))
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Step(point) => point.name(),
@@ -154,8 +159,7 @@ impl Sweep {
             std::fs::write(self.gateway.data().join("objects/tmp/left-behind"), b"half an object").unwrap();
         }
         tally.temporaries += self.temporaries().len() as u64;
-        let collects = matches!(aim.place, Place::Step(point) if COLLECTING.contains(&point));
-        let ended = if collects || (aim.place == Place::Call("unlink") && self.chance.one_in(2)) {
+        let ended = if aim.place.is_of_a_collection() || (aim.place == Place::Call("unlink") && self.chance.one_in(2)) {
             self.collect(aim, tally).await
         } else {
             self.live(aim, tally).await
