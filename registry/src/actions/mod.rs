@@ -7,6 +7,7 @@ mod finalize;
 mod ingest;
 mod key;
 pub mod lease;
+pub mod lifecycle;
 mod list;
 mod producer;
 mod read;

@@ -76,7 +76,8 @@ impl Work<'_> {
             }
             Command::PackageFinalize { package, .. } => self.package_reply(actor, package),
             // Answered already.
-            Command::Collect { .. } => Ok(Reply::Collected(Vec::new())),
+            Command::Collect { .. } | Command::Expire { .. } => Ok(Reply::Collected(Vec::new())),
+            Command::ClockNote => Ok(Reply::Noted),
             Command::StorageDirect { .. } | Command::StorageClose { .. } | Command::StorageEnd { .. } => {
                 let last = self.state.storage().last().cloned();
                 let missing = || Refusal::StorageElsewhere(String::new());

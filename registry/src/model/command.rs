@@ -8,6 +8,7 @@ use super::access::{AccessKey, Grant};
 use super::attributes::{Attributes, UploadAttributes};
 use super::cbor::TextMap;
 use super::event::{CopySource, Event, ObjectAt, PackageFinalized};
+use super::lifecycle::Expiry;
 use super::name::{
     AccessKeyId, ClassName, FileName, HoldName, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
 };
@@ -366,6 +367,18 @@ pub enum Command {
         /// Only say what would be recorded.
         dry: bool,
     },
+    /// Let something go by itself, as somebody who asks for it would delete it. What is not over any more, or gone
+    /// already, records nothing.
+    Expire {
+        /// The name.
+        name: FileName,
+        /// What goes, and why.
+        expiry: Box<Expiry>,
+        /// Only say what would be recorded.
+        dry: bool,
+    },
+    /// Note the time in a log to which nobody has written for long.
+    ClockNote,
 }
 
 /// A step of collecting what nothing keeps. Whoever asks has looked without a lock: each step looks again.
@@ -438,7 +451,16 @@ impl Command {
     /// changed is not in the database yet.
     #[must_use]
     pub const fn is_alone(&self) -> bool {
-        matches!(self, Self::Collect { .. } | Self::StorageDirect { .. })
+        matches!(self, Self::Collect { .. } | Self::StorageDirect { .. } | Self::ProducerDelete { .. })
+    }
+
+    /// Of a command that is answered with the events that it makes: whether it only says which it would make.
+    #[must_use]
+    pub const fn tells_events(&self) -> Option<bool> {
+        match self {
+            Self::Collect { dry, .. } | Self::Expire { dry, .. } => Some(*dry),
+            _ => None,
+        }
     }
 }
 
@@ -491,6 +513,8 @@ pub enum Reply {
     Class(Box<ClassRow>),
     /// The jump as it is now.
     Clock(Box<ClockJump>),
-    /// What a step of a collection recorded, or would record.
+    /// What a step of a collection, or an expiry, recorded or would record.
     Collected(Vec<Event>),
+    /// The time was noted, or is known well enough.
+    Noted,
 }

@@ -25,7 +25,8 @@ pub use file::{CopySource, FileDescribed, FileIngested, FileMarked, FileRemoved,
 pub use keeping::{KeyCreated, KeyRevoked, KeyRotated, StorageClosed, StorageDirected, StorageMoved};
 pub use record::{GENESIS_HASH, Record};
 pub use retention::{
-    ClassSet, ClockJumped, ClockSettled, HoldPlaced, HoldReleased, LockEnabled, PackageReleased, RetentionSet, Subject,
+    ClassSet, ClockJumped, ClockNoted, ClockSettled, HoldPlaced, HoldReleased, LockEnabled, PackageReleased,
+    RetentionSet, Subject,
 };
 pub use sweeping::{
     BlobCondemned, ChunkCondemned, ObjectAt, ObjectOrphaned, SweepBegun, SweepEnded, SweptBlob, VersionReleased,
@@ -305,6 +306,8 @@ events! {
     SweepEnded => "v1.sweep.ended",
     /// Objects were found that no event names.
     ObjectOrphaned => "v1.object.orphaned",
+    /// The time was noted, because nobody had written for long.
+    ClockNoted => "v1.clock.noted",
 }
 
 impl Serialize for PackageFinalized {
@@ -374,6 +377,7 @@ impl Event {
             | Self::KeyRevoked(_)
             | Self::ClassSet(_)
             | Self::ClockJumped(_)
+            | Self::ClockNoted(_)
             | Self::ClockSettled(_) => return None,
         })
     }
@@ -402,6 +406,7 @@ impl Event {
             | Self::ClassSet(_)
             | Self::LockEnabled(_)
             | Self::ClockJumped(_)
+            | Self::ClockNoted(_)
             | Self::ClockSettled(_)
             | Self::SubresourceSet(_)
             | Self::SubresourceRemoved(_)

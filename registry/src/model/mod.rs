@@ -6,6 +6,7 @@ pub mod cbor;
 pub mod command;
 pub mod event;
 pub mod glob;
+pub mod lifecycle;
 pub mod manifest;
 pub mod name;
 pub mod retention;

@@ -15,11 +15,15 @@ pub enum Work {
     FinalizeIdle,
     /// Collecting what nothing keeps.
     Collect,
+    /// Letting go what lifecycle rules and retention classes say goes by itself.
+    Expire,
+    /// Noting the time in a log that nobody writes to.
+    NoteTime,
 }
 
 impl Work {
     /// All of it.
-    pub const ALL: [Self; 2] = [Self::FinalizeIdle, Self::Collect];
+    pub const ALL: [Self; 4] = [Self::FinalizeIdle, Self::Collect, Self::Expire, Self::NoteTime];
 
     /// What the database calls it.
     #[must_use]
@@ -27,6 +31,8 @@ impl Work {
         match self {
             Self::FinalizeIdle => "finalize-idle",
             Self::Collect => "collect",
+            Self::Expire => "expire",
+            Self::NoteTime => "note-time",
         }
     }
 }
