@@ -15,7 +15,7 @@ use s3s::{S3Request, S3Response};
 
 use super::checksum::{self, set_checksum, set_file_checksum};
 use super::conditions::{self, ReadCondition};
-use super::{Answer, Gateway, attributes, body, faces, header, lock, range, tagging, version};
+use super::{Answer, Gateway, attributes, body, faces, header, lifecycle, lock, range, tagging, version};
 use crate::error::Failure;
 
 const ONTO_ITSELF: &str = "This copy request is illegal because it is trying to copy an object to itself without \
@@ -75,6 +75,7 @@ pub(super) async fn object(gateway: &Gateway, mut req: S3Request<CopyObjectInput
     set_file_checksum!(result, receipt.file.attributes);
     let output = CopyObjectOutput {
         version_id: faces::receipt_version(&receipt),
+        expiration: lifecycle::expiration(gateway, &receipt.file).await,
         copy_object_result: Some(result),
         copy_source_version_id: source_version,
         ..CopyObjectOutput::default()
