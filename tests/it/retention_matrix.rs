@@ -108,7 +108,7 @@ const fn destroys(road: Road) -> bool {
 
 /// What is to come of it.
 fn expected(road: Road, keeper: Keeper) -> &'static str {
-    use Keeper::{Compliance, Finalized, Governance, GovernanceBypassed, LegalHold, NamedHold, Nothing};
+    use Keeper::{Compliance, Finalized, Governance, GovernanceBypassed, Nothing};
     const ALLOWED: &str = "allowed";
     const DENIED: &str = "403 AccessDenied";
     const KEPT: &str = "kept";
@@ -230,9 +230,9 @@ impl Cell<'_> {
              </LifecycleConfiguration>"
         );
         self.sub("PUT", &self.bucket, "lifecycle", &rule).await.unwrap();
-        self.gateway.cli(&["lifecycle", "--lifecycle-day-seconds", day]).await.succeeded();
+        drop(self.gateway.cli(&["lifecycle", "--lifecycle-day-seconds", day]).await.succeeded());
         self.sub("DELETE", &self.bucket, "lifecycle", "").await.unwrap();
-        self.gateway.cli(&["gc", "--grace", "0"]).await.succeeded();
+        drop(self.gateway.cli(&["gc", "--grace", "0"]).await.succeeded());
     }
 
     /// Whether the name is there still.
@@ -331,7 +331,7 @@ impl Cell<'_> {
             Road::Collect => {
                 // Where it is refused, a collection has nothing to do.
                 let _ = s3.request("DELETE", &self.name).send().await;
-                self.gateway.cli(&["gc", "--grace", "0"]).await.succeeded();
+                drop(self.gateway.cli(&["gc", "--grace", "0"]).await.succeeded());
                 if self.is_there().await { "kept" } else { "allowed" }.to_owned()
             }
             Road::CommandShorten => {
