@@ -66,6 +66,11 @@ pub(super) async fn object(gateway: &Gateway, mut req: S3Request<CopyObjectInput
     let replace = replacement(&mut req, &source, &target)?;
     let condition = conditions::of_write(&req.headers);
     let retention = lock::of_request(&req.headers)?;
+    let named = match &req.input.tagging_directive {
+        Some(directive) if directive.as_str() == TaggingDirective::REPLACE => replace.as_ref(),
+        _ => None,
+    };
+    lock::permit(gateway, &req, &target, &retention, named.map(|attributes| &attributes.tags))?;
     let receipt = gateway.registry.file_copy(&actor, &source, &target, replace, retention, condition).await?;
     let mut result = CopyObjectResult {
         e_tag: Some(faces::etag(&receipt.file.etag)),

@@ -35,6 +35,7 @@ pub(super) async fn create(
     let checksum_kind = kind_of_whole(algorithm, asked)?;
     let file = attributes::of_request(&req.headers, req.input.metadata.take())?;
     let retention = lock::of_request(&req.headers)?;
+    lock::permit(gateway, &req, &name, &retention, Some(&file.tags))?;
     let wanted = UploadAttributes { file, algorithm, retention, checksum_kind };
     let upload = gateway.registry.upload_create(&actor, &name, wanted).await?;
     let (abort_date, abort_rule_id) = lifecycle::abortion(gateway, &upload).await.unzip();

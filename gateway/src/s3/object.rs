@@ -27,6 +27,7 @@ pub(super) async fn put(gateway: &Gateway, mut req: S3Request<PutObjectInput>) -
     attributes::refuse_unkept_promises(&req.headers)?;
     let attributes = attributes::of_request(&req.headers, req.input.metadata.take())?;
     let retention = lock::of_request(&req.headers)?;
+    lock::permit(gateway, &req, &name, &retention, Some(&attributes.tags))?;
     lock::check_declared(&retention, &req.headers)?;
     let condition = conditions::of_write(&req.headers);
     let blob = req.input.body.take();
