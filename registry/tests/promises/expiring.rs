@@ -36,7 +36,7 @@ fn noncurrent(days: u32, newer: usize) -> LifecycleRule {
 }
 
 /// A rule that takes whatever it may.
-pub(crate) fn tidy() -> LifecycleRule {
+fn tidy() -> LifecycleRule {
     LifecycleRule { noncurrent: Some(NoncurrentExpiration { days: 1, newer: 0 }), ..days(1) }
 }
 
@@ -48,13 +48,20 @@ async fn versioned() -> Harness {
 }
 
 impl Harness {
-    pub(crate) async fn run(&self, rules: &[LifecycleRule], dry: bool) -> LifecycleSummary {
+    async fn run(&self, rules: &[LifecycleRule], dry: bool) -> LifecycleSummary {
         let document = Some(format!("{} rules", rules.len()));
         let (board, lifecycle) = (producer("board"), Subresource::Lifecycle);
         self.registry.subresource_set(&self.actor, &board, lifecycle, document).await.unwrap();
         let how = LifecycleRun { day: DayLength::REAL, dry };
         let read = |_: &str| Some(rules.to_vec());
         self.registry.lifecycle_run(&self.actor, &how, &read, &|_| {}).await.unwrap()
+    }
+
+    /// Whether a version is shown once everything went that a rule may take.
+    pub(crate) async fn stays(&self, path: &str, version: u64) -> bool {
+        self.run(&[tidy()], false).await;
+        let numbered = Some(VersionChoice::Numbered(version));
+        self.registry.file_stat(&self.actor, &name(path), numbered).await.is_ok()
     }
 
     /// The kinds and actors of the events behind one.

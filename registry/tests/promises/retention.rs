@@ -14,7 +14,6 @@ use artifactstore_registry::{Error, Refusal, Result};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 
 use crate::collecting::collect;
-use crate::expiring::tidy;
 use crate::harness::{Harness, name, producer, upload};
 
 /// The moment at which every harness begins, in seconds.
@@ -562,9 +561,7 @@ async fn walk(steps: Vec<Step>) {
                 assert!(kept || promised.governance_until > now, "kept for no reason: {promised:?} at {now}");
             }
             Step::Expire => {
-                harness.run(&[tidy()], false).await;
-                let numbered = Some(VersionChoice::Numbered(version));
-                if harness.registry.file_stat(&harness.actor, &name("board/run/x"), numbered).await.is_err() {
+                if !harness.stays("board/run/x", version).await {
                     assert!(promised.holds.is_empty() && promised.compliance_until <= now, "{promised:?} at {now}");
                     assert!(promised.governance_until <= now, "a rule bypassed governance: {promised:?} at {now}");
                     break;

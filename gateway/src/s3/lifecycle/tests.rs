@@ -108,6 +108,33 @@ fn what_s3_refuses_is_refused_with_its_codes() {
             request,
             "delete markers with a tag",
         ),
+    ] {
+        assert_eq!(got, wanted, "{what}");
+    }
+    let twice = format!("<ID>a</ID>{ON}{ALL}{DAYS}");
+    assert_eq!(refused_all(&[twice.clone(), twice]), argument, "an ID twice");
+    assert_eq!(
+        filtered("<Prefix/><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan>"),
+        None,
+        "an empty prefix says nothing"
+    );
+    assert_eq!(lifecycle_rules("<LifecycleConfiguration>"), None);
+    assert_eq!(lifecycle_rules(&document(&[format!("{ON}{DAYS}")])), None, "kept by an older version");
+}
+
+#[test]
+fn the_header_names_the_moment_and_the_rule() {
+    let said = told(Timestamp(1_893_456_000_000_000), "tidy \"up\"");
+    assert_eq!(said, "expiry-date=\"Tue, 01 Jan 2030 00:00:00 GMT\", rule-id=\"tidy%20%22up%22\"");
+}
+
+#[test]
+fn what_is_asked_of_older_versions_uploads_and_tiers_is_refused_with_s3_s_codes() {
+    let of = |body: &str| refused(&format!("{ON}{body}"));
+    let (malformed, argument, request) =
+        (Some((400, "MalformedXML")), Some((400, "InvalidArgument")), Some((400, "InvalidRequest")));
+    let tag = "<Tag><Key>a</Key><Value>1</Value></Tag>";
+    for (got, wanted, what) in [
         (of(&format!("{ALL}<NoncurrentVersionExpiration/>")), malformed, "noncurrent without days"),
         (
             of(&format!(
@@ -140,19 +167,4 @@ fn what_s3_refuses_is_refused_with_its_codes() {
     ] {
         assert_eq!(got, wanted, "{what}");
     }
-    let twice = format!("<ID>a</ID>{ON}{ALL}{DAYS}");
-    assert_eq!(refused_all(&[twice.clone(), twice]), argument, "an ID twice");
-    assert_eq!(
-        filtered("<Prefix/><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan>"),
-        None,
-        "an empty prefix says nothing"
-    );
-    assert_eq!(lifecycle_rules("<LifecycleConfiguration>"), None);
-    assert_eq!(lifecycle_rules(&document(&[format!("{ON}{DAYS}")])), None, "kept by an older version");
-}
-
-#[test]
-fn the_header_names_the_moment_and_the_rule() {
-    let said = told(Timestamp(1_893_456_000_000_000), "tidy \"up\"");
-    assert_eq!(said, "expiry-date=\"Tue, 01 Jan 2030 00:00:00 GMT\", rule-id=\"tidy%20%22up%22\"");
 }
