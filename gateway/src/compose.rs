@@ -3,6 +3,7 @@
 //! Invariant: at most one process serves a data folder.
 
 mod collect;
+mod scrub;
 mod storage;
 
 pub use storage::{Storage, Storages};
@@ -360,6 +361,7 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
         let how = Collection { grace: settings.collect.grace, dry: false, under_lease: true };
         tasks.spawn(collect::collect_now_and_then(registry.clone(), interval, how, stop.clone()));
     }
+    tasks.spawn(scrub::scrub_now_and_then(registry.clone(), settings.scrub.clone(), stop.clone()));
     let grace = settings.shutdown_grace;
     Ok(Gateway { s3_address, admin_address, credentials, tls, registry, stop, tasks, grace, _lock: lock })
 }

@@ -14,6 +14,7 @@ mod packages;
 mod problem;
 mod producers;
 pub(crate) mod retention;
+mod scrub;
 pub(crate) mod shape;
 
 pub(crate) use health::HealthShape;
@@ -134,6 +135,8 @@ fn routes() -> (OpenApiRouter<Arc<Admin>>, OpenApiRouter<Arc<Admin>>) {
         .routes(routes!(keys::show, keys::revoke))
         .routes(routes!(keys::rotate))
         .routes(routes!(collect::collect))
+        .routes(routes!(scrub::show, scrub::begin))
+        .routes(routes!(scrub::one))
         .merge(retention::routes());
     (open, behind_token)
 }

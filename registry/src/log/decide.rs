@@ -3,6 +3,7 @@
 pub mod collect;
 mod key;
 mod retention;
+mod scrub;
 mod version;
 
 pub use retention::kept;
@@ -121,6 +122,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::PackageRelease { package, reason } => retention::package_release(state, actor, package, reason),
         Command::ClockSettle { jump, genuine, reason } => retention::clock_settle(state, *jump, *genuine, reason),
         Command::Collect { step, .. } => collect::collect(state, step),
+        Command::Scrub(step) => Ok(scrub::scrub(state, step)),
     }
 }
 
@@ -140,8 +142,12 @@ fn part_ingest(
         recipe: Some(stored.recipe.clone()),
         written: stored.written.clone(),
     };
+    if scrub::leans_on_damage(state, &content) {
+        return Err(Refusal::ContentMissing);
+    }
     let written = check_content(state, &content)?;
-    Ok(Event::PartIngested(Box::new(PartIngested {
+    let mut events: Vec<Event> = scrub::heal(state, &content.written)?.into_iter().collect();
+    events.push(Event::PartIngested(Box::new(PartIngested {
         md5: stored.md5.ok_or(Refusal::ContentMissing)?,
         size_bytes: stored.size_bytes,
         chunks: stored.recipe.clone(),
@@ -150,8 +156,8 @@ fn part_ingest(
         written,
         checksum: checksum.cloned(),
         producer: name.producer.clone(),
-    }))
-    .into())
+    })));
+    Ok(Decision { events, ..Decision::default() })
 }
 
 fn package_finalize(
@@ -403,7 +409,12 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     if !recorded && content.recipe.is_none() {
         return Err(Refusal::ContentMissing);
     }
+    // A completion cannot bring its bytes again; whoever sent them now, can.
+    if ingest.upload.is_none() && scrub::leans_on_damage(state, content) {
+        return Err(Refusal::ContentMissing);
+    }
     let written = if recorded { Vec::new() } else { check_content(state, content)? };
+    events.extend(scrub::heal(state, &content.written)?);
     let marker = owner.settings.finalize_marker.as_ref();
     let finalizes = marker.is_some_and(|marker| glob::matches(marker, &relative_path));
     events.push(Event::FileIngested(Box::new(FileIngested {

@@ -15,6 +15,7 @@ use super::retention::{ClassRow, ClockJump, LockTerms, Mode, Period, Retention, 
 use super::row::{
     File, Package, Part, Producer, ProducerSettings, Sequence, Subresource, Upload, VersionChoice, Versioning,
 };
+use super::scrub::{ScrubPass, ScrubTally, SpoiltChunk};
 use super::storage::{Storage, StorageMove};
 use crate::clock::Timestamp;
 
@@ -366,6 +367,48 @@ pub enum Command {
         /// Only say what would be recorded.
         dry: bool,
     },
+    /// A step of reading everything again. What of it is so already, or is not any more, records nothing.
+    Scrub(Box<ScrubStep>),
+}
+
+/// A step of reading everything again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScrubStep {
+    /// Begin a pass, unless one is under way.
+    Begin,
+    /// Say how far a pass came.
+    Advance {
+        /// The event that began it.
+        begun: Sequence,
+        /// The last object that was read.
+        cursor: ObjectKey,
+        /// What was read up to there.
+        tally: ScrubTally,
+    },
+    /// End a pass that has read everything.
+    End {
+        /// The event that began it.
+        begun: Sequence,
+        /// What was read.
+        tally: ScrubTally,
+    },
+    /// Say how objects were found.
+    Report(Vec<Examined>),
+}
+
+/// How an object was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// The object.
+    pub object: ObjectKey,
+    /// The backend that holds it.
+    pub backend: String,
+    /// The chunks that are not there as they were stored.
+    pub spoilt: Vec<SpoiltChunk>,
+    /// The chunks that were known to be damaged, and are there as they were stored.
+    pub whole: Vec<ContentAddress>,
+    /// What was found, in one line.
+    pub finding: String,
 }
 
 /// A step of collecting what nothing keeps. Whoever asks has looked without a lock: each step looks again.
@@ -438,7 +481,7 @@ impl Command {
     /// changed is not in the database yet.
     #[must_use]
     pub const fn is_alone(&self) -> bool {
-        matches!(self, Self::Collect { .. } | Self::StorageDirect { .. })
+        matches!(self, Self::Collect { .. } | Self::Scrub(_) | Self::StorageDirect { .. })
     }
 }
 
@@ -493,4 +536,6 @@ pub enum Reply {
     Clock(Box<ClockJump>),
     /// What a step of a collection recorded, or would record.
     Collected(Vec<Event>),
+    /// The newest pass over all objects as it is now.
+    Scrubbed(Option<Box<ScrubPass>>),
 }

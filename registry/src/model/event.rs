@@ -19,6 +19,7 @@ mod file;
 mod keeping;
 mod record;
 mod retention;
+mod scrubbing;
 mod sweeping;
 
 pub use file::{CopySource, FileDescribed, FileIngested, FileMarked, FileRemoved, FileTagged, VersionRemoved};
@@ -26,6 +27,9 @@ pub use keeping::{KeyCreated, KeyRevoked, KeyRotated, StorageClosed, StorageDire
 pub use record::{GENESIS_HASH, Record};
 pub use retention::{
     ClassSet, ClockJumped, ClockSettled, HoldPlaced, HoldReleased, LockEnabled, PackageReleased, RetentionSet, Subject,
+};
+pub use scrubbing::{
+    ChunkRelocated, ObjectDamaged, ObjectRecovered, Recovery, RelocationReason, ScrubAdvanced, ScrubBegun, ScrubEnded,
 };
 pub use sweeping::{
     BlobCondemned, ChunkCondemned, ObjectAt, ObjectOrphaned, SweepBegun, SweepEnded, SweptBlob, VersionReleased,
@@ -305,6 +309,18 @@ events! {
     SweepEnded => "v1.sweep.ended",
     /// Objects were found that no event names.
     ObjectOrphaned => "v1.object.orphaned",
+    /// A pass over all objects began.
+    ScrubBegun => "v1.scrub.begun",
+    /// A pass over all objects came so far.
+    ScrubAdvanced => "v1.scrub.advanced",
+    /// A pass over all objects ended.
+    ScrubEnded => "v1.scrub.ended",
+    /// Bytes are not there as they were stored.
+    ObjectDamaged => "v1.object.damaged",
+    /// An object that was damaged is not any more.
+    ObjectRecovered => "v1.object.recovered",
+    /// Chunks lie elsewhere.
+    ChunkRelocated => "v1.chunk.relocated",
 }
 
 impl Serialize for PackageFinalized {
@@ -374,7 +390,13 @@ impl Event {
             | Self::KeyRevoked(_)
             | Self::ClassSet(_)
             | Self::ClockJumped(_)
-            | Self::ClockSettled(_) => return None,
+            | Self::ClockSettled(_)
+            | Self::ScrubBegun(_)
+            | Self::ScrubAdvanced(_)
+            | Self::ScrubEnded(_)
+            | Self::ObjectDamaged(_)
+            | Self::ObjectRecovered(_)
+            | Self::ChunkRelocated(_) => return None,
         })
     }
 
@@ -421,7 +443,13 @@ impl Event {
             | Self::ChunkCondemned(_)
             | Self::SweepBegun(_)
             | Self::SweepEnded(_)
-            | Self::ObjectOrphaned(_) => None,
+            | Self::ObjectOrphaned(_)
+            | Self::ScrubBegun(_)
+            | Self::ScrubAdvanced(_)
+            | Self::ScrubEnded(_)
+            | Self::ObjectDamaged(_)
+            | Self::ObjectRecovered(_)
+            | Self::ChunkRelocated(_) => None,
         }
     }
 }

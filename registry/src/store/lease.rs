@@ -15,11 +15,13 @@ pub enum Work {
     FinalizeIdle,
     /// Collecting what nothing keeps.
     Collect,
+    /// Reading everything again.
+    Scrub,
 }
 
 impl Work {
     /// All of it.
-    pub const ALL: [Self; 2] = [Self::FinalizeIdle, Self::Collect];
+    pub const ALL: [Self; 3] = [Self::FinalizeIdle, Self::Collect, Self::Scrub];
 
     /// What the database calls it.
     #[must_use]
@@ -27,6 +29,7 @@ impl Work {
         match self {
             Self::FinalizeIdle => "finalize-idle",
             Self::Collect => "collect",
+            Self::Scrub => "scrub",
         }
     }
 }

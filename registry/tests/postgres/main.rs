@@ -33,6 +33,8 @@ mod restarts;
 mod retelling;
 #[path = "../promises/retention.rs"]
 mod retention;
+#[path = "../promises/scrubbing.rs"]
+mod scrubbing;
 mod sharing;
 mod standbys;
 mod stores;
