@@ -4,6 +4,7 @@
 
 mod collect;
 mod lifecycle;
+mod scrub;
 mod storage;
 
 pub use storage::{Storage, Storages};
@@ -366,6 +367,7 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
         tasks.spawn(lifecycle::expire_now_and_then(registry.clone(), interval, settings.lifecycle, stop.clone()));
     }
     tasks.spawn(lifecycle::note_time_now_and_then(registry.clone(), stop.clone()));
+    tasks.spawn(scrub::scrub_now_and_then(registry.clone(), settings.scrub.clone(), stop.clone()));
     let grace = settings.shutdown_grace;
     Ok(Gateway { s3_address, admin_address, credentials, tls, registry, stop, tasks, grace, _lock: lock })
 }

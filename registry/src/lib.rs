@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use actions::lease::Leases;
 use actions::request::{CollectTotals, LifecycleTotals};
+use actions::scrub::ScrubTotals;
 use backends::dataplane::spi::DataPlane;
 use clock::{Clock, Entropy, Timestamp};
 use log::writer::{LogWriter, Vault, WriterParts};
@@ -67,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) collected: std::sync::Mutex<CollectTotals>,
     /// What went by itself since then.
     pub(crate) expired: std::sync::Mutex<LifecycleTotals>,
+    /// What was read again since this process began.
+    pub(crate) scrubbed: std::sync::Mutex<ScrubTotals>,
     /// Held by whoever makes the seal of a large package: each holds all of its manifest in memory.
     pub(crate) sealing: tokio::sync::Mutex<()>,
     pub(crate) manifest_inline_limit_bytes: usize,
@@ -104,6 +107,7 @@ impl Registry {
             leases,
             collected: std::sync::Mutex::default(),
             expired: std::sync::Mutex::default(),
+            scrubbed: std::sync::Mutex::default(),
             sealing,
             manifest_inline_limit_bytes,
         };

@@ -38,6 +38,7 @@ mod reading;
 mod refusals;
 mod retention;
 mod retention_matrix;
+mod scrub;
 mod sealing;
 mod soak;
 mod start;

@@ -15,6 +15,7 @@ mod packages;
 mod problem;
 mod producers;
 pub(crate) mod retention;
+mod scrub;
 pub(crate) mod shape;
 
 pub(crate) use health::HealthShape;
@@ -141,6 +142,8 @@ fn routes() -> (OpenApiRouter<Arc<Admin>>, OpenApiRouter<Arc<Admin>>) {
         .routes(routes!(keys::rotate))
         .routes(routes!(collect::collect))
         .routes(routes!(lifecycle::lifecycle))
+        .routes(routes!(scrub::show, scrub::begin))
+        .routes(routes!(scrub::one))
         .merge(retention::routes());
     (open, behind_token)
 }

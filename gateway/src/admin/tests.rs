@@ -127,9 +127,12 @@ async fn a_body_that_does_not_fit_is_refused_in_clear_words() {
     assert_problem(&ask(&admin, finalize, "{}").await, 422, "invalid-body");
 }
 
-const ROUTES: [(&str, &str); 41] = [
+const ROUTES: [(&str, &str); 44] = [
     ("post", "/v1/gc"),
     ("post", "/v1/lifecycle"),
+    ("get", "/v1/scrub"),
+    ("post", "/v1/scrub"),
+    ("get", "/v1/scrub/damage/{object}"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
     ("get", "/health"),

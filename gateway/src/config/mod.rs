@@ -9,6 +9,7 @@ mod collect;
 pub mod credentials;
 mod edge;
 mod lifecycle;
+mod scrub;
 mod storage;
 mod tls;
 
@@ -16,6 +17,7 @@ pub use args::{LogFormat, SettingArgs};
 pub use collect::CollectSettings;
 pub use edge::EdgeSettings;
 pub use lifecycle::LifecycleSettings;
+pub use scrub::ScrubSettings;
 pub use storage::{S3Storage, StorageKind};
 pub use tls::AUTHORITY_FILE_NAME;
 
@@ -161,6 +163,8 @@ pub struct Settings {
     pub collect: CollectSettings,
     /// When what goes by itself is let go.
     pub lifecycle: LifecycleSettings,
+    /// How everything is read again.
+    pub scrub: ScrubSettings,
     /// How long a stopping gateway waits for what is in flight.
     pub shutdown_grace: Duration,
 }
@@ -212,6 +216,7 @@ impl Settings {
             edge: edge::settle(&given)?,
             collect: collect::settle(&given)?,
             lifecycle: lifecycle::settle(&given)?,
+            scrub: scrub::settle(&given)?,
             tls: tls::settle(&given, &[s3_listen.ip(), admin_listen.ip()], &data_dir)?,
             database: database(given.database_url.as_ref(), &data_dir)?,
             storage,

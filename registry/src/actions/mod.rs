@@ -17,6 +17,7 @@ mod remove;
 pub mod request;
 mod retell;
 pub mod retention;
+pub mod scrub;
 mod upload;
 mod verify;
 mod versions;

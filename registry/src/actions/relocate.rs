@@ -112,6 +112,7 @@ fn written(event: &Event) -> &[LocatedChunk] {
     match event {
         Event::FileIngested(fact) => &fact.written,
         Event::PartIngested(fact) => &fact.written,
+        Event::ChunkRelocated(fact) => &fact.chunks,
         Event::PackageFinalized(fact) => match &**fact {
             PackageFinalized::Stored(stored) => &stored.written,
             PackageFinalized::Inline(_) => &[],
@@ -150,7 +151,12 @@ fn written(event: &Event) -> &[LocatedChunk] {
         | Event::ChunkCondemned(_)
         | Event::SweepBegun(_)
         | Event::SweepEnded(_)
-        | Event::ObjectOrphaned(_) => &[],
+        | Event::ObjectOrphaned(_)
+        | Event::ScrubBegun(_)
+        | Event::ScrubAdvanced(_)
+        | Event::ScrubEnded(_)
+        | Event::ObjectDamaged(_)
+        | Event::ObjectRecovered(_) => &[],
     }
 }
 

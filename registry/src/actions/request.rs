@@ -217,7 +217,16 @@ pub enum Finding {
         content_address: String,
         /// What is wrong.
         problem: String,
-        /// The files that have it: `producer/key` and version.
+        /// The files that have it: `producer/key`, version and package; the first of them.
+        files: Vec<String>,
+        /// The revisions whose manifest it is.
+        manifests: Vec<PackageId>,
+    },
+    /// More files that have a blob which is damaged: as many of these follow as it takes to name all.
+    FilesDamaged {
+        /// The blob, `blake3:<hex>`.
+        content_address: String,
+        /// The files: `producer/key`, version and package.
         files: Vec<String>,
     },
     /// A manifest is not what its digest says, or does not agree with the files.

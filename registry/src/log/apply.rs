@@ -4,6 +4,7 @@
 
 mod collect;
 mod retention;
+mod scrub;
 mod version;
 
 use artifactstore_backends::digest::ContentAddress;
@@ -111,6 +112,12 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
         Event::SweepBegun(begun) => collect::sweep_begun(state, fact, begun),
         Event::SweepEnded(ended) => collect::sweep_ended(state, fact, ended),
         Event::ObjectOrphaned(orphaned) => collect::object_orphaned(state, fact, orphaned),
+        Event::ScrubBegun(_) => scrub::begun(state, fact),
+        Event::ScrubAdvanced(advanced) => scrub::advanced(state, advanced),
+        Event::ScrubEnded(ended) => scrub::ended(state, fact, ended),
+        Event::ObjectDamaged(damaged) => scrub::damaged(state, fact, damaged),
+        Event::ObjectRecovered(recovered) => scrub::recovered(state, recovered),
+        Event::ChunkRelocated(relocated) => scrub::relocated(state, fact, relocated),
     }
 }
 
@@ -227,6 +234,7 @@ fn locate(state: &mut State, fact: Fact<'_>, written: &[LocatedChunk]) {
                     location: located.location.clone(),
                     sequence: fact.sequence,
                     condemned: None,
+                    damaged_sequence: None,
                 },
             );
         }

@@ -4,6 +4,7 @@ pub mod collect;
 mod expire;
 mod key;
 mod retention;
+mod scrub;
 mod version;
 
 pub use expire::NOTE_AFTER_MICROS;
@@ -125,6 +126,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::Collect { step, .. } => collect::collect(state, step),
         Command::Expire { name, expiry, .. } => expire::expire(state, actor, name, expiry),
         Command::ClockNote => Ok(expire::clock_note(state)),
+        Command::Scrub(step) => Ok(scrub::scrub(state, step)),
     }
 }
 
@@ -144,8 +146,12 @@ fn part_ingest(
         recipe: Some(stored.recipe.clone()),
         written: stored.written.clone(),
     };
+    if scrub::leans_on_damage(state, &content) {
+        return Err(Refusal::ContentMissing);
+    }
     let written = check_content(state, &content)?;
-    Ok(Event::PartIngested(Box::new(PartIngested {
+    let mut events: Vec<Event> = scrub::heal(state, &content.written)?.into_iter().collect();
+    events.push(Event::PartIngested(Box::new(PartIngested {
         md5: stored.md5.ok_or(Refusal::ContentMissing)?,
         size_bytes: stored.size_bytes,
         chunks: stored.recipe.clone(),
@@ -154,8 +160,8 @@ fn part_ingest(
         written,
         checksum: checksum.cloned(),
         producer: name.producer.clone(),
-    }))
-    .into())
+    })));
+    Ok(Decision { events, ..Decision::default() })
 }
 
 fn package_finalize(
@@ -409,7 +415,12 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     if !recorded && content.recipe.is_none() {
         return Err(Refusal::ContentMissing);
     }
+    // A completion cannot bring its bytes again; whoever sent them now, can.
+    if ingest.upload.is_none() && scrub::leans_on_damage(state, content) {
+        return Err(Refusal::ContentMissing);
+    }
     let written = if recorded { Vec::new() } else { check_content(state, content)? };
+    events.extend(scrub::heal(state, &content.written)?);
     let marker = owner.settings.finalize_marker.as_ref();
     let finalizes = marker.is_some_and(|marker| glob::matches(marker, &relative_path));
     events.push(Event::FileIngested(Box::new(FileIngested {

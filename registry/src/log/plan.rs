@@ -3,6 +3,7 @@
 //! Two rounds for commands: which package a key belongs to depends on its producer's settings.
 
 pub mod collect;
+pub mod scrub;
 
 use artifactstore_backends::recipe::LocatedChunk;
 
@@ -71,6 +72,7 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
             touched.producers.insert(name.producer.clone());
         }
         Command::ClockNote => {}
+        Command::Scrub(step) => scrub::step(step, touched),
     }
 }
 
@@ -104,6 +106,7 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         | Command::StorageDirect { .. }
         | Command::StorageClose { .. }
         | Command::StorageEnd { .. }
+        | Command::Scrub(_)
         | Command::VersioningSet { .. } => {}
         Command::Collect { step, .. } => collect::second_round(step, state, touched),
         Command::Expire { name, expiry, .. } => expired(name, expiry, state, touched),
@@ -305,9 +308,7 @@ pub fn event(event: &Event, touched: &mut Touched) {
         Event::FileDescribed(fact) => named(&fact.package_id, &fact.producer, &fact.key, touched),
         Event::FileRemoved(fact) => named(&fact.package_id, &fact.producer, &fact.key, touched),
         Event::FileMarked(fact) => named(&fact.package_id, &fact.producer, &fact.key, touched),
-        Event::FileTagged(fact) => {
-            touched.files.insert(fact.version);
-        }
+        Event::FileTagged(fact) => touched.files.extend([fact.version]),
         Event::VersionRemoved(fact) => {
             let name = FileName { producer: fact.producer.clone(), key: fact.key.clone() };
             touched.packages.insert(fact.package_id.clone());
@@ -317,26 +318,16 @@ pub fn event(event: &Event, touched: &mut Touched) {
             touched.history.extend(fact.reveals.map(|sequence| (name.clone(), sequence)));
             touched.names.insert(name);
         }
-        Event::UploadCreated(fact) => {
-            touched.uploads.insert(fact.upload.clone());
-        }
+        Event::UploadCreated(fact) => touched.uploads.extend([fact.upload.clone()]),
         Event::PartIngested(fact) => {
             touched.uploads.insert(fact.upload.clone());
             touched.parts.insert((fact.upload.clone(), fact.number));
             touched.chunks.extend(fact.written.iter().map(|located| located.chunk.address));
         }
-        Event::UploadAborted(fact) => {
-            touched.uploads.insert(fact.upload.clone());
-        }
-        Event::KeyCreated(fact) => {
-            touched.access_keys.insert(fact.id.clone());
-        }
-        Event::KeyRotated(fact) => {
-            touched.access_keys.insert(fact.id.clone());
-        }
-        Event::KeyRevoked(fact) => {
-            touched.access_keys.insert(fact.id.clone());
-        }
+        Event::UploadAborted(fact) => touched.uploads.extend([fact.upload.clone()]),
+        Event::KeyCreated(fact) => touched.access_keys.extend([fact.id.clone()]),
+        Event::KeyRotated(fact) => touched.access_keys.extend([fact.id.clone()]),
+        Event::KeyRevoked(fact) => touched.access_keys.extend([fact.id.clone()]),
         Event::StorageDirected(_) | Event::StorageClosed(_) | Event::StorageMoved(_) => touched.moves = true,
         Event::RetentionSet(fact) => subject(&fact.subject, touched),
         Event::HoldPlaced(fact) => subject(&fact.subject, touched),
@@ -353,6 +344,10 @@ pub fn event(event: &Event, touched: &mut Touched) {
         Event::SweepBegun(fact) => collect::begun(fact, touched),
         Event::SweepEnded(fact) => touched.swept.extend(&fact.objects),
         Event::ObjectOrphaned(_) => {}
+        Event::ScrubBegun(_) | Event::ScrubAdvanced(_) | Event::ScrubEnded(_) => touched.scrubs = true,
+        Event::ObjectDamaged(fact) => scrub::damaged(fact, touched),
+        Event::ObjectRecovered(fact) => scrub::recovered(fact, touched),
+        Event::ChunkRelocated(fact) => scrub::relocated(fact, touched),
     }
 }
 

@@ -78,6 +78,7 @@ impl Work<'_> {
             // Answered already.
             Command::Collect { .. } | Command::Expire { .. } => Ok(Reply::Collected(Vec::new())),
             Command::ClockNote => Ok(Reply::Noted),
+            Command::Scrub(_) => Ok(Reply::Scrubbed(self.state.scrub_newest().cloned().map(Box::new))),
             Command::StorageDirect { .. } | Command::StorageClose { .. } | Command::StorageEnd { .. } => {
                 let last = self.state.storage().last().cloned();
                 let missing = || Refusal::StorageElsewhere(String::new());

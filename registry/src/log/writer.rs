@@ -324,6 +324,7 @@ async fn load(batch: &mut dyn Batch, messages: &[Message], state: &mut State) ->
             let asked = plan::collect::asked(step, state);
             state.uses = batch.uses(&asked).await?;
         }
+        [Message { command: Command::Scrub(step), .. }] => state.uses = batch.uses(&plan::scrub::asked(step)).await?,
         [Message { command: Command::StorageDirect { .. }, .. }] => state.sweeping = Some(batch.sweeping().await?),
         [Message { command: Command::ProducerDelete { producer }, .. }]
             if state.producers.get(producer).is_some_and(|producer| producer.finalized_count > 0) =>

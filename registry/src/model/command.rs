@@ -16,6 +16,7 @@ use super::retention::{ClassRow, ClockJump, LockTerms, Mode, Period, Retention, 
 use super::row::{
     File, Package, Part, Producer, ProducerSettings, Sequence, Subresource, Upload, VersionChoice, Versioning,
 };
+use super::scrub::{ScrubPass, ScrubTally, SpoiltChunk};
 use super::storage::{Storage, StorageMove};
 use crate::clock::Timestamp;
 
@@ -379,6 +380,48 @@ pub enum Command {
     },
     /// Note the time in a log to which nobody has written for long.
     ClockNote,
+    /// A step of reading everything again. What of it is so already, or is not any more, records nothing.
+    Scrub(Box<ScrubStep>),
+}
+
+/// A step of reading everything again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScrubStep {
+    /// Begin a pass, unless one is under way.
+    Begin,
+    /// Say how far a pass came.
+    Advance {
+        /// The event that began it.
+        begun: Sequence,
+        /// The last object that was read.
+        cursor: ObjectKey,
+        /// What was read up to there.
+        tally: ScrubTally,
+    },
+    /// End a pass that has read everything.
+    End {
+        /// The event that began it.
+        begun: Sequence,
+        /// What was read.
+        tally: ScrubTally,
+    },
+    /// Say how objects were found.
+    Report(Vec<Examined>),
+}
+
+/// How an object was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// The object.
+    pub object: ObjectKey,
+    /// The backend that holds it.
+    pub backend: String,
+    /// The chunks that are not there as they were stored.
+    pub spoilt: Vec<SpoiltChunk>,
+    /// The chunks that were known to be damaged, and are there as they were stored.
+    pub whole: Vec<ContentAddress>,
+    /// What was found, in one line.
+    pub finding: String,
 }
 
 /// A step of collecting what nothing keeps. Whoever asks has looked without a lock: each step looks again.
@@ -451,7 +494,7 @@ impl Command {
     /// changed is not in the database yet.
     #[must_use]
     pub const fn is_alone(&self) -> bool {
-        matches!(self, Self::Collect { .. } | Self::StorageDirect { .. } | Self::ProducerDelete { .. })
+        matches!(self, Self::Collect { .. } | Self::Scrub(_) | Self::StorageDirect { .. } | Self::ProducerDelete { .. })
     }
 
     /// Of a command that is answered with the events that it makes: whether it only says which it would make.
@@ -517,4 +560,6 @@ pub enum Reply {
     Collected(Vec<Event>),
     /// The time was noted, or is known well enough.
     Noted,
+    /// The newest pass over all objects as it is now.
+    Scrubbed(Option<Box<ScrubPass>>),
 }

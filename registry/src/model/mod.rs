@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod name;
 pub mod retention;
 pub mod row;
+pub mod scrub;
 pub mod state;
 pub mod storage;
 pub mod sweep;

@@ -19,11 +19,13 @@ pub enum Work {
     Expire,
     /// Noting the time in a log that nobody writes to.
     NoteTime,
+    /// Reading everything again.
+    Scrub,
 }
 
 impl Work {
     /// All of it.
-    pub const ALL: [Self; 4] = [Self::FinalizeIdle, Self::Collect, Self::Expire, Self::NoteTime];
+    pub const ALL: [Self; 5] = [Self::FinalizeIdle, Self::Collect, Self::Expire, Self::NoteTime, Self::Scrub];
 
     /// What the database calls it.
     #[must_use]
@@ -33,6 +35,7 @@ impl Work {
             Self::Collect => "collect",
             Self::Expire => "expire",
             Self::NoteTime => "note-time",
+            Self::Scrub => "scrub",
         }
     }
 }

@@ -35,6 +35,8 @@ mod restarts;
 mod retelling;
 #[path = "../promises/retention.rs"]
 mod retention;
+#[path = "../promises/scrubbing.rs"]
+mod scrubbing;
 mod sharing;
 mod standbys;
 mod stores;

@@ -17,5 +17,6 @@ mod powercut;
 mod racing;
 mod retelling;
 mod retention;
+mod scrubbing;
 mod stores;
 mod versions;

@@ -20,7 +20,7 @@ use crate::model::sweep::{SweptObject, Uses};
 use crate::store::sweeping::{Sweeping, Unused};
 
 /// Behind nothing: the empty byte string sorts before every digest.
-fn behind(after: Option<[u8; 32]>) -> Vec<u8> {
+pub(super) fn behind(after: Option<[u8; 32]>) -> Vec<u8> {
     after.map(|after| after.to_vec()).unwrap_or_default()
 }
 
@@ -28,11 +28,11 @@ fn unreadable(view: &'static str) -> Error {
     Error::RowUnreadable { view, reason: "a digest has the wrong length".to_owned() }
 }
 
-fn address(row: &PgRow, at: usize) -> Result<ContentAddress> {
+pub(super) fn address(row: &PgRow, at: usize) -> Result<ContentAddress> {
     ContentAddress::from_slice(row.try_get(at)?).ok_or_else(|| unreadable("chunks"))
 }
 
-fn object(row: &PgRow, at: usize) -> Result<ObjectKey> {
+pub(super) fn object(row: &PgRow, at: usize) -> Result<ObjectKey> {
     ObjectKey::from_slice(row.try_get(at)?).ok_or_else(|| unreadable("swept_objects"))
 }
 
@@ -172,7 +172,7 @@ impl Sweeping for PostgresStore {
     }
 }
 
-fn digests(asked: &mut Statement, keys: impl Iterator<Item = [u8; 32]>) -> Result<String> {
+pub(super) fn digests(asked: &mut Statement, keys: impl Iterator<Item = [u8; 32]>) -> Result<String> {
     let keys: Vec<Vec<u8>> = keys.map(|key| key.to_vec()).collect();
     Ok(format!("{}::bytea[]", asked.bind(keys)?))
 }

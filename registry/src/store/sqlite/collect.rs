@@ -23,7 +23,7 @@ use crate::store::Store;
 use crate::store::sweeping::{Sweeping, Unused};
 
 /// Behind nothing: the empty byte string sorts before every digest.
-fn behind(after: Option<[u8; 32]>) -> Vec<u8> {
+pub(super) fn behind(after: Option<[u8; 32]>) -> Vec<u8> {
     after.map(|after| after.to_vec()).unwrap_or_default()
 }
 
@@ -143,7 +143,7 @@ impl Sweeping for SqliteStore {
 }
 
 /// The rows that are found by these keys, of one column each.
-async fn many(
+pub(super) async fn many(
     connection: &mut SqliteConnection,
     keys: &[Vec<u8>],
     text: impl Fn(&str) -> String,

@@ -11,6 +11,7 @@ mod lookups;
 mod reads;
 mod rows;
 mod scratch;
+mod scrub;
 mod snapshot;
 mod statement;
 mod write;
@@ -29,6 +30,7 @@ use self::lookups::{Lookups, Question};
 use self::reads::limited;
 use self::scratch::Scratch;
 use super::lease::{Lease, Work};
+use super::scrubbing::Scrubbing;
 use super::sweeping::Sweeping;
 use super::{Batch, KeyRange, Snapshot, Store, VersionRange, View};
 pub use super::{OpenMode, Schema};
@@ -230,6 +232,10 @@ impl Store for SqliteStore {
         self
     }
 
+    fn scrubbing(&self) -> &dyn Scrubbing {
+        self
+    }
+
     async fn close(&self) {
         self.lookups.stop().await;
         self.readers.close().await;
@@ -386,10 +392,13 @@ impl Store for SqliteStore {
         Ok((number(0)?, number(1)?))
     }
 
-    async fn files_of_blob(&self, address: &ContentAddress, limit: usize) -> Result<Vec<File>> {
-        let text =
-            format!("SELECT {} FROM files AS f WHERE f.content_address = ? ORDER BY f.sequence LIMIT ?", rows::FILE);
-        let query = sqlx::query(AssertSqlSafe(text)).bind(address.0.to_vec()).bind(limited(limit));
+    async fn files_of_blob(&self, address: &ContentAddress, after: Sequence, limit: usize) -> Result<Vec<File>> {
+        let text = format!(
+            "SELECT {} FROM files AS f WHERE f.content_address = ? AND f.sequence > ? ORDER BY f.sequence LIMIT ?",
+            rows::FILE
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(address.0.to_vec()).bind(write::signed(after));
+        let query = query.bind(limited(limit));
         query.fetch_all(&self.readers).await?.iter().map(rows::file).collect()
     }
 
