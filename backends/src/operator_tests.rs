@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use super::OperatorBackend;
 use crate::backend::{Backend, SealedObject};
 use crate::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
-use crate::dataplane::spi::{ByteRange, DataPlane, IngestFrame, IngestHints};
+use crate::dataplane::spi::{ByteRange, DataPlane, IngestFrame, IngestHints, Verification};
 use crate::error::Error;
 use crate::layout;
 use crate::testing::catalog::MemoryCatalog;
@@ -151,7 +151,7 @@ async fn a_blob_in_a_folder_reads_back_whole_and_every_file_is_named_by_its_cont
     let served = plane.serve_object(&result.content_address, ByteRange::From(3)).await.unwrap();
     let served: Vec<Bytes> = served.try_collect().await.unwrap();
     assert!(served.concat() == bytes[3..]);
-    assert_eq!(plane.verify_object(&result.content_address).await.unwrap().damages, []);
+    assert_eq!(plane.verify_object(&Verification::Blob(result.content_address)).await.unwrap().damages, []);
     let keys: Vec<_> = backend.list(None).map_ok(|stat| stat.key).try_collect().await.unwrap();
     assert_eq!(keys.len(), 3);
     for key in keys {

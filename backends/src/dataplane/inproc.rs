@@ -16,7 +16,7 @@ use crate::dataplane::backends::Backends;
 use crate::dataplane::shelf::Shelf;
 use crate::dataplane::spi::{
     BackendStatus, ByteRange, ByteStream, Catalog, DataPlane, Deletion, DeletionResult, IngestHints, IngestResult,
-    IngestStream, VerifyResult,
+    IngestStream, Verification, VerifyResult,
 };
 use crate::dataplane::{ingest, join, serve, sweep, verify};
 use crate::digest::ContentAddress;
@@ -73,8 +73,13 @@ impl DataPlane for InProcessDataPlane {
         serve::serve(&self.shelf, content_address, range).await
     }
 
-    async fn verify_object(&self, content_address: &ContentAddress) -> Result<VerifyResult> {
-        verify::verify(&self.shelf, content_address).await
+    async fn verify_object(&self, what: &Verification) -> Result<VerifyResult> {
+        match what {
+            Verification::Blob(address) => verify::verify(&self.shelf, address).await,
+            Verification::Object { backend, object, chunks } => {
+                verify::verify_object(&self.shelf, backend, *object, chunks).await
+            }
+        }
     }
 
     async fn delete_object(&self, deletion: Deletion) -> Result<DeletionResult> {

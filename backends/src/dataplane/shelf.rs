@@ -86,7 +86,11 @@ impl Shelf {
         located.resize(chunks.len(), Whereabouts::Nowhere);
         // A location in a backend that is not open cannot be read from here: as good as none.
         let here = |whereabouts| match whereabouts {
-            Whereabouts::At(location) if self.backends.named(&location.backend).is_none() => Whereabouts::Nowhere,
+            Whereabouts::At(location) | Whereabouts::Damaged(location, _)
+                if self.backends.named(&location.backend).is_none() =>
+            {
+                Whereabouts::Nowhere
+            }
             whereabouts => whereabouts,
         };
         Ok(located.into_iter().map(here).collect())

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
 use crate::error::{Error, Result, Source};
-use crate::recipe::{LocatedChunk, Location, Recipe};
+use crate::recipe::{Chunk, LocatedChunk, Location, Recipe};
 
 /// One piece of a body on its way in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,26 +120,45 @@ pub struct IngestResult {
     pub written: Vec<LocatedChunk>,
 }
 
-/// What a re-reading of a blob found.
+/// What is to be read again and compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verification {
+    /// A blob that the catalog knows, chunk by chunk and as a whole, with the objects that its chunks begin.
+    Blob(ContentAddress),
+    /// An object, by the chunks that lie in it: what nothing refers to is not looked at.
+    Object {
+        /// The name of the backend that holds it.
+        backend: String,
+        /// The object.
+        object: ObjectKey,
+        /// The chunks, and where each begins, in bytes.
+        chunks: Vec<(Chunk, u64)>,
+    },
+}
+
+/// What a re-reading found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyResult {
-    /// The blob that was read.
+    /// The blob, or the object, that was read.
     pub content_address: ContentAddress,
     /// How many bytes were read.
     pub size_bytes: u64,
-    /// The SHA-256 of what was read, when every byte could be.
+    /// The SHA-256 of what was read of a blob, when every byte could be.
     pub sha256: Option<Sha256Digest>,
-    /// What is wrong; empty when the blob is whole and every object has the bytes of its name.
+    /// What is wrong; empty when the blob is whole and every object has the bytes of its name, and when each chunk of the
+    /// object has those of its own.
     pub damages: Vec<Damage>,
 }
 
-/// One thing that is wrong with a blob's bytes.
+/// One thing that is wrong with bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
     /// The object that is damaged or gone, when one can be named.
     pub object: Option<ObjectKey>,
     /// The chunk that it spoils, when one can be named.
     pub chunk: Option<ContentAddress>,
+    /// The BLAKE3 of what stands where the chunk should, when all of that could be read.
+    pub found: Option<ContentAddress>,
     /// What was found, in one line.
     pub finding: String,
 }
@@ -217,8 +236,9 @@ pub trait DataPlane: std::fmt::Debug + Send + Sync + 'static {
     /// The bytes of a blob that the catalog knows, in order.
     async fn serve_object(&self, content_address: &ContentAddress, range: ByteRange) -> Result<ByteStream>;
 
-    /// Reads every byte of a blob and compares it with its name. Damage is an answer, not an error.
-    async fn verify_object(&self, content_address: &ContentAddress) -> Result<VerifyResult>;
+    /// Reads every byte of a blob, or of what lies in an object, and compares it with its name. Damage is an answer, not
+    /// an error.
+    async fn verify_object(&self, what: &Verification) -> Result<VerifyResult>;
 
     /// Deletes objects; idempotent.
     async fn delete_object(&self, deletion: Deletion) -> Result<DeletionResult>;
@@ -241,6 +261,9 @@ pub struct LocatedBlob {
 pub enum Whereabouts {
     /// Here.
     At(Location),
+    /// Here, and the bytes are known to be damaged since the event of this number. Whoever has them in hand writes them
+    /// again, elsewhere.
+    Damaged(Location, u64),
     /// Nowhere, as far as anything committed says.
     Nowhere,
     /// Nowhere, and an object that was this chunk alone was swept once. Nothing gets its name again: a deletion of it
@@ -253,7 +276,7 @@ impl Whereabouts {
     #[must_use]
     pub fn location(self) -> Option<Location> {
         match self {
-            Self::At(location) => Some(location),
+            Self::At(location) | Self::Damaged(location, _) => Some(location),
             Self::Nowhere | Self::Swept => None,
         }
     }

@@ -5,7 +5,8 @@
 //! waited for one pack at a time, a pack that is worth its own way does not wait for the one before.
 //!
 //! An object that was swept leaves its name behind for good: a deletion that nobody waits for any more could otherwise take
-//! an object that was written since. Its chunks, should they come again, get an object with a mark behind them.
+//! an object that was written since. Its chunks, should they come again, get an object with a mark behind them. So do
+//! chunks whose bytes are known to be damaged where they lie.
 //!
 //! Invariant: whoever is told a location may rely on it: the object is stored and synced.
 //! Invariant: a chunk keeps its room in the budget until it is written, also when its body's future is dropped, and
@@ -95,11 +96,12 @@ async fn store_alone(shelf: &Shelf, FinishedChunk { address, bytes, md5, room }:
         Some(Whereabouts::At(location)) => {
             return Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false });
         }
-        Some(Whereabouts::Swept) => {
+        Some(whereabouts @ (Whereabouts::Swept | Whereabouts::Damaged(..))) => {
             let mut marked = aligned_buffer(bytes.len() + MARK_BYTES);
             marked.extend_from_slice(&bytes);
             drop(bytes);
-            marked.extend_from_slice(&shelf.catalog.sweeps(true).await?.to_be_bytes());
+            let mark = shelf.catalog.sweeps(true).await?.max(damaged_since(&whereabouts));
+            marked.extend_from_slice(&mark.to_be_bytes());
             compute(marked.len(), move || SealedObject::seal(marked.freeze())).await?
         }
         Some(Whereabouts::Nowhere) | None => SealedObject::hashed_already(bytes, ObjectKey(address.0)).with_md5(md5),
@@ -120,6 +122,15 @@ async fn put(shelf: &Shelf, object: SealedObject, room: impl Send + Sync + 'stat
     let backend = shelf.writer().await?;
     let object = backend.put(object.holding((room, no_deletion))).await?;
     Ok(Place { backend: backend.name().to_owned(), object })
+}
+
+/// The event that found a chunk damaged where it lies: a mark of its number, or of a later sweep, makes a name that was
+/// never given.
+const fn damaged_since(whereabouts: &Whereabouts) -> u64 {
+    match whereabouts {
+        Whereabouts::Damaged(_, since) => *since,
+        Whereabouts::At(_) | Whereabouts::Nowhere | Whereabouts::Swept => 0,
+    }
 }
 
 fn placed(Place { backend, object }: &Place, chunk: Chunk, offset_bytes: u64) -> LocatedChunk {
@@ -237,7 +248,8 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
         }
         rooms.push(one.room);
     }
-    let swept = known.contains(&Whereabouts::Swept);
+    let swept = known.iter().any(|known| matches!(known, Whereabouts::Swept | Whereabouts::Damaged(..)));
+    let damaged = known.iter().map(damaged_since).max().unwrap_or(0);
     let object = match &*fresh {
         [] => None,
         [(chunk, bytes)] if !swept => Some(SealedObject::hashed_already(bytes.clone(), ObjectKey(chunk.address.0))),
@@ -246,10 +258,10 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
             let mut together = aligned_buffer(size_bytes.saturating_add(MARK_BYTES));
             // Each piece is let go when it is copied, so that the pack takes their place in memory.
             fresh.drain(..).for_each(|(_, bytes)| together.extend_from_slice(&bytes));
-            let sweeps = shelf.catalog.sweeps(swept).await?;
-            if swept || sweeps > 0 {
+            let mark = shelf.catalog.sweeps(swept).await?.max(damaged);
+            if swept || mark > 0 {
                 // The same chunks may have been together before, or one of them alone.
-                together.extend_from_slice(&sweeps.to_be_bytes());
+                together.extend_from_slice(&mark.to_be_bytes());
             }
             let pack = compute(together.len(), move || SealedObject::seal(together.freeze())).await?;
             reach(Point::PackSealed);
@@ -264,11 +276,11 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
     reach(Point::PackStored);
     let stored = chunks.into_iter().zip(known).map(|(chunk, known)| match (known, &place) {
         (Whereabouts::At(location), _) => Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false }),
-        (Whereabouts::Nowhere | Whereabouts::Swept, Some(place)) => {
+        (Whereabouts::Nowhere | Whereabouts::Swept | Whereabouts::Damaged(..), Some(place)) => {
             let offset_bytes = offsets.get(&chunk.address).copied().unwrap_or_default();
             Ok(Stored { chunk: placed(place, chunk, offset_bytes), written: true })
         }
-        (Whereabouts::Nowhere | Whereabouts::Swept, None) => {
+        (Whereabouts::Nowhere | Whereabouts::Swept | Whereabouts::Damaged(..), None) => {
             Err(Error::Catalog("a chunk is neither known nor written".into()))
         }
     });

@@ -23,6 +23,7 @@ struct Committed {
     blobs: HashMap<ContentAddress, Recipe>,
     locations: HashMap<ContentAddress, Location>,
     swept: HashSet<ObjectKey>,
+    damaged: HashMap<ContentAddress, u64>,
 }
 
 impl MemoryCatalog {
@@ -37,6 +38,7 @@ impl MemoryCatalog {
         let mut committed = self.committed();
         for LocatedChunk { chunk, location } in &result.written {
             committed.locations.insert(chunk.address, location.clone());
+            committed.damaged.remove(&chunk.address);
         }
         committed.blobs.insert(result.content_address, result.recipe.clone());
     }
@@ -51,6 +53,11 @@ impl MemoryCatalog {
         let mut committed = self.committed();
         committed.locations.retain(|_, location| location.object != object);
         committed.swept.insert(object);
+    }
+
+    /// Makes it known that a chunk is damaged where it lies, since the event of this number.
+    pub fn damage(&self, chunk: ContentAddress, since: u64) {
+        self.committed().damaged.insert(chunk, since);
     }
 
     /// Forgets everything.
@@ -78,7 +85,10 @@ impl Catalog for MemoryCatalog {
     async fn chunks_locate(&self, chunks: &[ContentAddress]) -> Result<Vec<Whereabouts>> {
         let committed = self.committed();
         let whereabouts = |chunk: &ContentAddress| match committed.locations.get(chunk) {
-            Some(location) => Whereabouts::At(location.clone()),
+            Some(location) => match committed.damaged.get(chunk) {
+                Some(since) => Whereabouts::Damaged(location.clone(), *since),
+                None => Whereabouts::At(location.clone()),
+            },
             None if committed.swept.contains(&ObjectKey(chunk.0)) => Whereabouts::Swept,
             None => Whereabouts::Nowhere,
         };

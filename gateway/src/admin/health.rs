@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactstore_registry::actions::request::Health;
+use artifactstore_registry::actions::request::{Health, LifecycleTotals};
+use artifactstore_registry::actions::scrub::{ScrubReport, ScrubTotals};
 use artifactstore_registry::model::retention::ClockJump;
 use axum::Json;
 use axum::extract::State;
@@ -128,7 +129,10 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<
     ))]
 pub(super) async fn detail(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<HealthShape>) {
     let health = admin.registry.health().await;
-    let warnings = unsettled(&admin, &health).await.iter().filter_map(jump_warning).collect();
+    let mut warnings: Vec<String> = unsettled(&admin, &health).await.iter().filter_map(jump_warning).collect();
+    if let Some(report) = scrubbed(&admin, &health).await.filter(|report| report.damaged > 0) {
+        warnings.push(damage_warning(&admin, report.damaged).await);
+    }
     (status_of(health.ready()), Json(HealthShape::new(health, warnings)))
 }
 
@@ -145,16 +149,39 @@ async fn unsettled(admin: &Admin, health: &Health) -> Vec<ClockJump> {
     jumps.into_iter().filter(|jump| jump.settled_sequence.is_none()).collect()
 }
 
+/// What scrubbing found. As of [`unsettled`].
+async fn scrubbed(admin: &Admin, health: &Health) -> Option<ScrubReport> {
+    if !health.database_ready() {
+        return None;
+    }
+    let asked = tokio::time::timeout(CLOCK_PATIENCE, admin.registry.scrub_report()).await;
+    asked.ok().and_then(Result::ok)
+}
+
+/// How many damaged objects a warning names.
+const DAMAGE_NAMED: usize = 5;
+
+/// How many objects are damaged, and which: the first of them.
+async fn damage_warning(admin: &Admin, count: u64) -> String {
+    let asked = tokio::time::timeout(CLOCK_PATIENCE, admin.registry.damage_list(None, DAMAGE_NAMED)).await;
+    let named = asked.ok().and_then(Result::ok).unwrap_or_default();
+    let named: Vec<String> =
+        named.iter().map(|row| format!("{} in {}: {}", row.object.to_hex(), row.backend, row.finding)).collect();
+    let objects = if count == 1 { "1 object is damaged" } else { &format!("{count} objects are damaged") };
+    format!("{objects}; GET /v1/scrub names their files ({})", named.join("; "))
+}
+
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics", security(()),
     responses((status = 200, description = "The figures, in the text format 0.0.4.", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     let health = admin.registry.health().await;
-    let text = exposition(&admin, &health, unsettled(&admin, &health).await.len());
+    let scrubbed = scrubbed(&admin, &health).await;
+    let text = exposition(&admin, &health, unsettled(&admin, &health).await.len(), scrubbed.as_ref());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-fn exposition(admin: &Admin, health: &Health, unsettled: usize) -> String {
+fn exposition(admin: &Admin, health: &Health, unsettled: usize, scrubbed: Option<&ScrubReport>) -> String {
     let mut text = String::with_capacity(2048);
     let mut figure = |name: &str, kind: &str, help: &str, samples: &[(String, String)]| {
         if samples.is_empty() {
@@ -205,6 +232,11 @@ fn exposition(admin: &Admin, health: &Health, unsettled: usize) -> String {
     ] {
         figure(name, "counter", help, &plain(count.to_string()));
     }
+    let lifecycle = lifecycle_figures(&admin.registry.lifecycle_totals());
+    let scrub = scrub_figures(admin.registry.scrub_totals(), scrubbed);
+    for (name, kind, help, value) in lifecycle.into_iter().chain(scrub) {
+        figure(name, kind, help, &plain(value));
+    }
     let mut requests = Vec::new();
     for (listener, counts) in &admin.counts {
         requests.extend(
@@ -215,4 +247,51 @@ fn exposition(admin: &Admin, health: &Health, unsettled: usize) -> String {
     }
     figure("http_requests_total", "counter", "Requests answered, by listener and class of status.", &requests);
     text
+}
+
+/// A figure: its name, kind, help and value.
+type Figure = (&'static str, &'static str, &'static str, String);
+
+/// What went by itself.
+fn lifecycle_figures(totals: &LifecycleTotals) -> Vec<Figure> {
+    let counter = |name, help, count: u64| (name, "counter", help, count.to_string());
+    let mut figures = vec![
+        counter("lifecycle_runs_total", "Runs of this process that let go what goes by itself.", totals.runs),
+        counter("lifecycle_expired_names_total", "Names that lifecycle rules removed or hid.", totals.expired_names),
+        counter(
+            "lifecycle_removed_versions_total",
+            "Older versions and delete markers that lifecycle rules removed.",
+            totals.removed_versions,
+        ),
+        counter("lifecycle_aborted_uploads_total", "Uploads that lifecycle rules gave up.", totals.aborted_uploads),
+        counter(
+            "retention_outlived_versions_total",
+            "Versions that went because their retention classes say so.",
+            totals.outlived_versions,
+        ),
+        ("lifecycle_kept", "gauge", "What the last run found kept.", totals.kept_last.to_string()),
+    ];
+    if let Some(last) = totals.last_run {
+        let (seconds, _) = last.to_parts();
+        let help = "When the last of them came to its end.";
+        figures.push(("lifecycle_last_run_timestamp_seconds", "gauge", help, seconds.to_string()));
+    }
+    figures
+}
+
+fn scrub_figures(totals: ScrubTotals, report: Option<&ScrubReport>) -> Vec<Figure> {
+    let mut figures = vec![
+        ("scrub_objects_total", "counter", "Objects that this process read again.", totals.objects.to_string()),
+        ("scrub_bytes_total", "counter", "Their bytes.", totals.bytes.to_string()),
+    ];
+    let Some(report) = report else { return figures };
+    let running = u8::from(report.under_way().is_some()).to_string();
+    figures.push(("scrub_running", "gauge", "Whether a pass over all objects is under way.", running));
+    let help = "Objects that are known to be damaged or missing.";
+    figures.push(("scrub_damaged_objects", "gauge", help, report.damaged.to_string()));
+    if let Some(ended) = report.ended.as_ref().and_then(|pass| pass.ended_at) {
+        let help = "When the last whole pass ended; its age is time() less this.";
+        figures.push(("scrub_last_pass_timestamp_seconds", "gauge", help, ended.to_parts().0.to_string()));
+    }
+    figures
 }

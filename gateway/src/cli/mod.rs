@@ -9,6 +9,7 @@ mod finalize;
 mod gc;
 mod health;
 mod key;
+mod lifecycle;
 mod manifest;
 mod migrate;
 mod output;
@@ -64,6 +65,7 @@ enum Command {
     Key(key::Args),
     Retention(retention::Args),
     Gc(gc::Args),
+    Lifecycle(lifecycle::Args),
     Storage(storage::Args),
 }
 
@@ -132,6 +134,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Outcome {
         Command::Key(args) => key::run(args, settings).await,
         Command::Retention(args) => retention::run(args, settings).await,
         Command::Gc(args) => gc::run(&args, settings).await,
+        Command::Lifecycle(args) => lifecycle::run(&args, settings).await,
         Command::Storage(args) => storage::run(args, settings).await,
     }
 }

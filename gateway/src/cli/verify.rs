@@ -73,9 +73,14 @@ async fn online(settings: &Settings, json: bool) -> Result<bool, CliError> {
 
 fn describe(finding: &Finding) -> String {
     match finding {
-        Finding::BlobDamaged { content_address, problem, files } => {
+        Finding::BlobDamaged { content_address, problem, files, manifests } => {
+            let manifests: Vec<String> = manifests.iter().map(|id| format!("the manifest of package {id}")).collect();
+            let all: Vec<String> = files.iter().map(|file| shown(file)).chain(manifests).collect();
+            format!("blob {content_address}: {}; files: {}", shown(problem), all.join(", "))
+        }
+        Finding::FilesDamaged { content_address, files } => {
             let files: Vec<String> = files.iter().map(|file| shown(file)).collect();
-            format!("blob {content_address}: {}; files: {}", shown(problem), files.join(", "))
+            format!("blob {content_address}: more files: {}", files.join(", "))
         }
         Finding::ManifestDamaged { package, problem } => format!("manifest of package {package}: {}", shown(problem)),
         Finding::ChainBroken { sequence, problem } => format!("event {sequence}: {}", shown(problem)),

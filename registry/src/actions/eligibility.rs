@@ -161,7 +161,7 @@ impl Inner {
 
     /// Other versions with the same bytes. Those of other tenants have events, and no names.
     async fn references(&self, actor: &Actor, file: &File) -> Result<Vec<VersionTold>> {
-        let same = self.store.files_of_blob(&file.content_address, FILES_TOLD + 1).await?;
+        let same = self.store.files_of_blob(&file.content_address, 0, FILES_TOLD + 1).await?;
         let mut own = BTreeMap::new();
         let mut references = Vec::new();
         for other in same.iter().filter(|other| other.sequence != file.sequence).take(FILES_TOLD) {

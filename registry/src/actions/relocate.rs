@@ -112,6 +112,7 @@ fn written(event: &Event) -> &[LocatedChunk] {
     match event {
         Event::FileIngested(fact) => &fact.written,
         Event::PartIngested(fact) => &fact.written,
+        Event::ChunkRelocated(fact) => &fact.chunks,
         Event::PackageFinalized(fact) => match &**fact {
             PackageFinalized::Stored(stored) => &stored.written,
             PackageFinalized::Inline(_) => &[],
@@ -143,13 +144,19 @@ fn written(event: &Event) -> &[LocatedChunk] {
         | Event::LockEnabled(_)
         | Event::PackageReleased(_)
         | Event::ClockJumped(_)
+        | Event::ClockNoted(_)
         | Event::ClockSettled(_)
         | Event::VersionReleased(_)
         | Event::BlobCondemned(_)
         | Event::ChunkCondemned(_)
         | Event::SweepBegun(_)
         | Event::SweepEnded(_)
-        | Event::ObjectOrphaned(_) => &[],
+        | Event::ObjectOrphaned(_)
+        | Event::ScrubBegun(_)
+        | Event::ScrubAdvanced(_)
+        | Event::ScrubEnded(_)
+        | Event::ObjectDamaged(_)
+        | Event::ObjectRecovered(_) => &[],
     }
 }
 

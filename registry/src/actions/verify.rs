@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use artifactstore_backends::dataplane::spi::Verification;
+
 use super::request::{Finding, PackageFilter, Progress, VerifySummary};
 use crate::error::{Error, Result};
 use crate::log::replay::{follows, genesis};
@@ -12,13 +14,13 @@ use crate::{Inner, Registry};
 
 /// How many rows are looked at in one go.
 const PAGE: usize = 256;
-/// How many files a finding names at most.
+/// How many files one finding names at most.
 const FILES_NAMED: usize = 100;
 
 type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 type OnFinding<'a> = &'a (dyn Fn(Finding) + Send + Sync);
 
-struct Verification<'a> {
+struct Verifying<'a> {
     inner: &'a Inner,
     on_progress: OnProgress<'a>,
     on_finding: OnFinding<'a>,
@@ -38,7 +40,7 @@ impl Registry {
         on_finding: &(dyn Fn(Finding) + Send + Sync),
     ) -> Result<VerifySummary> {
         let (total, total_bytes) = self.inner.store.blobs_total().await?;
-        let mut work = Verification {
+        let mut work = Verifying {
             inner: &self.inner,
             on_progress,
             on_finding,
@@ -52,7 +54,7 @@ impl Registry {
     }
 }
 
-impl Verification<'_> {
+impl Verifying<'_> {
     fn found(&mut self, finding: Finding) {
         self.summary.damaged += 1;
         (self.on_finding)(finding);
@@ -153,14 +155,7 @@ impl Verification<'_> {
                     None => None,
                 };
                 if let Some(problem) = problem {
-                    let files = self.inner.store.files_of_blob(&blob.content_address, FILES_NAMED).await?;
-                    let name =
-                        |file: &File| format!("{}/{} (version {})", file.name.producer, file.name.key, file.sequence);
-                    self.found(Finding::BlobDamaged {
-                        content_address: blob.content_address.to_string(),
-                        problem,
-                        files: files.iter().map(name).collect(),
-                    });
+                    self.damaged(blob, problem).await?;
                 }
                 self.summary.blobs += 1;
                 self.summary.bytes += blob.size_bytes;
@@ -171,9 +166,38 @@ impl Verification<'_> {
         }
     }
 
+    /// Names a damaged blob with every file and every manifest that has it, however many they are.
+    async fn damaged(&mut self, blob: &Blob, problem: String) -> Result<()> {
+        let address = blob.content_address;
+        let name = |file: &File| {
+            let File { name, sequence, package, .. } = file;
+            format!("{}/{} (version {sequence}, package {:?})", name.producer, name.key, package.as_str())
+        };
+        let mut files = self.inner.store.files_of_blob(&address, 0, FILES_NAMED).await?;
+        let manifests = self.inner.manifests_stored_in(&[address], FILES_NAMED).await?;
+        let manifests = manifests.into_iter().filter(|package| {
+            // One of the chunks of another blob may be this blob.
+            package.seal.as_ref().is_some_and(|seal| seal.manifest_digest == address)
+        });
+        self.found(Finding::BlobDamaged {
+            content_address: address.to_string(),
+            problem,
+            files: files.iter().map(name).collect(),
+            manifests: manifests.map(|package| package.id).collect(),
+        });
+        while let Some(last) = files.last().filter(|_| files.len() == FILES_NAMED) {
+            files = self.inner.store.files_of_blob(&address, last.sequence, FILES_NAMED).await?;
+            if !files.is_empty() {
+                let content_address = address.to_string();
+                (self.on_finding)(Finding::FilesDamaged { content_address, files: files.iter().map(name).collect() });
+            }
+        }
+        Ok(())
+    }
+
     /// What is wrong with a blob, if anything is.
     async fn blob(&self, blob: &Blob) -> Result<Option<String>> {
-        let found = match self.inner.plane.verify_object(&blob.content_address).await {
+        let found = match self.inner.plane.verify_object(&Verification::Blob(blob.content_address)).await {
             Ok(found) => found,
             Err(error @ artifactstore_backends::Error::BlobMissing(_)) => return Ok(Some(error.to_string())),
             Err(error) => return Err(error.into()),

@@ -4,6 +4,7 @@
 
 mod collect;
 mod retention;
+mod scrub;
 mod version;
 
 use artifactstore_backends::digest::ContentAddress;
@@ -99,6 +100,8 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
             state.packages.change(&released.package_id, |row| row.released_sequence = Some(fact.sequence));
         }
         Event::ClockJumped(jumped) => retention::clock_jumped(state, fact, jumped),
+        // That it is in the log, and when, is all that there is to it.
+        Event::ClockNoted(_) => {}
         Event::ClockSettled(settled) => state.jumps.change(&settled.jump, |row| {
             row.settled_sequence = Some(fact.sequence);
             row.genuine = settled.genuine;
@@ -109,6 +112,12 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
         Event::SweepBegun(begun) => collect::sweep_begun(state, fact, begun),
         Event::SweepEnded(ended) => collect::sweep_ended(state, fact, ended),
         Event::ObjectOrphaned(orphaned) => collect::object_orphaned(state, fact, orphaned),
+        Event::ScrubBegun(_) => scrub::begun(state, fact),
+        Event::ScrubAdvanced(advanced) => scrub::advanced(state, advanced),
+        Event::ScrubEnded(ended) => scrub::ended(state, fact, ended),
+        Event::ObjectDamaged(damaged) => scrub::damaged(state, fact, damaged),
+        Event::ObjectRecovered(recovered) => scrub::recovered(state, recovered),
+        Event::ChunkRelocated(relocated) => scrub::relocated(state, fact, relocated),
     }
 }
 
@@ -147,7 +156,7 @@ fn producer_created(state: &mut State, fact: Fact<'_>, created: &ProducerCreated
     );
 }
 
-/// The packages that are left are open and empty: whoever takes the name next begins without them.
+/// The packages that are left are empty, and open or released: whoever takes the name next begins without them.
 fn producer_deleted(state: &mut State, producer: &ProducerName) {
     state.producers.remove(producer.clone());
     state.packages.forget_rows(|package| package.producer == *producer);
@@ -225,6 +234,7 @@ fn locate(state: &mut State, fact: Fact<'_>, written: &[LocatedChunk]) {
                     location: located.location.clone(),
                     sequence: fact.sequence,
                     condemned: None,
+                    damaged_sequence: None,
                 },
             );
         }

@@ -1,10 +1,13 @@
 //! Whether a command may be, and which facts it makes. Reads the state, changes nothing; no IO, no clock.
 
 pub mod collect;
+mod expire;
 mod key;
 mod retention;
+mod scrub;
 mod version;
 
+pub use expire::NOTE_AFTER_MICROS;
 pub use retention::kept;
 
 use artifactstore_backends::dataplane::spi::IngestResult;
@@ -121,6 +124,9 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::PackageRelease { package, reason } => retention::package_release(state, actor, package, reason),
         Command::ClockSettle { jump, genuine, reason } => retention::clock_settle(state, *jump, *genuine, reason),
         Command::Collect { step, .. } => collect::collect(state, step),
+        Command::Expire { name, expiry, .. } => expire::expire(state, actor, name, expiry),
+        Command::ClockNote => Ok(expire::clock_note(state)),
+        Command::Scrub(step) => Ok(scrub::scrub(state, step)),
     }
 }
 
@@ -140,8 +146,12 @@ fn part_ingest(
         recipe: Some(stored.recipe.clone()),
         written: stored.written.clone(),
     };
+    if scrub::leans_on_damage(state, &content) {
+        return Err(Refusal::ContentMissing);
+    }
     let written = check_content(state, &content)?;
-    Ok(Event::PartIngested(Box::new(PartIngested {
+    let mut events: Vec<Event> = scrub::heal(state, &content.written)?.into_iter().collect();
+    events.push(Event::PartIngested(Box::new(PartIngested {
         md5: stored.md5.ok_or(Refusal::ContentMissing)?,
         size_bytes: stored.size_bytes,
         chunks: stored.recipe.clone(),
@@ -150,8 +160,8 @@ fn part_ingest(
         written,
         checksum: checksum.cloned(),
         producer: name.producer.clone(),
-    }))
-    .into())
+    })));
+    Ok(Decision { events, ..Decision::default() })
 }
 
 fn package_finalize(
@@ -241,7 +251,9 @@ fn producer_configure(
 
 fn producer_delete(state: &State, actor: &Actor, name: &ProducerName) -> Result<Decision, Refusal> {
     let there = producer_owned(state, actor, name)?;
-    if there.file_count > 0 || there.upload_count > 0 || there.finalized_count > 0 || there.history_count > 0 {
+    // What was finalized and released lets go once its files are gone; that it was, and its manifest, is in the log.
+    let sealed = there.finalized_count > 0 && state.seal_keeps != Some(false);
+    if there.file_count > 0 || there.upload_count > 0 || sealed || there.history_count > 0 {
         return Err(Refusal::ProducerNotEmpty(name.clone()));
     }
     if let Some(hold) = there.keeping.holds.first() {
@@ -403,7 +415,12 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     if !recorded && content.recipe.is_none() {
         return Err(Refusal::ContentMissing);
     }
+    // A completion cannot bring its bytes again; whoever sent them now, can.
+    if ingest.upload.is_none() && scrub::leans_on_damage(state, content) {
+        return Err(Refusal::ContentMissing);
+    }
     let written = if recorded { Vec::new() } else { check_content(state, content)? };
+    events.extend(scrub::heal(state, &content.written)?);
     let marker = owner.settings.finalize_marker.as_ref();
     let finalizes = marker.is_some_and(|marker| glob::matches(marker, &relative_path));
     events.push(Event::FileIngested(Box::new(FileIngested {

@@ -3,11 +3,13 @@
 //! Two rounds for commands: which package a key belongs to depends on its producer's settings.
 
 pub mod collect;
+pub mod scrub;
 
 use artifactstore_backends::recipe::LocatedChunk;
 
 use crate::model::command::{Command, FileIngest, PackageChoice, SubjectChoice};
 use crate::model::event::{Event, PackageFinalized, StoredManifest, Subject};
+use crate::model::lifecycle::{Expiry, Outdated};
 use crate::model::name::{FileName, Key, PackageId, ProducerName};
 use crate::model::retention::CLASS_TAG;
 use crate::model::row::{VersionChoice, Versioning};
@@ -66,6 +68,11 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         }
         Command::ClassSet { .. } | Command::ClockSettle { .. } => touched.retention = true,
         Command::Collect { step, .. } => collect::first_round(step, touched),
+        Command::Expire { name, .. } => {
+            touched.producers.insert(name.producer.clone());
+        }
+        Command::ClockNote => {}
+        Command::Scrub(step) => scrub::step(step, touched),
     }
 }
 
@@ -99,8 +106,11 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         | Command::StorageDirect { .. }
         | Command::StorageClose { .. }
         | Command::StorageEnd { .. }
+        | Command::Scrub(_)
         | Command::VersioningSet { .. } => {}
         Command::Collect { step, .. } => collect::second_round(step, state, touched),
+        Command::Expire { name, expiry, .. } => expired(name, expiry, state, touched),
+        Command::ClockNote => {}
         Command::SubresourceSet { producer, name, .. } => {
             touched.subresources.insert((producer.clone(), *name));
         }
@@ -139,6 +149,8 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
                 touched.latest.insert(key.clone());
                 if prepared.is_none() {
                     touched.members.insert(key);
+                    // The manifest says what the package is kept by.
+                    touched.retention = true;
                 }
             }
             if let Some(PackageFinalized::Stored(stored)) = prepared.as_ref().map(|prepared| &prepared.fact) {
@@ -163,6 +175,7 @@ pub fn third_round(command: &Command, state: &State, touched: &mut Touched) {
         Command::FileDescribe { name, .. } | Command::FileRemove { name, .. } => (name, None),
         Command::VersionRemove { name, version, .. }
         | Command::RetentionSet { subject: SubjectChoice::File(name, Some(version)), .. } => (name, Some(*version)),
+        Command::Expire { name, expiry, .. } => (name, expiring(expiry)),
         _ => return,
     };
     let Some(owner) = state.producers.get(&name.producer) else { return };
@@ -183,6 +196,31 @@ pub fn third_round(command: &Command, state: &State, touched: &mut Touched) {
         let latest = latest.and_then(|id| state.packages.find(id.as_ref()?));
         let packages = [written_into, latest].into_iter().flatten().map(|package| &package.keeping);
         touched.retention |= packages.chain([&file.keeping, &owner.keeping]).any(|keeping| !keeping.is_empty());
+    }
+}
+
+/// The version that is to go by itself, if it is one that is meant by its number.
+const fn expiring(expiry: &Expiry) -> Option<VersionChoice> {
+    match expiry {
+        Expiry::Class(version)
+        | Expiry::Rule { what: Outdated::Noncurrent { version, .. } | Outdated::LoneMarker(version), .. } => {
+            Some(VersionChoice::Numbered(*version))
+        }
+        Expiry::Rule { what: Outdated::Current(_) | Outdated::Upload(_), .. } => None,
+    }
+}
+
+fn expired(name: &FileName, expiry: &Expiry, state: &State, touched: &mut Touched) {
+    touched.retention = true;
+    match expiry {
+        Expiry::Rule { what: Outdated::Upload(upload), .. } => {
+            touched.uploads.insert(upload.clone());
+        }
+        Expiry::Rule { what: Outdated::Noncurrent { spared, .. }, .. } => {
+            touched.history.extend(spared.iter().map(|version| (name.clone(), *version)));
+            version_of(name, expiring(expiry), state, touched);
+        }
+        Expiry::Class(_) | Expiry::Rule { .. } => version_of(name, expiring(expiry), state, touched),
     }
 }
 
@@ -270,9 +308,7 @@ pub fn event(event: &Event, touched: &mut Touched) {
         Event::FileDescribed(fact) => named(&fact.package_id, &fact.producer, &fact.key, touched),
         Event::FileRemoved(fact) => named(&fact.package_id, &fact.producer, &fact.key, touched),
         Event::FileMarked(fact) => named(&fact.package_id, &fact.producer, &fact.key, touched),
-        Event::FileTagged(fact) => {
-            touched.files.insert(fact.version);
-        }
+        Event::FileTagged(fact) => touched.files.extend([fact.version]),
         Event::VersionRemoved(fact) => {
             let name = FileName { producer: fact.producer.clone(), key: fact.key.clone() };
             touched.packages.insert(fact.package_id.clone());
@@ -282,26 +318,16 @@ pub fn event(event: &Event, touched: &mut Touched) {
             touched.history.extend(fact.reveals.map(|sequence| (name.clone(), sequence)));
             touched.names.insert(name);
         }
-        Event::UploadCreated(fact) => {
-            touched.uploads.insert(fact.upload.clone());
-        }
+        Event::UploadCreated(fact) => touched.uploads.extend([fact.upload.clone()]),
         Event::PartIngested(fact) => {
             touched.uploads.insert(fact.upload.clone());
             touched.parts.insert((fact.upload.clone(), fact.number));
             touched.chunks.extend(fact.written.iter().map(|located| located.chunk.address));
         }
-        Event::UploadAborted(fact) => {
-            touched.uploads.insert(fact.upload.clone());
-        }
-        Event::KeyCreated(fact) => {
-            touched.access_keys.insert(fact.id.clone());
-        }
-        Event::KeyRotated(fact) => {
-            touched.access_keys.insert(fact.id.clone());
-        }
-        Event::KeyRevoked(fact) => {
-            touched.access_keys.insert(fact.id.clone());
-        }
+        Event::UploadAborted(fact) => touched.uploads.extend([fact.upload.clone()]),
+        Event::KeyCreated(fact) => touched.access_keys.extend([fact.id.clone()]),
+        Event::KeyRotated(fact) => touched.access_keys.extend([fact.id.clone()]),
+        Event::KeyRevoked(fact) => touched.access_keys.extend([fact.id.clone()]),
         Event::StorageDirected(_) | Event::StorageClosed(_) | Event::StorageMoved(_) => touched.moves = true,
         Event::RetentionSet(fact) => subject(&fact.subject, touched),
         Event::HoldPlaced(fact) => subject(&fact.subject, touched),
@@ -311,12 +337,17 @@ pub fn event(event: &Event, touched: &mut Touched) {
             touched.packages.insert(fact.package_id.clone());
         }
         Event::ClassSet(_) | Event::ClockJumped(_) | Event::ClockSettled(_) => touched.retention = true,
+        Event::ClockNoted(_) => {}
         Event::VersionReleased(fact) => collect::released(fact, touched),
         Event::BlobCondemned(fact) => touched.blobs.extend([fact.content_address]),
         Event::ChunkCondemned(fact) => touched.chunks.extend(&fact.chunks),
         Event::SweepBegun(fact) => collect::begun(fact, touched),
         Event::SweepEnded(fact) => touched.swept.extend(&fact.objects),
         Event::ObjectOrphaned(_) => {}
+        Event::ScrubBegun(_) | Event::ScrubAdvanced(_) | Event::ScrubEnded(_) => touched.scrubs = true,
+        Event::ObjectDamaged(fact) => scrub::damaged(fact, touched),
+        Event::ObjectRecovered(fact) => scrub::recovered(fact, touched),
+        Event::ChunkRelocated(fact) => scrub::relocated(fact, touched),
     }
 }
 

@@ -19,13 +19,18 @@ mod file;
 mod keeping;
 mod record;
 mod retention;
+mod scrubbing;
 mod sweeping;
 
 pub use file::{CopySource, FileDescribed, FileIngested, FileMarked, FileRemoved, FileTagged, VersionRemoved};
 pub use keeping::{KeyCreated, KeyRevoked, KeyRotated, StorageClosed, StorageDirected, StorageMoved};
 pub use record::{GENESIS_HASH, Record};
 pub use retention::{
-    ClassSet, ClockJumped, ClockSettled, HoldPlaced, HoldReleased, LockEnabled, PackageReleased, RetentionSet, Subject,
+    ClassSet, ClockJumped, ClockNoted, ClockSettled, HoldPlaced, HoldReleased, LockEnabled, PackageReleased,
+    RetentionSet, Subject,
+};
+pub use scrubbing::{
+    ChunkRelocated, ObjectDamaged, ObjectRecovered, Recovery, RelocationReason, ScrubAdvanced, ScrubBegun, ScrubEnded,
 };
 pub use sweeping::{
     BlobCondemned, ChunkCondemned, ObjectAt, ObjectOrphaned, SweepBegun, SweepEnded, SweptBlob, VersionReleased,
@@ -305,6 +310,20 @@ events! {
     SweepEnded => "v1.sweep.ended",
     /// Objects were found that no event names.
     ObjectOrphaned => "v1.object.orphaned",
+    /// The time was noted, because nobody had written for long.
+    ClockNoted => "v1.clock.noted",
+    /// A pass over all objects began.
+    ScrubBegun => "v1.scrub.begun",
+    /// A pass over all objects came so far.
+    ScrubAdvanced => "v1.scrub.advanced",
+    /// A pass over all objects ended.
+    ScrubEnded => "v1.scrub.ended",
+    /// Bytes are not there as they were stored.
+    ObjectDamaged => "v1.object.damaged",
+    /// An object that was damaged is not any more.
+    ObjectRecovered => "v1.object.recovered",
+    /// Chunks lie elsewhere.
+    ChunkRelocated => "v1.chunk.relocated",
 }
 
 impl Serialize for PackageFinalized {
@@ -374,7 +393,14 @@ impl Event {
             | Self::KeyRevoked(_)
             | Self::ClassSet(_)
             | Self::ClockJumped(_)
-            | Self::ClockSettled(_) => return None,
+            | Self::ClockNoted(_)
+            | Self::ClockSettled(_)
+            | Self::ScrubBegun(_)
+            | Self::ScrubAdvanced(_)
+            | Self::ScrubEnded(_)
+            | Self::ObjectDamaged(_)
+            | Self::ObjectRecovered(_)
+            | Self::ChunkRelocated(_) => return None,
         })
     }
 
@@ -402,6 +428,7 @@ impl Event {
             | Self::ClassSet(_)
             | Self::LockEnabled(_)
             | Self::ClockJumped(_)
+            | Self::ClockNoted(_)
             | Self::ClockSettled(_)
             | Self::SubresourceSet(_)
             | Self::SubresourceRemoved(_)
@@ -421,7 +448,13 @@ impl Event {
             | Self::ChunkCondemned(_)
             | Self::SweepBegun(_)
             | Self::SweepEnded(_)
-            | Self::ObjectOrphaned(_) => None,
+            | Self::ObjectOrphaned(_)
+            | Self::ScrubBegun(_)
+            | Self::ScrubAdvanced(_)
+            | Self::ScrubEnded(_)
+            | Self::ObjectDamaged(_)
+            | Self::ObjectRecovered(_)
+            | Self::ChunkRelocated(_) => None,
         }
     }
 }

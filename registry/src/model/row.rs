@@ -432,6 +432,8 @@ pub struct ChunkPlace {
     pub sequence: Sequence,
     /// Since when it is condemned, while it is: because nothing uses it.
     pub condemned: Option<Condemned>,
+    /// The event that said that it is not there as it was stored, while that is so.
+    pub damaged_sequence: Option<Sequence>,
 }
 
 /// How far an upload is.

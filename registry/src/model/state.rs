@@ -15,6 +15,7 @@ use super::retention::{ClassRow, ClockJump, expiry_time};
 use super::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Sequence, Subresource, SubresourceRow, Upload,
 };
+use super::scrub::{DamagedObject, ScrubPass};
 use super::storage::{Storage, StorageMove};
 use super::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject, Uses};
 use crate::clock::Timestamp;
@@ -153,6 +154,8 @@ pub struct State {
     pub now: Timestamp,
     /// What the clock showed, wherever the log is.
     pub clock: Timestamp,
+    /// When the last event before this batch was recorded.
+    pub logged_at: Timestamp,
     /// Producers.
     pub producers: Table<ProducerName, Producer>,
     /// Packages' revisions.
@@ -201,10 +204,18 @@ pub struct State {
     pub swept: Table<ObjectKey, SweptObject>,
     /// Objects that no event named when they were found.
     pub orphans: Table<ObjectKey, OrphanObject>,
-    /// What one command of a sweep is decided by.
+    /// Passes over all objects: the newest, once it is loaded.
+    pub scrubs: Table<Sequence, ScrubPass>,
+    /// Whether that is.
+    pub scrubs_loaded: bool,
+    /// Objects that were found damaged.
+    pub damaged: Table<ObjectKey, DamagedObject>,
+    /// What one command of a sweep, or of a scrub, is decided by.
     pub uses: Uses,
     /// Whether an object of a sweep is not known to be gone; `None` while nobody looked.
     pub sweeping: Option<bool>,
+    /// Whether a finalized package keeps the producer that is to be deleted; `None` while nobody looked.
+    pub seal_keeps: Option<bool>,
     /// Producers whose packages are all to be deleted, before any is written.
     pub packages_cleared: BTreeSet<ProducerName>,
     /// Uploads whose parts are all to be deleted.
@@ -250,6 +261,10 @@ pub struct Touched {
     pub swept: BTreeSet<ObjectKey>,
     /// Objects that may have been noted for orphans.
     pub orphans: BTreeSet<ObjectKey>,
+    /// Whether the newest pass over all objects is wanted.
+    pub scrubs: bool,
+    /// Objects that may have been found damaged.
+    pub damaged: BTreeSet<ObjectKey>,
 }
 
 impl Touched {
@@ -286,6 +301,8 @@ impl Touched {
         self.retention |= other.retention;
         self.swept.append(&mut other.swept);
         self.orphans.append(&mut other.orphans);
+        self.scrubs |= other.scrubs;
+        self.damaged.append(&mut other.damaged);
     }
 }
 
@@ -320,6 +337,8 @@ impl State {
         touched.retention &= !self.retention_loaded;
         touched.swept.retain(|key| !self.swept.is_loaded(key));
         touched.orphans.retain(|key| !self.orphans.is_loaded(key));
+        touched.scrubs &= !self.scrubs_loaded;
+        touched.damaged.retain(|key| !self.damaged.is_loaded(key));
     }
 
     /// Notes that one reference more, or one less, is made to a blob; without its row where that is not loaded, so that
@@ -343,6 +362,16 @@ impl State {
             }
             !loaded && *count != 0
         });
+    }
+
+    /// The newest pass over all objects.
+    ///
+    /// # Panics
+    /// When it was not loaded.
+    #[must_use]
+    pub fn scrub_newest(&self) -> Option<&ScrubPass> {
+        assert!(self.scrubs_loaded, "the newest scrub is asked for and was not loaded");
+        self.scrubs.present(..).next_back().map(|(_, row)| row)
     }
 
     /// Where bytes lie.

@@ -94,7 +94,10 @@ impl Catalog for StoreCatalog {
         let places = self.store.sweeping().whereabouts(chunks).await.map_err(unasked)?;
         let storage = self.storage().await?;
         let whereabouts = |(place, swept): (Option<ChunkPlace>, bool)| match place {
-            Some(place) => Whereabouts::At(today(&storage, place)),
+            Some(place) => match place.damaged_sequence {
+                None => Whereabouts::At(today(&storage, place)),
+                Some(since) => Whereabouts::Damaged(today(&storage, place), since),
+            },
             None if swept => Whereabouts::Swept,
             None => Whereabouts::Nowhere,
         };

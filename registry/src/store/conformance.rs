@@ -6,6 +6,7 @@
 
 mod leases;
 mod sample;
+mod scrubbing;
 mod sweeping;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
@@ -46,6 +47,9 @@ pub async fn all<S: Store, F: Future<Output = S>>(fresh: impl Fn() -> F) {
     sweeping::sweeps_and_orphans_are_found(&fresh().await).await;
     sweeping::the_uses_of_chunks_and_the_chunks_of_objects_are_told(&fresh().await).await;
     sweeping::references_are_counted_blindly_and_what_is_swept_is_gone(&fresh().await).await;
+    scrubbing::objects_are_paged_and_say_what_lies_in_them(&fresh().await).await;
+    scrubbing::passes_and_damage_are_told(&fresh().await).await;
+    scrubbing::the_files_and_manifests_of_chunks_are_told(&fresh().await).await;
     leases::a_lease_is_one_holders_until_it_is_over(&fresh().await).await;
     leases::a_lease_that_is_over_holds_in_no_batch(&fresh().await).await;
 }
@@ -106,7 +110,7 @@ pub async fn what_was_written_reads_back(store: &dyn Store) {
     assert_eq!(store.blobs(None, 9).await.unwrap(), [blob("x", 3)]);
     assert!(store.blobs(Some(&address), 9).await.unwrap().is_empty());
     assert_eq!(store.blobs_total().await.unwrap(), (1, 1));
-    assert_eq!(store.files_of_blob(&address, 9).await.unwrap().len(), 3);
+    assert_eq!(store.files_of_blob(&address, 0, 9).await.unwrap().len(), 3);
     let located = store.locations(&[ContentAddress::of(b"no"), address, address]).await.unwrap();
     let found = Some(place("x", ObjectKey(address.0)));
     assert_eq!(located, [None, found.clone(), found], "in the order asked for");
@@ -157,6 +161,8 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
         retention: true,
         swept: [ObjectKey([8; 32]), ObjectKey([9; 32])].into(),
         orphans: [ObjectKey([6; 32]), ObjectKey([9; 32])].into(),
+        scrubs: true,
+        damaged: [ObjectKey([4; 32]), ObjectKey([5; 32])].into(),
     };
     let mut state = State::default();
     let mut batch = store.begin().await.unwrap();

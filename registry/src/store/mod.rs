@@ -6,6 +6,7 @@ mod catalog;
 pub mod conformance;
 pub mod lease;
 pub mod postgres;
+pub mod scrubbing;
 pub mod sqlite;
 pub mod sweeping;
 mod view_row;
@@ -21,6 +22,7 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 
 use self::lease::{Lease, Work};
+use self::scrubbing::Scrubbing;
 use self::sweeping::Sweeping;
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
@@ -100,11 +102,15 @@ pub enum View {
     Swept,
     /// Objects that no event named when they were found.
     Orphans,
+    /// Passes over all objects.
+    Scrubs,
+    /// Objects that were found damaged.
+    Damaged,
 }
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Producers,
         Self::Packages,
         Self::Names,
@@ -123,6 +129,8 @@ impl View {
         Self::PartChunks,
         Self::Swept,
         Self::Orphans,
+        Self::Scrubs,
+        Self::Damaged,
     ];
 
     /// The view's table.
@@ -147,6 +155,8 @@ impl View {
             Self::PartChunks => "part_chunks",
             Self::Swept => "swept_objects",
             Self::Orphans => "orphan_objects",
+            Self::Scrubs => "scrub_passes",
+            Self::Damaged => "damaged_objects",
         }
     }
 }
@@ -213,6 +223,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     }
     /// What is asked by whoever collects what nothing keeps.
     fn sweeping(&self) -> &dyn Sweeping;
+    /// What is asked by whoever reads everything again.
+    fn scrubbing(&self) -> &dyn Scrubbing;
     /// The time by the clock that all gateways of this store share. `None` from a store that has no clock but theirs.
     async fn time(&self) -> Result<Option<Timestamp>> {
         Ok(None)
@@ -304,8 +316,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn blobs(&self, after: Option<&ContentAddress>, limit: usize) -> Result<Vec<Blob>>;
     /// How many blobs there are, and their bytes.
     async fn blobs_total(&self) -> Result<(u64, u64)>;
-    /// The versions that have a blob, by number.
-    async fn files_of_blob(&self, address: &ContentAddress, limit: usize) -> Result<Vec<File>>;
+    /// The versions that have a blob, behind a number, by number.
+    async fn files_of_blob(&self, address: &ContentAddress, after: Sequence, limit: usize) -> Result<Vec<File>>;
     /// Where chunks were recorded to lie, in the order asked for.
     async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<ChunkPlace>>>;
     /// The moves of the bytes, in the order in which they began.
@@ -382,6 +394,8 @@ pub trait Batch: Send {
     async fn uses(&mut self, asked: &Asked) -> Result<Uses>;
     /// Whether an object of a sweep is not known to be gone.
     async fn sweeping(&mut self) -> Result<bool>;
+    /// As [`Sweeping::seal_keeps`], as of this batch.
+    async fn seal_keeps(&mut self, producer: &ProducerName) -> Result<bool>;
     /// Writes events, the new head and every changed row.
     async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()>;
     /// Commits; only now is any of it there.

@@ -7,6 +7,7 @@ use crate::model::access::AccessKey;
 use crate::model::cbor;
 use crate::model::retention::{ClassRow, ClockJump};
 use crate::model::row::{Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload};
+use crate::model::scrub::{DamagedObject, ScrubPass};
 use crate::model::state::NameRow;
 use crate::model::storage::StorageMove;
 use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
@@ -94,6 +95,14 @@ pub(super) fn swept(row: &SweptObject) -> ViewRow {
 }
 
 pub(super) fn orphan(row: &OrphanObject) -> ViewRow {
+    ViewRow { key: row.object.0.to_vec(), label: row.object.to_hex(), row: cbor::encode(row) }
+}
+
+pub(super) fn scrub_pass(row: &ScrubPass) -> ViewRow {
+    ViewRow { key: row.sequence.to_be_bytes().to_vec(), label: row.sequence.to_string(), row: cbor::encode(row) }
+}
+
+pub(super) fn damaged(row: &DamagedObject) -> ViewRow {
     ViewRow { key: row.object.0.to_vec(), label: row.object.to_hex(), row: cbor::encode(row) }
 }
 

@@ -8,6 +8,8 @@ mod collecting;
 #[path = "../promises/counting.rs"]
 mod counting;
 mod dialect;
+#[path = "../promises/expiring.rs"]
+mod expiring;
 #[path = "../promises/files.rs"]
 mod files;
 #[path = "../promises/harness.rs"]
@@ -33,6 +35,8 @@ mod restarts;
 mod retelling;
 #[path = "../promises/retention.rs"]
 mod retention;
+#[path = "../promises/scrubbing.rs"]
+mod scrubbing;
 mod sharing;
 mod standbys;
 mod stores;

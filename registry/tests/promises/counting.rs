@@ -23,6 +23,7 @@ use artifactstore_registry::model::row::{
 use artifactstore_registry::model::state::Head;
 use artifactstore_registry::model::storage::StorageMove;
 use artifactstore_registry::store::lease::{Lease, Work};
+use artifactstore_registry::store::scrubbing::Scrubbing;
 use artifactstore_registry::store::sweeping::Sweeping;
 use artifactstore_registry::store::{Batch, KeyRange, Snapshot, Store, StoreCatalog, VersionRange};
 use artifactstore_registry::{Registry, RegistryParts, Result};
@@ -123,6 +124,10 @@ impl Store for Counting {
 
     fn sweeping(&self) -> &dyn Sweeping {
         self.behind.sweeping()
+    }
+
+    fn scrubbing(&self) -> &dyn Scrubbing {
+        self.behind.scrubbing()
     }
 
     async fn close(&self) {
@@ -226,8 +231,8 @@ impl Store for Counting {
         self.behind.blobs_total().await
     }
 
-    async fn files_of_blob(&self, address: &ContentAddress, limit: usize) -> Result<Vec<File>> {
-        self.behind.files_of_blob(address, limit).await
+    async fn files_of_blob(&self, address: &ContentAddress, after: Sequence, limit: usize) -> Result<Vec<File>> {
+        self.behind.files_of_blob(address, after, limit).await
     }
 
     async fn locations(&self, chunks: &[ContentAddress]) -> Result<Vec<Option<ChunkPlace>>> {

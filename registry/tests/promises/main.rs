@@ -5,6 +5,7 @@
 mod collecting;
 mod counting;
 mod dialect;
+mod expiring;
 mod files;
 mod harness;
 mod interleaving;
@@ -16,5 +17,6 @@ mod powercut;
 mod racing;
 mod retelling;
 mod retention;
+mod scrubbing;
 mod stores;
 mod versions;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use artifactstore_registry::actions::request::Collection;
 use artifactstore_registry::backends::backend::Backend;
 use artifactstore_registry::backends::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
-use artifactstore_registry::backends::dataplane::spi::{DataPlane, Deletion, IngestHints, IngestResult};
+use artifactstore_registry::backends::dataplane::spi::{DataPlane, Deletion, IngestHints, IngestResult, Verification};
 use artifactstore_registry::clock::Clock;
 use artifactstore_registry::log::writer::{Kept, LogWriter, Vault, WriterParts};
 use artifactstore_registry::model::attributes::Attributes;
@@ -264,7 +264,7 @@ async fn happen(deeds: Vec<Deed>) -> std::result::Result<(), TestCaseError> {
         let file = files.into_iter().find(|file| file.sequence == *version).expect("a file of the manifest");
         let blob = harness.store.blob(&file.content_address).await.unwrap();
         prop_assert!(blob.is_some(), "{package} {version}");
-        let pieces = other.plane.verify_object(&file.content_address).await.unwrap();
+        let pieces = other.plane.verify_object(&Verification::Blob(file.content_address)).await.unwrap();
         prop_assert!(pieces.damages.is_empty(), "{pieces:?}");
         prop_assert!(pieces.size_bytes == bytes_of(*content).len() as u64);
     }

@@ -1,7 +1,7 @@
 //! Fault sweeps: every call of the backend fails once, and whatever was acknowledged is there.
 
 use super::{Bench, body, noise};
-use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints};
+use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints, Verification};
 use crate::error::Error;
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn whichever_call_fails_an_ingest_ends_clean_and_can_be_tried_again() {
         bench.faulty.fail_nth(0);
         let stored = bench.store(&bytes).await;
         assert_eq!(bench.serve(&stored.content_address, ByteRange::Full).await.unwrap(), bytes);
-        assert_eq!(bench.plane.verify_object(&stored.content_address).await.unwrap().damages, []);
+        assert_eq!(bench.plane.verify_object(&Verification::Blob(stored.content_address)).await.unwrap().damages, []);
         if !failed {
             assert_eq!(n, 11, "ten writes can fail");
             break;

@@ -5,7 +5,7 @@ use proptest::prelude::{ProptestConfig, prop, prop_assert, prop_assert_eq, propt
 
 use super::{Bench, body, noise};
 use crate::backend::Backend;
-use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints, IngestResult};
+use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints, IngestResult, Verification};
 use crate::digest::ObjectKey;
 use crate::error::{Error, Result};
 
@@ -51,7 +51,7 @@ async fn small_chunks_that_come_together_share_one_object_with_the_bytes_of_its_
         let address = result.as_ref().unwrap().content_address;
         assert_eq!(bench.serve(&address, ByteRange::Full).await.unwrap(), *bytes);
         assert_eq!(bench.serve(&address, ByteRange::Span(7, 9)).await.unwrap(), bytes[7..9]);
-        assert_eq!(bench.plane.verify_object(&address).await.unwrap().damages, []);
+        assert_eq!(bench.plane.verify_object(&Verification::Blob(address)).await.unwrap().damages, []);
     }
 }
 
@@ -135,10 +135,29 @@ proptest! {
                 for (bytes, result) in bodies.iter().zip(&results) {
                     let address = result.as_ref().unwrap().content_address;
                     prop_assert_eq!(&bench.serve(&address, ByteRange::Full).await.unwrap(), bytes);
-                    prop_assert!(bench.plane.verify_object(&address).await.unwrap().damages.is_empty());
+                    prop_assert!(bench.plane.verify_object(&Verification::Blob(address)).await.unwrap().damages.is_empty());
                 }
             }
             Ok(())
         })?;
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_where_it_lies_is_written_again_under_another_name() {
+    for size_bytes in [100, 3000] {
+        let bench = super::Bench::new(3200);
+        let bytes = vec![7; size_bytes];
+        let first = bench.store(&bytes).await;
+        let here = first.written[0].location.object;
+        bench.memory.damage(&here, bytes::Bytes::from_static(b"spoilt"));
+        assert_eq!(bench.store(&bytes).await.written, [], "nobody knows yet");
+        bench.catalog.damage(first.content_address, 12);
+        let again = bench.store(&bytes).await;
+        assert_ne!(again.written[0].location.object, here);
+        assert_eq!(bench.serve(&first.content_address, ByteRange::Full).await.unwrap(), bytes);
+        let next = again.written[0].location.object;
+        bench.catalog.damage(first.content_address, 13);
+        assert_ne!(bench.store(&bytes).await.written[0].location.object, next, "a name is given once");
     }
 }

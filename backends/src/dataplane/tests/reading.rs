@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Bench, body, noise};
 use crate::backend::{Backend, SealedObject};
-use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints, IngestResult};
+use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints, IngestResult, Verification};
 use crate::digest::{ContentAddress, ObjectKey};
 use crate::error::Error;
 use crate::recipe::Location;
@@ -54,7 +54,7 @@ async fn an_unknown_blob_is_missing_to_every_reader() {
     let bench = Bench::new(10);
     let unknown = ContentAddress::of(b"unknown");
     assert!(matches!(bench.serve(&unknown, ByteRange::Full).await, Err(Error::BlobMissing(_))));
-    assert!(matches!(bench.plane.verify_object(&unknown).await, Err(Error::BlobMissing(_))));
+    assert!(matches!(bench.plane.verify_object(&Verification::Blob(unknown)).await, Err(Error::BlobMissing(_))));
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn missing_and_short_objects_are_errors_and_findings() {
             }
             let outcome = bench.serve(&blob.content_address, ByteRange::Full).await;
             assert!(matches!(outcome, Err(Error::ObjectMissing(_) | Error::ObjectDamaged(..))), "{outcome:?}");
-            let verified = bench.plane.verify_object(&blob.content_address).await.unwrap();
+            let verified = bench.plane.verify_object(&Verification::Blob(blob.content_address)).await.unwrap();
             assert_eq!(verified.sha256, None);
             assert_eq!(verified.damages[0].object, Some(key));
             assert!(verified.damages[0].finding.contains(finding), "{verified:?}");
@@ -82,12 +82,12 @@ async fn missing_and_short_objects_are_errors_and_findings() {
 async fn a_flipped_bit_is_found_and_the_chunk_named() {
     let bench = Bench::new(10);
     let blob = bench.store(b"0123456789abcdefghij").await;
-    let sound = bench.plane.verify_object(&blob.content_address).await.unwrap();
+    let sound = bench.plane.verify_object(&Verification::Blob(blob.content_address)).await.unwrap();
     assert_eq!((sound.size_bytes, sound.sha256, sound.damages), (20, blob.sha256, Vec::new()));
 
     let spoilt = blob.recipe.chunks[1].address;
     bench.memory.damage(&ObjectKey(spoilt.0), Bytes::from_static(b"abcdeFghij"));
-    let verified = bench.plane.verify_object(&blob.content_address).await.unwrap();
+    let verified = bench.plane.verify_object(&Verification::Blob(blob.content_address)).await.unwrap();
     assert_eq!(verified.damages[0].chunk, Some(spoilt));
     assert_eq!(verified.damages.len(), 2, "the chunk, and the whole");
     assert_eq!(verified.sha256.unwrap().0.to_vec(), Sha256::digest(b"0123456789abcdeFghij").to_vec());
@@ -99,7 +99,7 @@ async fn an_object_with_bytes_behind_its_own_is_damaged_although_its_blob_still_
     let blob = bench.store(b"01234").await;
     bench.memory.damage(&ObjectKey(blob.content_address.0), Bytes::from_static(b"01234 and more"));
     assert_eq!(bench.serve(&blob.content_address, ByteRange::Full).await.unwrap(), b"01234");
-    let verified = bench.plane.verify_object(&blob.content_address).await.unwrap();
+    let verified = bench.plane.verify_object(&Verification::Blob(blob.content_address)).await.unwrap();
     assert_eq!(verified.damages.len(), 1);
     assert_eq!(verified.sha256, blob.sha256);
 }
@@ -119,10 +119,10 @@ async fn chunks_that_share_an_object_are_served_and_verified() {
     bench.faulty.fail_nth(0);
     assert_eq!(bench.serve(&blob.content_address, ByteRange::Span(3, 8)).await.unwrap(), b"34567");
     assert_eq!(bench.reads(), 1, "neighbours are read at once");
-    assert_eq!(bench.plane.verify_object(&blob.content_address).await.unwrap().damages, []);
+    assert_eq!(bench.plane.verify_object(&Verification::Blob(blob.content_address)).await.unwrap().damages, []);
 
     bench.memory.damage(&pack.key(), Bytes::from_static(b"0123456789]"));
-    let verified = bench.plane.verify_object(&blob.content_address).await.unwrap();
+    let verified = bench.plane.verify_object(&Verification::Blob(blob.content_address)).await.unwrap();
     assert_eq!(verified.damages.len(), 1, "the pack alone");
 }
 
@@ -137,8 +137,9 @@ async fn a_pack_is_compared_as_a_whole_by_the_blob_that_comes_first_in_it() {
         let location = Location { object: pack.key(), offset_bytes, ..located.location.clone() };
         bench.catalog.locate(located.chunk.address, location);
     }
-    let damages =
-        async |blob: &IngestResult| bench.plane.verify_object(&blob.content_address).await.unwrap().damages.len();
+    let damages = async |blob: &IngestResult| {
+        bench.plane.verify_object(&Verification::Blob(blob.content_address)).await.unwrap().damages.len()
+    };
     bench.faulty.fail_nth(0);
     assert_eq!((damages(&first).await, damages(&second).await), (0, 0));
     assert_eq!(bench.reads(), 3, "two chunks and one pack");
@@ -152,7 +153,7 @@ async fn a_backend_that_is_down_is_no_damage() {
     let bench = Bench::new(10);
     let blob = bench.store(b"01234").await;
     bench.faulty.fail_nth(1);
-    let outcome = bench.plane.verify_object(&blob.content_address).await;
+    let outcome = bench.plane.verify_object(&Verification::Blob(blob.content_address)).await;
     assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
 }
 
@@ -175,4 +176,35 @@ async fn a_reader_that_stops_early_harms_nobody() {
     assert!(stream.try_next().await.unwrap().is_some());
     drop(stream);
     assert_eq!(bench.serve(&result.content_address, ByteRange::Full).await.unwrap().len(), 5 << 20);
+}
+
+fn lying_in(object: ObjectKey, chunks: &[(&IngestResult, u64)]) -> Verification {
+    let chunks = chunks.iter().map(|(blob, offset_bytes)| (blob.recipe.chunks[0], *offset_bytes)).collect();
+    Verification::Object { backend: "memory".to_owned(), object, chunks }
+}
+
+#[tokio::test]
+async fn an_object_is_compared_by_what_lies_in_it_and_each_damaged_chunk_is_named() {
+    let bench = Bench::new(5);
+    let (first, second) = (bench.store(b"01234").await, bench.store(b"56789").await);
+    let pack = SealedObject::seal(Bytes::from_static(b"01234-56789"));
+    bench.memory.put(pack.clone()).await.unwrap();
+    let both = lying_in(pack.key(), &[(&second, 6), (&first, 0)]);
+    let sound = bench.plane.verify_object(&both).await.unwrap();
+    assert_eq!((sound.size_bytes, sound.damages), (10, Vec::new()));
+
+    bench.memory.damage(&pack.key(), Bytes::from_static(b"01234+56789"));
+    assert_eq!(bench.plane.verify_object(&both).await.unwrap().damages, [], "what nothing refers to");
+
+    bench.memory.damage(&pack.key(), Bytes::from_static(b"01234-5678X"));
+    let [damage] = &*bench.plane.verify_object(&both).await.unwrap().damages else { panic!("one is damaged") };
+    assert_eq!(damage.chunk, Some(second.content_address));
+    assert_eq!(damage.found, Some(crate::digest::ContentAddress::of(b"5678X")));
+
+    bench.memory.damage(&pack.key(), Bytes::from_static(b"01234-567"));
+    let [damage] = &*bench.plane.verify_object(&both).await.unwrap().damages else { panic!("one is short") };
+    assert_eq!((damage.chunk, damage.found), (Some(second.content_address), None));
+
+    bench.memory.delete(&pack.key()).await.unwrap();
+    assert_eq!(bench.plane.verify_object(&both).await.unwrap().damages.len(), 2, "all that lay in it");
 }

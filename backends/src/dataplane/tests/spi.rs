@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::dataplane::spi::{
     BackendStatus, ByteRange, Damage, Deletion, DeletionResult, IngestFrame, IngestHints, IngestResult, Join,
-    LocatedBlob, Orphan, PartOf, VerifyResult, Whereabouts,
+    LocatedBlob, Orphan, PartOf, Verification, VerifyResult, Whereabouts,
 };
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
 use crate::recipe::{Chunk, Codec, LocatedChunk, Location, Recipe, RetrievalTier};
@@ -58,6 +58,9 @@ fn every_request_survives_cbor() {
     survives(&Deletion::Objects { backend: "local".to_owned(), objects: vec![ObjectKey([5; 32])] });
     survives(&Deletion::Orphans { after: Some(ObjectKey([6; 32])), limit: 9, older_than_seconds: 60 });
     survives(&Deletion::Orphans { after: None, limit: 0, older_than_seconds: 0 });
+    survives(&Verification::Blob(ContentAddress([8; 32])));
+    let (backend, chunks) = ("local".to_owned(), vec![(recipe().chunks[0], 3)]);
+    survives(&Verification::Object { backend, object: ObjectKey([9; 32]), chunks });
 }
 
 #[test]
@@ -72,7 +75,8 @@ fn every_answer_survives_cbor() {
         written: vec![located()],
     });
     survives(&LocatedBlob { size_bytes: 7, chunks: vec![located()] });
-    let damage = Damage { object: None, chunk: Some(ContentAddress([1; 32])), finding: "found".to_owned() };
+    let (chunk, found) = (Some(ContentAddress([1; 32])), Some(ContentAddress([2; 32])));
+    let damage = Damage { object: None, chunk, found, finding: "found".to_owned() };
     survives(&VerifyResult {
         content_address: ContentAddress([7; 32]),
         size_bytes: 0,
@@ -85,7 +89,9 @@ fn every_answer_survives_cbor() {
         examined: 2,
         next: Some(ObjectKey([3; 32])),
     });
-    survives(&[Whereabouts::At(located().location), Whereabouts::Nowhere, Whereabouts::Swept]);
+    let located = located().location;
+    let damaged = Whereabouts::Damaged(located.clone(), 7);
+    survives(&[Whereabouts::At(located), damaged, Whereabouts::Nowhere, Whereabouts::Swept]);
     survives(&BackendStatus {
         backend: "local".to_owned(),
         ready: false,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Bench;
 use crate::backend::{Backend, SealedObject};
-use crate::dataplane::spi::{ByteRange, DataPlane, Deletion, DeletionResult, IngestHints};
+use crate::dataplane::spi::{ByteRange, DataPlane, Deletion, DeletionResult, IngestHints, Verification};
 use crate::digest::ObjectKey;
 
 const DAY_SECONDS: u64 = 86_400;
@@ -95,7 +95,10 @@ async fn what_was_swept_is_stored_again_under_another_name() {
             let [located] = &*stored.written else { panic!("{stored:?}") };
             assert!(!names.contains(&located.location.object), "a name that was swept is given again");
             assert_eq!(bench.serve(&stored.content_address, ByteRange::Full).await.unwrap(), body);
-            assert_eq!(bench.plane.verify_object(&stored.content_address).await.unwrap().damages, []);
+            assert_eq!(
+                bench.plane.verify_object(&Verification::Blob(stored.content_address)).await.unwrap().damages,
+                []
+            );
             names.push(located.location.object);
             bench.catalog.sweep(located.location.object);
         }

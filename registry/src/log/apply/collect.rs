@@ -122,6 +122,8 @@ pub(super) fn sweep_begun(state: &mut State, fact: Fact<'_>, begun: &SweepBegun)
     begun.spared.iter().for_each(|object| state.orphans.remove(*object));
     for at in &begun.objects {
         state.orphans.remove(at.object);
+        // What is gone on purpose is no damage.
+        state.damaged.remove(at.object);
         let row = SweptObject {
             object: at.object,
             backend: at.backend.clone(),

@@ -10,6 +10,7 @@ use crate::model::attributes::{Attributes, ChecksumKind, FileChecksum, FilePart}
 use crate::model::name::{AccessKeyId, ClassName, HoldName};
 use crate::model::retention::{Afterwards, LockTerms, Mode, Period, Retention, RetentionClass, RetentionRule, Start};
 use crate::model::row::{AnonymousRead, OnFinalized};
+use crate::model::scrub::SpoiltChunk;
 
 fn producer() -> ProducerName {
     ProducerName::parse("guide-board").unwrap()
@@ -139,6 +140,7 @@ fn kinds_of_retention() -> Vec<Event> {
         })),
         Event::ClockJumped(Box::new(ClockJumped { to: Timestamp(9), from: Timestamp(1) })),
         Event::ClockSettled(Box::new(ClockSettled { jump: 3, reason, genuine: true })),
+        Event::ClockNoted(Box::new(ClockNoted { shown: Timestamp(7) })),
     ]
 }
 
@@ -373,8 +375,42 @@ fn kinds_of_sweeps() -> Vec<Event> {
     ]
 }
 
+/// One of every kind about reading everything again.
+fn kinds_of_scrubs() -> Vec<Event> {
+    let (object, backend) = (ObjectKey([4; 32]), "local".to_owned());
+    let chunks = vec![
+        SpoiltChunk { found: Some(ContentAddress([5; 32])), address: ContentAddress([6; 32]) },
+        SpoiltChunk { found: None, address: ContentAddress([7; 32]) },
+    ];
+    let recovered = |how, chunks| ObjectRecovered { how, since: 7, chunks, object, backend: backend.clone() };
+    vec![
+        Event::ScrubBegun(Box::default()),
+        Event::ScrubBegun(Box::new(ScrubBegun { previous: Some(3) })),
+        Event::ScrubAdvanced(Box::new(ScrubAdvanced { begun: 3, bytes: 9, cursor: object, damaged: 1, objects: 2 })),
+        Event::ScrubEnded(Box::new(ScrubEnded { begun: 3, bytes: 9, damaged: 1, objects: 2 })),
+        Event::ObjectDamaged(Box::new(ObjectDamaged {
+            chunks,
+            object,
+            backend: backend.clone(),
+            finding: "the bytes are others".to_owned(),
+        })),
+        Event::ObjectRecovered(Box::new(recovered(Recovery::Whole, vec![ContentAddress([6; 32])]))),
+        Event::ObjectRecovered(Box::new(recovered(Recovery::Replaced, Vec::new()))),
+        Event::ChunkRelocated(Box::new(ChunkRelocated { chunks: written(), reason: RelocationReason::Damaged })),
+    ]
+}
+
 fn every_kind() -> Vec<Event> {
-    [every_other_kind(), uploads(), keys(), kinds_of_storage(), kinds_of_retention(), kinds_of_sweeps()].concat()
+    [
+        every_other_kind(),
+        uploads(),
+        keys(),
+        kinds_of_storage(),
+        kinds_of_retention(),
+        kinds_of_sweeps(),
+        kinds_of_scrubs(),
+    ]
+    .concat()
 }
 
 fn direct<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
@@ -394,7 +430,7 @@ fn every_kind_decodes_to_what_it_was_and_to_the_same_bytes() {
         assert_eq!(decoded.encode(), payload);
         kinds.insert(event.kind());
     }
-    assert_eq!(kinds.len(), 37, "a kind that was added belongs in here");
+    assert_eq!(kinds.len(), 44, "a kind that was added belongs in here");
 }
 
 #[test]
@@ -432,12 +468,19 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::PackageReleased(fact) => direct(fact),
             Event::ClockJumped(fact) => direct(fact),
             Event::ClockSettled(fact) => direct(fact),
+            Event::ClockNoted(fact) => direct(fact),
             Event::VersionReleased(fact) => direct(fact),
             Event::BlobCondemned(fact) => direct(fact),
             Event::ChunkCondemned(fact) => direct(fact),
             Event::SweepBegun(fact) => direct(fact),
             Event::SweepEnded(fact) => direct(fact),
             Event::ObjectOrphaned(fact) => direct(fact),
+            Event::ScrubBegun(fact) => direct(fact),
+            Event::ScrubAdvanced(fact) => direct(fact),
+            Event::ScrubEnded(fact) => direct(fact),
+            Event::ObjectDamaged(fact) => direct(fact),
+            Event::ObjectRecovered(fact) => direct(fact),
+            Event::ChunkRelocated(fact) => direct(fact),
         };
         assert_eq!(cbor::check(&written), Ok(()), "{}", event.kind());
         assert_eq!(written, event.encode());

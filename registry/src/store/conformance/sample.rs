@@ -18,6 +18,7 @@ use crate::model::row::{
     Blob, ChunkPlace, Condemned, File, HistoryRow, Package, Part, Producer, ProducerSettings, Seal, Sequence,
     Subresource, SubresourceRow, Upload, UploadState, Versioning,
 };
+use crate::model::scrub::{DamagedObject, ScrubPass, ScrubTally};
 use crate::model::state::{Head, NameRow, State};
 use crate::model::storage::StorageMove;
 use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
@@ -163,6 +164,29 @@ pub(super) fn place(text: &str, object: ObjectKey) -> ChunkPlace {
         },
         sequence: 4,
         condemned: Some(Condemned { sequence: 16, at: Timestamp(17) }),
+        damaged_sequence: Some(18),
+    }
+}
+
+/// A pass that ended, or one that is under way.
+pub(super) fn scrub_pass(sequence: Sequence, ended_sequence: Option<Sequence>) -> ScrubPass {
+    ScrubPass {
+        sequence,
+        begun_at: Timestamp(8),
+        cursor: ended_sequence.map(|_| ObjectKey([3; 32])),
+        tally: ScrubTally { objects: 1, bytes: 2, damaged: 3 },
+        ended_sequence,
+        ended_at: ended_sequence.map(|_| Timestamp(9)),
+    }
+}
+
+pub(super) fn damaged(object: u8) -> DamagedObject {
+    DamagedObject {
+        object: ObjectKey([object; 32]),
+        backend: "memory".to_owned(),
+        finding: "the bytes are others".to_owned(),
+        sequence: 6,
+        seen_at: Timestamp(7),
     }
 }
 
@@ -272,6 +296,12 @@ pub(super) fn one_of_everything() -> State {
     }
     let row = orphan(6);
     state.orphans.put(row.object, row);
+    for row in [scrub_pass(5, Some(9)), scrub_pass(12, None)] {
+        state.scrubs.put(row.sequence, row);
+    }
+    for row in [damaged(9), damaged(4)] {
+        state.damaged.put(row.object, row);
+    }
     state
 }
 

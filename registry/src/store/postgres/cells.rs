@@ -11,6 +11,7 @@ use crate::model::retention::{ClassRow, ClockJump, Keeping};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload, UploadState,
 };
+use crate::model::scrub::{DamagedObject, ScrubPass};
 use crate::model::state::NameRow;
 use crate::model::storage::StorageMove;
 use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
@@ -218,8 +219,33 @@ pub(super) fn chunk(row: &ChunkPlace) -> Values {
             Some(signed(row.sequence)),
             row.condemned.map(|since| signed(since.sequence)),
             row.condemned.map(|since| since.at.0),
+            row.damaged_sequence.map(signed),
         ],
         bytes: vec![Some(row.chunk.address.0.to_vec()), Some(row.location.object.0.to_vec())],
+    }
+}
+
+pub(super) fn scrub_pass(row: &ScrubPass) -> Values {
+    Values {
+        texts: Vec::new(),
+        numbers: vec![
+            Some(signed(row.sequence)),
+            Some(row.begun_at.0),
+            Some(signed(row.tally.objects)),
+            Some(signed(row.tally.bytes)),
+            Some(signed(row.tally.damaged)),
+            row.ended_sequence.map(signed),
+            row.ended_at.map(|at| at.0),
+        ],
+        bytes: vec![row.cursor.map(|object| object.0.to_vec())],
+    }
+}
+
+pub(super) fn damaged(row: &DamagedObject) -> Values {
+    Values {
+        texts: vec![Some(row.backend.clone()), Some(row.finding.clone())],
+        numbers: vec![Some(signed(row.sequence)), Some(row.seen_at.0)],
+        bytes: vec![Some(row.object.0.to_vec())],
     }
 }
 

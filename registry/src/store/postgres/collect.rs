@@ -13,13 +13,14 @@ use super::{PostgresStore, listed};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::log::plan::collect::Asked;
+use crate::model::name::ProducerName;
 use crate::model::row::{Blob, ChunkPlace, Sequence};
 use crate::model::state::Touched;
 use crate::model::sweep::{SweptObject, Uses};
 use crate::store::sweeping::{Sweeping, Unused};
 
 /// Behind nothing: the empty byte string sorts before every digest.
-fn behind(after: Option<[u8; 32]>) -> Vec<u8> {
+pub(super) fn behind(after: Option<[u8; 32]>) -> Vec<u8> {
     after.map(|after| after.to_vec()).unwrap_or_default()
 }
 
@@ -27,11 +28,11 @@ fn unreadable(view: &'static str) -> Error {
     Error::RowUnreadable { view, reason: "a digest has the wrong length".to_owned() }
 }
 
-fn address(row: &PgRow, at: usize) -> Result<ContentAddress> {
+pub(super) fn address(row: &PgRow, at: usize) -> Result<ContentAddress> {
     ContentAddress::from_slice(row.try_get(at)?).ok_or_else(|| unreadable("chunks"))
 }
 
-fn object(row: &PgRow, at: usize) -> Result<ObjectKey> {
+pub(super) fn object(row: &PgRow, at: usize) -> Result<ObjectKey> {
     ObjectKey::from_slice(row.try_get(at)?).ok_or_else(|| unreadable("swept_objects"))
 }
 
@@ -48,6 +49,11 @@ impl Sweeping for PostgresStore {
         let found =
             |chunk: &ContentAddress| (state.chunks.get(chunk).cloned(), state.swept.get(&ObjectKey(chunk.0)).is_some());
         Ok(chunks.iter().map(found).collect())
+    }
+
+    async fn seal_keeps(&self, producer: &ProducerName) -> Result<bool> {
+        let found = self.readers.rows(seal_keeps(producer)?).await?;
+        Ok(found.first().map_or(Ok(true), |row| row.try_get(0))?)
     }
 
     async fn sweeps_last(&self) -> Result<Sequence> {
@@ -166,7 +172,7 @@ impl Sweeping for PostgresStore {
     }
 }
 
-fn digests(asked: &mut Statement, keys: impl Iterator<Item = [u8; 32]>) -> Result<String> {
+pub(super) fn digests(asked: &mut Statement, keys: impl Iterator<Item = [u8; 32]>) -> Result<String> {
     let keys: Vec<Vec<u8>> = keys.map(|key| key.to_vec()).collect();
     Ok(format!("{}::bytea[]", asked.bind(keys)?))
 }
@@ -222,6 +228,19 @@ async fn residents(
 pub(super) async fn sweeping(connection: &mut PgConnection) -> Result<bool> {
     let text = "SELECT EXISTS (SELECT 1 FROM swept_objects WHERE ended_sequence IS NULL)";
     Ok(Statement::plain(text).row(connection).await?.try_get(0)?)
+}
+
+pub(super) fn seal_keeps(producer: &ProducerName) -> Result<Statement> {
+    let mut asked = Statement::default();
+    let name = asked.bind(producer.to_string())?;
+    // A revision is released with those before it. A manifest is stored where its event's payload is another size.
+    asked.text = format!(
+        "SELECT EXISTS (SELECT 1 FROM packages AS p WHERE p.producer = {name} AND p.finalized_sequence IS NOT NULL \
+         AND (NOT EXISTS (SELECT 1 FROM packages AS r WHERE r.producer = p.producer AND r.name = p.name \
+         AND r.revision >= p.revision AND r.released_sequence IS NOT NULL) OR EXISTS (\
+         SELECT 1 FROM events AS e WHERE e.sequence = p.finalized_sequence AND length(e.payload) <> p.manifest_size)))"
+    );
+    Ok(asked)
 }
 
 /// How many rows are read at once while uses are filled in.

@@ -65,6 +65,11 @@ pub(super) fn question(touched: &Touched) -> Result<Option<Statement>> {
     texts(&mut asked, &mut parts, &rows::ACCESS_KEY, touched.access_keys.iter().map(ToString::to_string).collect())?;
     bytes(&mut asked, &mut parts, &rows::SWEPT, touched.swept.iter().map(|key| key.0.to_vec()).collect())?;
     bytes(&mut asked, &mut parts, &rows::ORPHAN, touched.orphans.iter().map(|key| key.0.to_vec()).collect())?;
+    if touched.scrubs {
+        let columns = rows::SCRUB.wide("p");
+        parts.push(format!("(SELECT {columns} FROM scrub_passes AS p ORDER BY p.sequence DESC LIMIT 1)"));
+    }
+    bytes(&mut asked, &mut parts, &rows::DAMAGED, touched.damaged.iter().map(|key| key.0.to_vec()).collect())?;
     if touched.moves {
         parts.push(format!("SELECT {} FROM storage_moves AS m", rows::MOVE.wide("m")));
     }
@@ -226,6 +231,12 @@ fn take(row: &PgRow, state: &mut State) -> Result<()> {
     } else if tag == rows::ORPHAN.tag {
         let row = rows::orphan(&Cells::wide(&rows::ORPHAN, row))?;
         state.orphans.load(row.object, Some(row));
+    } else if tag == rows::SCRUB.tag {
+        let row = rows::scrub_pass(&Cells::wide(&rows::SCRUB, row))?;
+        state.scrubs.load(row.sequence, Some(row));
+    } else if tag == rows::DAMAGED.tag {
+        let row = rows::damaged(&Cells::wide(&rows::DAMAGED, row))?;
+        state.damaged.load(row.object, Some(row));
     } else {
         let row = rows::part(&Cells::wide(&rows::PART, row))?;
         state.parts.load((row.upload.clone(), row.number), Some(row));
@@ -268,6 +279,8 @@ fn note_absent(touched: &Touched, state: &mut State) {
     state.retention_loaded |= touched.retention;
     touched.swept.iter().for_each(|key| state.swept.load(*key, None));
     touched.orphans.iter().for_each(|key| state.orphans.load(*key, None));
+    state.scrubs_loaded |= touched.scrubs;
+    touched.damaged.iter().for_each(|key| state.damaged.load(*key, None));
 }
 
 /// Takes in what a question brought, and what it did not.

@@ -15,6 +15,7 @@ mod partitions;
 mod reads;
 mod rows;
 mod scratch;
+mod scrub;
 mod snapshot;
 mod statement;
 mod write;
@@ -37,6 +38,7 @@ use self::rows::Cells;
 use self::scratch::Scratch;
 use self::statement::{Shape, Statement};
 use super::lease::{Lease, Work};
+use super::scrubbing::Scrubbing;
 use super::sweeping::Sweeping;
 use super::{Batch, KeyRange, OpenMode, Schema, Snapshot, Store, VersionRange, in_order};
 use crate::actions::request::{PackageCursor, PackageFilter};
@@ -197,6 +199,10 @@ impl Store for PostgresStore {
     }
 
     fn sweeping(&self) -> &dyn Sweeping {
+        self
+    }
+
+    fn scrubbing(&self) -> &dyn Scrubbing {
         self
     }
 
@@ -362,8 +368,8 @@ impl Store for PostgresStore {
         Ok((number(0)?, number(1)?))
     }
 
-    async fn files_of_blob(&self, address: &ContentAddress, limit: usize) -> Result<Vec<File>> {
-        let rows = self.readers.rows_at_leisure(reads::files_of_blob(address, limit)?).await?;
+    async fn files_of_blob(&self, address: &ContentAddress, after: Sequence, limit: usize) -> Result<Vec<File>> {
+        let rows = self.readers.rows_at_leisure(reads::files_of_blob(address, after, limit)?).await?;
         listed(&rows, &rows::FILE, rows::file)
     }
 

@@ -232,8 +232,9 @@ pub(super) fn blobs(after: Option<&ContentAddress>, limit: usize) -> Result<Stat
     conditions.statement(&select, "b.content_address", limit)
 }
 
-pub(super) fn files_of_blob(address: &ContentAddress, limit: usize) -> Result<Statement> {
+pub(super) fn files_of_blob(address: &ContentAddress, after: Sequence, limit: usize) -> Result<Statement> {
     let mut conditions = Where::default();
+    conditions.number("f.sequence >", signed(after))?;
     let address = conditions.asked.bind(address.0.to_vec())?;
     conditions.conditions.push(format!("f.content_address = {address}"));
     let select = format!("SELECT {} FROM files AS f", rows::FILE.narrow("f"));

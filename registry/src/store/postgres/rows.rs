@@ -1,5 +1,9 @@
 //! Rows of PostgreSQL to rows of the model. Integers are signed there: counts and numbers never come near the limit.
 
+mod sweeps;
+
+pub(super) use sweeps::{DAMAGED, ORPHAN, SCRUB, SWEPT, damaged, orphan, scrub_pass, swept};
+
 use artifactstore_backends::digest::{ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
 use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
 use serde::de::DeserializeOwned;
@@ -23,7 +27,7 @@ use crate::model::row::{
 };
 use crate::model::state::{Head, NameRow};
 use crate::model::storage::StorageMove;
-use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
+use crate::model::sweep::{BlobChunk, PartChunk};
 
 pub(super) const PRODUCER: Shape = Shape {
     tag: 1,
@@ -117,7 +121,15 @@ pub(super) const CHUNK: Shape = Shape {
     table: "chunks",
     key: &["address"],
     texts: &["backend", "codec", "tier"],
-    numbers: &["size_bytes", "offset_bytes", "stored_length", "sequence", "condemned_sequence", "condemned_at"],
+    numbers: &[
+        "size_bytes",
+        "offset_bytes",
+        "stored_length",
+        "sequence",
+        "condemned_sequence",
+        "condemned_at",
+        "damaged_sequence",
+    ],
     bytes: &["address", "object"],
 };
 pub(super) const UPLOAD: Shape = Shape {
@@ -175,22 +187,6 @@ pub(super) const PART_CHUNK: Shape = Shape {
     texts: &["upload"],
     numbers: &["number"],
     bytes: &["chunk"],
-};
-pub(super) const SWEPT: Shape = Shape {
-    tag: 18,
-    table: "swept_objects",
-    key: &["object"],
-    texts: &["backend"],
-    numbers: &["begun_sequence", "ended_sequence"],
-    bytes: &["object"],
-};
-pub(super) const ORPHAN: Shape = Shape {
-    tag: 19,
-    table: "orphan_objects",
-    key: &["object"],
-    texts: &["backend"],
-    numbers: &["size_bytes", "sequence", "seen_at"],
-    bytes: &["object"],
 };
 pub(super) const EVENT: Shape = Shape {
     tag: 9,
@@ -479,6 +475,7 @@ pub(super) fn chunk(cells: &Cells<'_>) -> Result<ChunkPlace> {
         },
         sequence: cells.count(3)?,
         condemned: cells.condemned(4)?,
+        damaged_sequence: cells.count_maybe(6)?,
     })
 }
 
@@ -492,25 +489,6 @@ pub(super) fn part_chunk(cells: &Cells<'_>) -> Result<PartChunk> {
         upload: UploadId::trusted(cells.text(0)?),
         number: PartNumber::new(cells.signed(0)?)?,
         chunk: cells.digest(0, ContentAddress::from_slice)?,
-    })
-}
-
-pub(super) fn swept(cells: &Cells<'_>) -> Result<SweptObject> {
-    Ok(SweptObject {
-        object: cells.digest(0, ObjectKey::from_slice)?,
-        backend: cells.text(0)?,
-        begun_sequence: cells.count(0)?,
-        ended_sequence: cells.count_maybe(1)?,
-    })
-}
-
-pub(super) fn orphan(cells: &Cells<'_>) -> Result<OrphanObject> {
-    Ok(OrphanObject {
-        object: cells.digest(0, ObjectKey::from_slice)?,
-        backend: cells.text(0)?,
-        size_bytes: cells.count(0)?,
-        sequence: cells.count(1)?,
-        seen_at: cells.time(2)?,
     })
 }
 

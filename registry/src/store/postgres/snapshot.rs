@@ -75,6 +75,8 @@ const fn shape(view: View) -> &'static Shape {
         View::PartChunks => &rows::PART_CHUNK,
         View::Swept => &rows::SWEPT,
         View::Orphans => &rows::ORPHAN,
+        View::Scrubs => &rows::SCRUB,
+        View::Damaged => &rows::DAMAGED,
     }
 }
 
@@ -107,6 +109,8 @@ fn row_of(view: View, row: &PgRow) -> Result<ViewRow> {
         View::PartChunks => view_row::part_chunk(&rows::part_chunk(&cells)?),
         View::Swept => view_row::swept(&rows::swept(&cells)?),
         View::Orphans => view_row::orphan(&rows::orphan(&cells)?),
+        View::Scrubs => view_row::scrub_pass(&rows::scrub_pass(&cells)?),
+        View::Damaged => view_row::damaged(&rows::damaged(&cells)?),
     })
 }
 

@@ -151,7 +151,12 @@ impl Parts {
         self.replace(&rows::SWEPT, written.into_iter().map(cells::swept).collect())?;
         let (written, deleted) = state.orphans.changes();
         self.replace(&rows::ORPHAN, written.into_iter().map(cells::orphan).collect())?;
-        self.delete_digests(&rows::ORPHAN, [deleted.into_iter().map(|key| key.0.to_vec()).collect()])
+        self.delete_digests(&rows::ORPHAN, [deleted.into_iter().map(|key| key.0.to_vec()).collect()])?;
+        let (written, _) = state.scrubs.changes();
+        self.replace(&rows::SCRUB, written.into_iter().map(cells::scrub_pass).collect())?;
+        let (written, deleted) = state.damaged.changes();
+        self.replace(&rows::DAMAGED, written.into_iter().map(cells::damaged).collect())?;
+        self.delete_digests(&rows::DAMAGED, [deleted.into_iter().map(|key| key.0.to_vec()).collect()])
     }
 
     fn delete_part_chunks(&mut self, keys: &[&PartChunk]) -> Result<()> {

@@ -37,11 +37,13 @@ pub(super) async fn load(connection: &mut SqliteConnection, mut touched: Touched
     asked.retention(&touched);
     asked.swept(&touched);
     asked.orphans(&touched);
+    asked.scrubs(&touched);
     for (take, found) in asked.takers.iter().zip(asked.script.fetch(connection).await?) {
         found.iter().try_for_each(|row| take(row, state))?;
     }
     state.moves_loaded |= touched.moves;
     state.retention_loaded |= touched.retention;
+    state.scrubs_loaded |= touched.scrubs;
     absent(touched, state);
     Ok(())
 }
@@ -62,6 +64,7 @@ fn absent(touched: Touched, state: &mut State) {
     touched.access_keys.into_iter().for_each(|key| state.access_keys.load(key, None));
     touched.swept.into_iter().for_each(|key| state.swept.load(key, None));
     touched.orphans.into_iter().for_each(|key| state.orphans.load(key, None));
+    touched.damaged.into_iter().for_each(|key| state.damaged.load(key, None));
     for key in touched.latest {
         state.latest.entry(key).or_insert(None);
     }
@@ -355,6 +358,32 @@ impl Asked {
         self.ask(&touched.orphans, 1, text, object_key, |row, state| {
             let row = rows::orphan(row)?;
             state.orphans.load(row.object, Some(row));
+            Ok(())
+        });
+    }
+}
+
+impl Asked {
+    fn scrubs(&mut self, touched: &Touched) {
+        let text = |keys: &str| {
+            format!(
+                "SELECT {} FROM scrub_passes WHERE 1 IN (VALUES {keys}) ORDER BY sequence DESC LIMIT 1",
+                rows::SCRUB
+            )
+        };
+        let bind = |script: &mut Script, key: &i64| {
+            script.bind(*key);
+        };
+        self.ask(touched.scrubs.then_some(1_i64), 1, text, bind, |row, state| {
+            let row = rows::scrub_pass(row)?;
+            state.scrubs.load(row.sequence, Some(row));
+            Ok(())
+        });
+        let text =
+            |keys: &str| format!("SELECT {} FROM damaged_objects WHERE object IN (VALUES {keys})", rows::DAMAGED);
+        self.ask(&touched.damaged, 1, text, object_key, |row, state| {
+            let row = rows::damaged(row)?;
+            state.damaged.load(row.object, Some(row));
             Ok(())
         });
     }

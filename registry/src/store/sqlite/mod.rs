@@ -11,6 +11,7 @@ mod lookups;
 mod reads;
 mod rows;
 mod scratch;
+mod scrub;
 mod snapshot;
 mod statement;
 mod write;
@@ -29,6 +30,7 @@ use self::lookups::{Lookups, Question};
 use self::reads::limited;
 use self::scratch::Scratch;
 use super::lease::{Lease, Work};
+use super::scrubbing::Scrubbing;
 use super::sweeping::Sweeping;
 use super::{Batch, KeyRange, Snapshot, Store, VersionRange, View};
 pub use super::{OpenMode, Schema};
@@ -71,6 +73,8 @@ const STATEMENTS_KEPT: usize = 256;
 const ROWS_AHEAD: usize = 1024;
 /// The pages that a connection keeps, in KiB, written as SQLite wants it.
 const CACHE: &str = "-8000";
+/// The same for each of the connections that only read: what they miss, the system has in its own memory, once for all.
+const READER_CACHE: &str = "-2000";
 /// The same for a scratch store, which is written as a whole.
 const SCRATCH_CACHE: &str = "-48000";
 /// From how many pages on the write-ahead log is copied back: rarely enough that pages which are written by many batches
@@ -141,7 +145,7 @@ impl SqliteStore {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE))
             .await
             .map_err(unusable)?;
         let lookups = Lookups::start(&readers).await.map_err(unusable)?;
@@ -225,6 +229,10 @@ impl Store for SqliteStore {
     }
 
     fn sweeping(&self) -> &dyn Sweeping {
+        self
+    }
+
+    fn scrubbing(&self) -> &dyn Scrubbing {
         self
     }
 
@@ -384,10 +392,13 @@ impl Store for SqliteStore {
         Ok((number(0)?, number(1)?))
     }
 
-    async fn files_of_blob(&self, address: &ContentAddress, limit: usize) -> Result<Vec<File>> {
-        let text =
-            format!("SELECT {} FROM files AS f WHERE f.content_address = ? ORDER BY f.sequence LIMIT ?", rows::FILE);
-        let query = sqlx::query(AssertSqlSafe(text)).bind(address.0.to_vec()).bind(limited(limit));
+    async fn files_of_blob(&self, address: &ContentAddress, after: Sequence, limit: usize) -> Result<Vec<File>> {
+        let text = format!(
+            "SELECT {} FROM files AS f WHERE f.content_address = ? AND f.sequence > ? ORDER BY f.sequence LIMIT ?",
+            rows::FILE
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(address.0.to_vec()).bind(write::signed(after));
+        let query = query.bind(limited(limit));
         query.fetch_all(&self.readers).await?.iter().map(rows::file).collect()
     }
 

@@ -20,6 +20,7 @@ use crate::model::row::{
     Blob, ChunkPlace, Condemned, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
     SubresourceRow, Upload, UploadState, Versioning,
 };
+use crate::model::scrub::{DamagedObject, ScrubPass, ScrubTally};
 use crate::model::state::{Head, NameRow};
 use crate::model::storage::StorageMove;
 use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
@@ -39,7 +40,7 @@ pub(super) const LISTED: &str = "n.key, f.size_bytes, f.etag, f.attributes, f.in
 pub(super) const BLOB: &str = "content_address, sha256, size_bytes, recipe, sequence, reference_count, \
      released_sequence, condemned_sequence, condemned_at";
 pub(super) const CHUNK: &str = "address, size_bytes, backend, object, offset_bytes, stored_length, codec, tier, sequence, condemned_sequence, \
-     condemned_at";
+     condemned_at, damaged_sequence";
 pub(super) const UPLOAD: &str =
     "id, producer, key, attributes, created_at, sequence, parts_sequence, completed_sequence";
 pub(super) const PART: &str = "upload, number, size_bytes, md5, checksum, recipe, ingested_at, sequence";
@@ -52,6 +53,8 @@ pub(super) const BLOB_CHUNK: &str = "chunk, blob";
 pub(super) const PART_CHUNK: &str = "upload, number, chunk";
 pub(super) const SWEPT: &str = "object, backend, begun_sequence, ended_sequence";
 pub(super) const ORPHAN: &str = "object, backend, size_bytes, sequence, seen_at";
+pub(super) const SCRUB: &str = "sequence, begun_at, cursor, objects, bytes, damaged, ended_sequence, ended_at";
+pub(super) const DAMAGED: &str = "object, backend, finding, sequence, seen_at";
 pub(super) const EVENT: &str =
     "sequence, occurred_at, kind, tenant, producer, package, actor, request_id, payload, hash";
 
@@ -312,6 +315,7 @@ pub(super) fn chunk(row: &SqliteRow) -> Result<ChunkPlace> {
         },
         sequence: count(VIEW, row, 8)?,
         condemned: condemned(VIEW, row, 9)?,
+        damaged_sequence: count_maybe(VIEW, row, 11)?,
     })
 }
 
@@ -354,6 +358,33 @@ pub(super) fn orphan(row: &SqliteRow) -> Result<OrphanObject> {
         object: object(row, 0)?,
         backend: text(row, 1)?,
         size_bytes: count(VIEW, row, 2)?,
+        sequence: count(VIEW, row, 3)?,
+        seen_at: Timestamp(row.try_get(4)?),
+    })
+}
+
+pub(super) fn scrub_pass(row: &SqliteRow) -> Result<ScrubPass> {
+    const VIEW: &str = "scrub_passes";
+    let cursor = match row.try_get::<Option<&[u8]>, _>(2)? {
+        None => None,
+        Some(_) => Some(digest(VIEW, row, 2, ObjectKey::from_slice)?),
+    };
+    Ok(ScrubPass {
+        sequence: count(VIEW, row, 0)?,
+        begun_at: Timestamp(row.try_get(1)?),
+        cursor,
+        tally: ScrubTally { objects: count(VIEW, row, 3)?, bytes: count(VIEW, row, 4)?, damaged: count(VIEW, row, 5)? },
+        ended_sequence: count_maybe(VIEW, row, 6)?,
+        ended_at: row.try_get::<Option<i64>, _>(7)?.map(Timestamp),
+    })
+}
+
+pub(super) fn damaged(row: &SqliteRow) -> Result<DamagedObject> {
+    const VIEW: &str = "damaged_objects";
+    Ok(DamagedObject {
+        object: digest(VIEW, row, 0, ObjectKey::from_slice)?,
+        backend: text(row, 1)?,
+        finding: text(row, 2)?,
         sequence: count(VIEW, row, 3)?,
         seen_at: Timestamp(row.try_get(4)?),
     })

@@ -57,6 +57,8 @@ impl Snapshot for SqliteSnapshot {
             View::PartChunks => (rows::PART_CHUNK, "upload, number, chunk"),
             View::Swept => (rows::SWEPT, "object"),
             View::Orphans => (rows::ORPHAN, "object"),
+            View::Scrubs => (rows::SCRUB, "sequence"),
+            View::Damaged => (rows::DAMAGED, "object"),
         };
         let alias = if view == View::History { "h" } else { "f" };
         let text = format!("SELECT {columns} FROM {} AS {alias} ORDER BY {order}", view.table());
@@ -85,6 +87,8 @@ fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
         View::PartChunks => view_row::part_chunk(&rows::part_chunk(row)?),
         View::Swept => view_row::swept(&rows::swept(row)?),
         View::Orphans => view_row::orphan(&rows::orphan(row)?),
+        View::Scrubs => view_row::scrub_pass(&rows::scrub_pass(row)?),
+        View::Damaged => view_row::damaged(&rows::damaged(row)?),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Writing a batch on SQLite: events, head, and every changed row, by scripts of multi-row statements.
 
-use artifactstore_backends::digest::ContentAddress;
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_backends::recipe::{Codec, RetrievalTier};
 use sqlx::SqliteConnection;
 
@@ -15,6 +15,7 @@ use crate::model::retention::{ClassRow, ClockJump, Keeping};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload, UploadState,
 };
+use crate::model::scrub::{DamagedObject, ScrubPass};
 use crate::model::state::{Head, NameRow, State};
 use crate::model::storage::StorageMove;
 use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
@@ -185,10 +186,12 @@ impl Writing<'_> {
         self.replace("swept_objects", rows::SWEPT, &written, swept).await?;
         let (written, deleted) = state.orphans.changes();
         self.replace("orphan_objects", rows::ORPHAN, &written, orphan).await?;
-        self.delete("orphan_objects", "object", &deleted, |script, object| {
-            script.bind(object.0.to_vec());
-        })
-        .await
+        self.delete("orphan_objects", "object", &deleted, object_key).await?;
+        let (written, _) = state.scrubs.changes();
+        self.replace("scrub_passes", rows::SCRUB, &written, scrub_pass).await?;
+        let (written, deleted) = state.damaged.changes();
+        self.replace("damaged_objects", rows::DAMAGED, &written, damaged).await?;
+        self.delete("damaged_objects", "object", &deleted, object_key).await
     }
 }
 
@@ -217,6 +220,31 @@ fn orphan(script: &mut Script, row: &OrphanObject) {
         .bind(row.object.0.to_vec())
         .bind(row.backend.clone())
         .bind(signed(row.size_bytes))
+        .bind(signed(row.sequence))
+        .bind(row.seen_at.0);
+}
+
+fn object_key(script: &mut Script, object: &ObjectKey) {
+    script.bind(object.0.to_vec());
+}
+
+fn scrub_pass(script: &mut Script, row: &ScrubPass) {
+    script
+        .bind(signed(row.sequence))
+        .bind(row.begun_at.0)
+        .bind(row.cursor.map(|object| object.0.to_vec()))
+        .bind(signed(row.tally.objects))
+        .bind(signed(row.tally.bytes))
+        .bind(signed(row.tally.damaged))
+        .bind(row.ended_sequence.map(signed))
+        .bind(row.ended_at.map(|at| at.0));
+}
+
+fn damaged(script: &mut Script, row: &DamagedObject) {
+    script
+        .bind(row.object.0.to_vec())
+        .bind(row.backend.clone())
+        .bind(row.finding.clone())
         .bind(signed(row.sequence))
         .bind(row.seen_at.0);
 }
@@ -357,7 +385,8 @@ fn chunk(script: &mut Script, row: &ChunkPlace) {
         .bind(tier)
         .bind(signed(row.sequence))
         .bind(row.condemned.map(|since| signed(since.sequence)))
-        .bind(row.condemned.map(|since| since.at.0));
+        .bind(row.condemned.map(|since| since.at.0))
+        .bind(row.damaged_sequence.map(signed));
 }
 
 fn keeping(keeping: &Keeping) -> Option<Vec<u8>> {

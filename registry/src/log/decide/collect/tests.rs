@@ -53,7 +53,7 @@ fn put_chunk(state: &mut State, number: u8, object: u8, condemned: Option<Condem
         stored_length_bytes: 7,
     };
     let chunk = Chunk { size_bytes: 7, address: address(number) };
-    state.chunks.put(chunk.address, ChunkPlace { chunk, location, sequence: 1, condemned });
+    state.chunks.put(chunk.address, ChunkPlace { chunk, location, sequence: 1, condemned, damaged_sequence: None });
     state.uses.residents.entry(ObjectKey([object; 32])).or_default().insert(address(number));
 }
 
