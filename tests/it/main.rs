@@ -17,6 +17,7 @@ mod crowd;
 mod docs;
 mod durability;
 mod edge;
+mod erase;
 mod evidence;
 mod examples;
 mod faults;

@@ -367,8 +367,32 @@ pub enum Command {
         /// Only say what would be recorded.
         dry: bool,
     },
+    /// Erase the bytes of a version, where nothing forbids it. Done again, it records nothing.
+    Erase {
+        /// What, and why.
+        erase: Box<Erase>,
+        /// Only say what would be recorded.
+        dry: bool,
+    },
     /// A step of reading everything again. What of it is so already, or is not any more, records nothing.
     Scrub(Box<ScrubStep>),
+}
+
+/// What is to be erased, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erase {
+    /// The name.
+    pub name: FileName,
+    /// Which version; the one that has the name when not said.
+    pub version: Option<VersionChoice>,
+    /// Why.
+    pub reason: String,
+    /// Who demanded it, if that is to be known.
+    pub requested_by: String,
+    /// Whether all versions that have the same bytes are meant, too.
+    pub all_copies: bool,
+    /// Whether governance does not count.
+    pub bypass: bool,
 }
 
 /// A step of reading everything again.
@@ -442,6 +466,18 @@ pub enum CollectStep {
         /// The objects.
         objects: Vec<ObjectKey>,
     },
+    /// Begin to sweep a condemned blob at once, if all objects go with it in which bytes of it lie that nothing else uses.
+    Expunge {
+        /// The blob.
+        blob: ContentAddress,
+    },
+    /// Record that chunks which lay in an object lie elsewhere, so that it can go.
+    Relocate {
+        /// The object.
+        from: ObjectKey,
+        /// The chunks, and where they lie.
+        chunks: Vec<LocatedChunk>,
+    },
     /// Note objects that no event names.
     Note {
         /// The objects.
@@ -481,7 +517,7 @@ impl Command {
     /// changed is not in the database yet.
     #[must_use]
     pub const fn is_alone(&self) -> bool {
-        matches!(self, Self::Collect { .. } | Self::Scrub(_) | Self::StorageDirect { .. })
+        matches!(self, Self::Collect { .. } | Self::Erase { .. } | Self::Scrub(_) | Self::StorageDirect { .. })
     }
 }
 
@@ -534,7 +570,7 @@ pub enum Reply {
     Class(Box<ClassRow>),
     /// The jump as it is now.
     Clock(Box<ClockJump>),
-    /// What a step of a collection recorded, or would record.
+    /// What a step of a collection, or an erasure, recorded, or would record.
     Collected(Vec<Event>),
     /// The newest pass over all objects as it is now.
     Scrubbed(Option<Box<ScrubPass>>),

@@ -8,6 +8,8 @@ mod collecting;
 #[path = "../promises/counting.rs"]
 mod counting;
 mod dialect;
+#[path = "../promises/erasing.rs"]
+mod erasing;
 #[path = "../promises/files.rs"]
 mod files;
 #[path = "../promises/harness.rs"]
