@@ -3,6 +3,7 @@
 //! Invariant: at most one process serves a data folder.
 
 mod collect;
+mod lifecycle;
 mod scrub;
 mod storage;
 
@@ -336,6 +337,7 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
         token: credentials.admin_token.clone(),
         sealer: sealer(&credentials),
         collect_grace: settings.collect.grace,
+        lifecycle_day: settings.lifecycle.day,
         stop: stop.clone(),
         counts: vec![("admin", Arc::clone(&counts)), ("s3", Arc::clone(&s3_counts))],
         own_counts: counts,
@@ -361,6 +363,10 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
         let how = Collection { grace: settings.collect.grace, dry: false, under_lease: true };
         tasks.spawn(collect::collect_now_and_then(registry.clone(), interval, how, stop.clone()));
     }
+    if let Some(interval) = settings.lifecycle.interval {
+        tasks.spawn(lifecycle::expire_now_and_then(registry.clone(), interval, settings.lifecycle, stop.clone()));
+    }
+    tasks.spawn(lifecycle::note_time_now_and_then(registry.clone(), stop.clone()));
     tasks.spawn(scrub::scrub_now_and_then(registry.clone(), settings.scrub.clone(), stop.clone()));
     let grace = settings.shutdown_grace;
     Ok(Gateway { s3_address, admin_address, credentials, tls, registry, stop, tasks, grace, _lock: lock })

@@ -16,7 +16,7 @@ pub use error::{Error, Refusal, Result};
 use std::sync::Arc;
 
 use actions::lease::Leases;
-use actions::request::CollectTotals;
+use actions::request::{CollectTotals, LifecycleTotals};
 use actions::scrub::ScrubTotals;
 use backends::dataplane::spi::DataPlane;
 use clock::{Clock, Entropy, Timestamp};
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) leases: Leases,
     /// What was collected since this process began.
     pub(crate) collected: std::sync::Mutex<CollectTotals>,
+    /// What went by itself since then.
+    pub(crate) expired: std::sync::Mutex<LifecycleTotals>,
     /// What was read again since this process began.
     pub(crate) scrubbed: std::sync::Mutex<ScrubTotals>,
     /// Held by whoever makes the seal of a large package: each holds all of its manifest in memory.
@@ -104,6 +106,7 @@ impl Registry {
             vault,
             leases,
             collected: std::sync::Mutex::default(),
+            expired: std::sync::Mutex::default(),
             scrubbed: std::sync::Mutex::default(),
             sealing,
             manifest_inline_limit_bytes,

@@ -45,6 +45,15 @@ async fn a_key_that_may_write_uploads_in_parts_creates_its_own_bucket_again_and_
     assert_eq!(code(writer.put("lab/run-1/.artifact/finalize", b"")).await, "AccessDenied");
     assert_eq!(code(writer.put("other/run-1/a", b"a")).await, "AccessDenied");
     assert_eq!(code(writer.request("GET", "lab").query("list-type", "2").send()).await, "AccessDenied");
+    // What is kept, nobody could take back: that takes `retain`, as with PutObjectRetention.
+    for (name, value) in [
+        ("x-artifact-retention-class", "transient"),
+        ("x-amz-tagging", "artifact-retention-class=transient"),
+        ("x-amz-object-lock-legal-hold", "ON"),
+    ] {
+        let kept = writer.request("PUT", "lab/run-1/kept").header(name, value).body(b"kept");
+        assert_eq!(code(kept.send()).await, "AccessDenied", "{name}");
+    }
     let copy = writer.request("PUT", "lab/run-1/copy").header("x-amz-copy-source", "lab/run-1/there");
     assert_eq!(code(copy.send()).await, "AccessDenied");
     let delete = b"<Delete><Object><Key>run-1/a</Key></Object></Delete>";

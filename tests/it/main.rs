@@ -28,6 +28,7 @@ mod gateways;
 mod golden;
 mod ingest;
 mod keys;
+mod lifecycle;
 mod listing;
 mod log;
 mod manifest;

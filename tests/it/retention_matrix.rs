@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use artifactstore_tests::clock::WrongClock;
+use artifactstore_tests::postgres::Cluster;
 use artifactstore_tests::{Harness, Refused, Reply, golden};
 use serde_json::json;
 use time::Duration;
@@ -56,9 +57,15 @@ enum Road {
     OverwriteUnversioned,
     DeleteUnversioned,
     Erase,
+    ExpireCurrent,
+    ExpireNoncurrent,
+    ExpireUnversioned,
+    Collect,
+    CommandShorten,
+    OtherGateway,
 }
 
-const ROADS: [(Road, &str); 16] = [
+const ROADS: [(Road, &str); 22] = [
     (Road::DeleteVersion, "DeleteObject with a version id"),
     (Road::DeleteObjects, "DeleteObjects with a version id"),
     (Road::DeleteName, "DeleteObject, which puts a delete marker in front"),
@@ -75,13 +82,39 @@ const ROADS: [(Road, &str); 16] = [
     (Road::OverwriteUnversioned, "PutObject onto the key, bucket without versions"),
     (Road::DeleteUnversioned, "DeleteObject, bucket without versions"),
     (Road::Erase, "admin REST: erasure of the version's bytes"),
+    (Road::ExpireCurrent, "lifecycle rule: Expiration, which puts a delete marker in front"),
+    (Road::ExpireNoncurrent, "lifecycle rule: NoncurrentVersionExpiration of the version, then a collection"),
+    (Road::ExpireUnversioned, "lifecycle rule: Expiration, bucket without versions, then a collection"),
+    (Road::Collect, "DeleteObject without a bypass, bucket without versions, then a collection with no grace"),
+    (Road::CommandShorten, "command line: an earlier date"),
+    (Road::OtherGateway, "DeleteObject with a version id, by another gateway of the registry"),
 ];
+
+/// Whether the bucket keeps versions, with Object Lock.
+const fn keeps_versions(road: Road) -> bool {
+    !matches!(road, Road::OverwriteUnversioned | Road::DeleteUnversioned | Road::ExpireUnversioned | Road::Collect)
+}
+
+/// Whether the very version is gone when the road was open.
+const fn destroys(road: Road) -> bool {
+    matches!(
+        road,
+        Road::DeleteVersion
+            | Road::DeleteObjects
+            | Road::ExpireNoncurrent
+            | Road::ExpireUnversioned
+            | Road::Collect
+            | Road::OtherGateway
+            | Road::Erase
+    )
+}
 
 /// What is to come of it.
 fn expected(road: Road, keeper: Keeper) -> &'static str {
     use Keeper::{Compliance, Finalized, Governance, GovernanceBypassed, LegalHold, NamedHold, Nothing};
     const ALLOWED: &str = "allowed";
     const DENIED: &str = "403 AccessDenied";
+    const KEPT: &str = "kept";
     match (road, keeper) {
         // What the law demands is not asked of a seal; the manifest stays, and shows the gap.
         (Road::Erase, Nothing | GovernanceBypassed | Finalized) => ALLOWED,
@@ -101,16 +134,26 @@ fn expected(road: Road, keeper: Keeper) -> &'static str {
         // A PUT has no way to say that governance does not count.
         (Road::OverwriteUnversioned, Nothing) => ALLOWED,
         (Road::OverwriteUnversioned, _) => DENIED,
-        (Road::DeleteVersion | Road::DeleteObjects | Road::DeleteUnversioned, Nothing | GovernanceBypassed) => ALLOWED,
-        (Road::DeleteVersion | Road::DeleteObjects | Road::DeleteUnversioned, LegalHold | NamedHold) => DENIED,
-        (Road::DeleteVersion | Road::DeleteObjects | Road::DeleteUnversioned, Governance | Compliance | Finalized) => {
-            DENIED
+        // What goes by itself bypasses nothing.
+        (Road::ExpireCurrent, Finalized) => KEPT,
+        (Road::ExpireCurrent, _) | (Road::ExpireNoncurrent | Road::ExpireUnversioned | Road::Collect, Nothing) => {
+            ALLOWED
         }
+        (Road::ExpireNoncurrent | Road::ExpireUnversioned | Road::Collect, _) => KEPT,
+        (Road::CommandShorten, Governance | Compliance) => "refused",
+        (Road::CommandShorten, _) => ALLOWED,
+        (
+            Road::DeleteVersion | Road::DeleteObjects | Road::DeleteUnversioned | Road::OtherGateway,
+            Nothing | GovernanceBypassed,
+        ) => ALLOWED,
+        (Road::DeleteVersion | Road::DeleteObjects | Road::DeleteUnversioned | Road::OtherGateway, _) => DENIED,
     }
 }
 
 struct Cell<'a> {
     gateway: &'a Harness,
+    /// Another gateway of the same registry, for the road that takes one.
+    other: Option<&'a Harness>,
     bucket: String,
     name: String,
     keeper: Keeper,
@@ -148,8 +191,8 @@ impl Cell<'_> {
         self.gateway.s3.request(method, name).query(query, "").body(body.as_bytes()).send().await
     }
 
-    async fn set_up(&mut self, versions: bool) {
-        let s3 = &self.gateway.s3;
+    async fn set_up(&mut self, road: Road) {
+        let (s3, versions) = (&self.gateway.s3, keeps_versions(road));
         let mut create = s3.request("PUT", &self.bucket);
         if versions {
             create = create.header("x-amz-bucket-object-lock-enabled", "true");
@@ -165,6 +208,10 @@ impl Cell<'_> {
             put = put.header("x-artifact-retention-class", &format!("matrix-{}", mode.to_lowercase()));
         }
         self.version = put.send().await.unwrap().header("x-artifact-sequence").unwrap().to_owned();
+        if (road, self.keeper) == (Road::ExpireNoncurrent, Keeper::Finalized) {
+            // Nothing could be put in front of it once its package is finalized.
+            s3.put(&self.name, b"in front of it").await.unwrap();
+        }
         let hold = format!("/v1/producers/{}/holds/case-7?key=run/x", self.bucket);
         let reason = json!({ "reason": "the matrix says so" });
         match self.keeper {
@@ -188,7 +235,27 @@ impl Cell<'_> {
         }
     }
 
+    /// Gives the bucket a lifecycle rule, has what goes by itself go, and collects without a grace.
+    async fn expire(&self, action: &str, day: &str) {
+        let rule = format!(
+            "<LifecycleConfiguration><Rule><ID>matrix</ID><Status>Enabled</Status><Filter/>{action}</Rule>\
+             </LifecycleConfiguration>"
+        );
+        self.sub("PUT", &self.bucket, "lifecycle", &rule).await.unwrap();
+        drop(self.gateway.cli(&["lifecycle", "--lifecycle-day-seconds", day]).await.succeeded());
+        self.sub("DELETE", &self.bucket, "lifecycle", "").await.unwrap();
+        drop(self.gateway.cli(&["gc", "--grace", "0"]).await.succeeded());
+    }
+
+    /// Whether the name is there still.
+    async fn is_named(&self) -> bool {
+        self.gateway.s3.head(&self.name).await.is_ok()
+    }
+
     async fn take(&self, road: Road) -> String {
+        if let Some(got) = self.take_elsewhere(road).await {
+            return got;
+        }
         let s3 = &self.gateway.s3;
         let bypassed = self.keeper == Keeper::GovernanceBypassed;
         let with = |request: artifactstore_tests::Request| {
@@ -251,7 +318,56 @@ impl Cell<'_> {
                 let path = format!("/v1/packages/{id}/release");
                 told(&self.gateway.admin.give("POST", &path, &json!({ "reason": "the matrix" })).await)
             }
+            Road::ExpireCurrent
+            | Road::ExpireNoncurrent
+            | Road::ExpireUnversioned
+            | Road::Collect
+            | Road::CommandShorten
+            | Road::OtherGateway => panic!("{road:?} is taken otherwise"),
         }
+    }
+
+    /// The roads that lead past the one gateway's S3 side and its admin REST; nothing for the others.
+    async fn take_elsewhere(&self, road: Road) -> Option<String> {
+        let (s3, bypassed) = (&self.gateway.s3, self.keeper == Keeper::GovernanceBypassed);
+        Some(match road {
+            Road::ExpireCurrent | Road::ExpireUnversioned => {
+                self.expire("<Expiration><Date>2020-01-01T00:00:00Z</Date></Expiration>", "86400").await;
+                if self.is_named().await { "kept" } else { "allowed" }.to_owned()
+            }
+            Road::ExpireNoncurrent => {
+                if self.keeper != Keeper::Finalized {
+                    s3.put(&self.name, b"in front of it").await.unwrap();
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+                let days = "<NoncurrentDays>1</NoncurrentDays>";
+                let action = format!("<NoncurrentVersionExpiration>{days}</NoncurrentVersionExpiration>");
+                self.expire(&action, "1").await;
+                if self.is_there().await { "kept" } else { "allowed" }.to_owned()
+            }
+            Road::Collect => {
+                // Where it is refused, a collection has nothing to do.
+                let _ = s3.request("DELETE", &self.name).send().await;
+                drop(self.gateway.cli(&["gc", "--grace", "0"]).await.succeeded());
+                if self.is_there().await { "kept" } else { "allowed" }.to_owned()
+            }
+            Road::CommandShorten => {
+                let mode = if self.keeper == Keeper::Compliance { "compliance" } else { "governance" };
+                let mut words = vec!["retention", "retain", &self.name, "--until", SHORTER, "--mode", mode];
+                words.extend(["--reason", "the matrix"]);
+                words.extend(bypassed.then_some("--bypass-governance"));
+                if self.gateway.cli(&words).await.code == Some(0) { "allowed" } else { "refused" }.to_owned()
+            }
+            Road::OtherGateway => {
+                let other = &self.other.expect("another gateway").s3;
+                let mut request = other.request("DELETE", &self.name).query("versionId", &self.version);
+                if bypassed {
+                    request = request.header("x-amz-bypass-governance-retention", "true");
+                }
+                said(request.send().await)
+            }
+            _ => return None,
+        })
     }
 
     /// Whether the version can be read by its number, with its bytes.
@@ -272,7 +388,12 @@ async fn classes(gateway: &Harness) {
 #[tokio::test]
 async fn retention_matrix_has_no_unexpected_cell() {
     let gateway = Harness::start().await;
+    let (url, objects) = (Cluster::shared().database(), tempfile::TempDir::new().unwrap());
+    let root = objects.path().display().to_string();
+    let shared = [("ARTIFACTSTORE_DATABASE_URL", url.as_str()), ("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", root.as_str())];
+    let (one, two) = (Harness::start_with(&shared).await, Harness::start_with(&shared).await);
     classes(&gateway).await;
+    classes(&one).await;
     let mut page = String::from(include_str!("retention_matrix.md"));
     write!(page, "\n| |").unwrap();
     KEEPERS.iter().for_each(|(_, title)| write!(page, " {title} |").unwrap());
@@ -283,11 +404,12 @@ async fn retention_matrix_has_no_unexpected_cell() {
         for (column, (keeper, _)) in KEEPERS.into_iter().enumerate() {
             let bucket = format!("matrix-{at}-{column}");
             let name = format!("{bucket}/run/x");
+            let (gateway, other) = if road == Road::OtherGateway { (&one, Some(&two)) } else { (&gateway, None) };
             let body = body(&bucket);
-            let mut cell = Cell { gateway: &gateway, bucket, name, keeper, version: String::new(), body };
-            cell.set_up(!matches!(road, Road::OverwriteUnversioned | Road::DeleteUnversioned)).await;
+            let mut cell = Cell { gateway, other, bucket, name, keeper, version: String::new(), body };
+            cell.set_up(road).await;
             let got = cell.take(road).await;
-            let goes = matches!(road, Road::DeleteVersion | Road::DeleteObjects | Road::Erase) && got == "allowed";
+            let goes = destroys(road) && got == "allowed";
             if got != expected(road, keeper) || cell.is_there().await == goes {
                 wrong.push(format!("{road:?} of {keeper:?}: {got}, and there: {}", cell.is_there().await));
             }
@@ -299,6 +421,8 @@ async fn retention_matrix_has_no_unexpected_cell() {
     golden::compare("../../docs/retention-matrix.md", page.as_bytes());
     println!("FIGURE the matrix of retention: {} cells, none unexpected", ROADS.len() * KEEPERS.len());
     gateway.finish().await;
+    drop(two);
+    one.finish().await;
 }
 
 #[tokio::test]
@@ -311,8 +435,8 @@ async fn a_clock_set_forward_or_back_lets_nothing_go() {
         let (bucket, version) = (format!("clock-{column}"), String::new());
         let name = format!("{bucket}/run/x");
         let body = BODY.to_vec();
-        let mut cell = Cell { gateway: &gateway, bucket, name, keeper, version, body };
-        cell.set_up(true).await;
+        let mut cell = Cell { gateway: &gateway, other: None, bucket, name, keeper, version, body };
+        cell.set_up(Road::DeleteVersion).await;
         versions.push((cell.name, cell.version));
     }
     for by in [Duration::days(73 * 365), Duration::days(-6 * 365)] {

@@ -334,7 +334,7 @@ fn replay(programs: &Programs, data: &Path) -> anyhow::Result<Replayed> {
         .arg(data)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()?;
     let pids = [child.id()];
     let (mut cpu_seconds, mut peak) = (0.0_f64, 0);
@@ -346,7 +346,9 @@ fn replay(programs: &Programs, data: &Path) -> anyhow::Result<Replayed> {
     }
     let seconds = started.elapsed().as_secs_f64();
     let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "`replay --check` found a difference");
+    let told = String::from_utf8_lossy(&output.stderr);
+    let why = told.lines().last().unwrap_or_default();
+    ensure!(output.status.success(), "`replay --check` ended with {}: {why}", output.status);
     let said = String::from_utf8(output.stdout).context("what replay said")?.trim().to_owned();
     Ok(Replayed { said, seconds, cpu_seconds, peak_bytes: peak })
 }

@@ -28,7 +28,7 @@ use super::problem::{self, ProblemBody};
         (name = "packages", description = "Packages, their files and manifests."),
         (name = "retention", description = "Why things are kept, and until when."),
         (name = "events", description = "The append-only log."),
-        (name = "garbage", description = "What nothing keeps, and its collection."),
+        (name = "garbage", description = "What nothing keeps, and its collection; what goes by itself."),
         (name = "scrub", description = "Whether the bytes are as they were stored."),
     ),
 )]

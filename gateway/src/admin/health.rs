@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactstore_registry::actions::request::Health;
+use artifactstore_registry::actions::request::{Health, LifecycleTotals};
 use artifactstore_registry::actions::scrub::{ScrubReport, ScrubTotals};
 use artifactstore_registry::model::retention::ClockJump;
 use axum::Json;
@@ -232,7 +232,9 @@ fn exposition(admin: &Admin, health: &Health, unsettled: usize, scrubbed: Option
     ] {
         figure(name, "counter", help, &plain(count.to_string()));
     }
-    for (name, kind, help, value) in scrub_figures(admin.registry.scrub_totals(), scrubbed) {
+    let lifecycle = lifecycle_figures(&admin.registry.lifecycle_totals());
+    let scrub = scrub_figures(admin.registry.scrub_totals(), scrubbed);
+    for (name, kind, help, value) in lifecycle.into_iter().chain(scrub) {
         figure(name, kind, help, &plain(value));
     }
     let mut requests = Vec::new();
@@ -249,6 +251,33 @@ fn exposition(admin: &Admin, health: &Health, unsettled: usize, scrubbed: Option
 
 /// A figure: its name, kind, help and value.
 type Figure = (&'static str, &'static str, &'static str, String);
+
+/// What went by itself.
+fn lifecycle_figures(totals: &LifecycleTotals) -> Vec<Figure> {
+    let counter = |name, help, count: u64| (name, "counter", help, count.to_string());
+    let mut figures = vec![
+        counter("lifecycle_runs_total", "Runs of this process that let go what goes by itself.", totals.runs),
+        counter("lifecycle_expired_names_total", "Names that lifecycle rules removed or hid.", totals.expired_names),
+        counter(
+            "lifecycle_removed_versions_total",
+            "Older versions and delete markers that lifecycle rules removed.",
+            totals.removed_versions,
+        ),
+        counter("lifecycle_aborted_uploads_total", "Uploads that lifecycle rules gave up.", totals.aborted_uploads),
+        counter(
+            "retention_outlived_versions_total",
+            "Versions that went because their retention classes say so.",
+            totals.outlived_versions,
+        ),
+        ("lifecycle_kept", "gauge", "What the last run found kept.", totals.kept_last.to_string()),
+    ];
+    if let Some(last) = totals.last_run {
+        let (seconds, _) = last.to_parts();
+        let help = "When the last of them came to its end.";
+        figures.push(("lifecycle_last_run_timestamp_seconds", "gauge", help, seconds.to_string()));
+    }
+    figures
+}
 
 fn scrub_figures(totals: ScrubTotals, report: Option<&ScrubReport>) -> Vec<Figure> {
     let mut figures = vec![

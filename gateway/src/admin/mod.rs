@@ -10,6 +10,7 @@ mod extract;
 mod finalize;
 mod health;
 pub(crate) mod keys;
+mod lifecycle;
 mod packages;
 mod problem;
 mod producers;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use artifactstore_registry::Registry;
 use artifactstore_registry::clock::Entropy;
+use artifactstore_registry::model::lifecycle::DayLength;
 use artifactstore_registry::model::name::TenantName;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
@@ -61,6 +63,8 @@ pub struct AdminParts {
     pub sealer: Option<Arc<Sealer>>,
     /// How long what is condemned is kept, when whoever asks does not say.
     pub collect_grace: Duration,
+    /// How long the days of lifecycle rules are.
+    pub lifecycle_day: DayLength,
     /// Ends what would wait or stream on, when the gateway stops.
     pub stop: CancellationToken,
     /// The counts that `/metrics` shows, by listener.
@@ -76,6 +80,7 @@ struct Admin {
     token_hash: blake3::Hash,
     sealer: Option<Arc<Sealer>>,
     collect_grace: Duration,
+    lifecycle_day: DayLength,
     stop: CancellationToken,
     counts: Vec<(&'static str, Arc<RequestCounts>)>,
     own_counts: Arc<RequestCounts>,
@@ -95,6 +100,7 @@ pub fn router(parts: AdminParts) -> Router {
         token_hash: blake3::hash(parts.token.expose().as_bytes()),
         sealer: parts.sealer,
         collect_grace: parts.collect_grace,
+        lifecycle_day: parts.lifecycle_day,
         stop: parts.stop,
         counts: parts.counts,
         own_counts: parts.own_counts,
@@ -135,6 +141,7 @@ fn routes() -> (OpenApiRouter<Arc<Admin>>, OpenApiRouter<Arc<Admin>>) {
         .routes(routes!(keys::show, keys::revoke))
         .routes(routes!(keys::rotate))
         .routes(routes!(collect::collect))
+        .routes(routes!(lifecycle::lifecycle))
         .routes(routes!(scrub::show, scrub::begin))
         .routes(routes!(scrub::one))
         .merge(retention::routes());

@@ -29,6 +29,7 @@ async fn admin(folder: &tempfile::TempDir) -> Router {
         token: "token-token".into(),
         sealer: None,
         collect_grace: std::time::Duration::from_secs(60),
+        lifecycle_day: artifactstore_registry::model::lifecycle::DayLength::REAL,
         stop: CancellationToken::new(),
         counts: vec![("admin", Arc::clone(&counts))],
         own_counts: counts,
@@ -126,10 +127,11 @@ async fn a_body_that_does_not_fit_is_refused_in_clear_words() {
     assert_problem(&ask(&admin, finalize, "{}").await, 422, "invalid-body");
 }
 
-const ROUTES: [(&str, &str); 45] = [
+const ROUTES: [(&str, &str); 46] = [
     ("post", "/v1/producers/{producer}/erase"),
     ("get", "/v1/packages/{id}/erasures"),
     ("post", "/v1/gc"),
+    ("post", "/v1/lifecycle"),
     ("get", "/v1/scrub"),
     ("post", "/v1/scrub"),
     ("get", "/v1/scrub/damage/{object}"),

@@ -10,6 +10,7 @@ mod finalize;
 mod gc;
 mod health;
 mod key;
+mod lifecycle;
 mod manifest;
 mod migrate;
 mod output;
@@ -66,6 +67,7 @@ enum Command {
     Retention(retention::Args),
     Gc(gc::Args),
     Erase(erase::Args),
+    Lifecycle(lifecycle::Args),
     Storage(storage::Args),
 }
 
@@ -135,6 +137,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Outcome {
         Command::Retention(args) => retention::run(args, settings).await,
         Command::Gc(args) => gc::run(&args, settings).await,
         Command::Erase(args) => erase::run(args, settings).await,
+        Command::Lifecycle(args) => lifecycle::run(&args, settings).await,
         Command::Storage(args) => storage::run(args, settings).await,
     }
 }

@@ -130,6 +130,12 @@ settings! {
     gc_interval_hours: u64 = "HOURS", "ARTIFACTSTORE_GC_INTERVAL_HOURS";
     /// How many seconds what is condemned, or was left behind by an upload that ended early, is kept [default: 86400]
     gc_grace_seconds: u64 = "SECONDS", "ARTIFACTSTORE_GC_GRACE_SECONDS";
+    /// How often the gateway lets go what goes by itself: by lifecycle rules, and by retention classes that say so; of several
+    /// gateways one does it. 0 for only when it is asked for, by `lifecycle` or the admin REST [default: 3600]
+    lifecycle_interval_seconds: u64 = "SECONDS", "ARTIFACTSTORE_LIFECYCLE_INTERVAL_SECONDS";
+    /// How many seconds a day of a lifecycle rule has. For suites of tests only: rules then delete what is minutes old
+    /// [default: 86400]
+    lifecycle_day_seconds: u32 = "SECONDS", "ARTIFACTSTORE_LIFECYCLE_DAY_SECONDS";
     /// How many days after it has read all objects again, to find damage, the gateway begins anew; of several gateways one
     /// does it. 0 for only when it is asked for by the admin REST [default: 30]
     scrub_interval_days: u64 = "DAYS", "ARTIFACTSTORE_SCRUB_INTERVAL_DAYS";

@@ -8,6 +8,7 @@ mod args;
 mod collect;
 pub mod credentials;
 mod edge;
+mod lifecycle;
 mod scrub;
 mod storage;
 mod tls;
@@ -15,6 +16,7 @@ mod tls;
 pub use args::{LogFormat, SettingArgs};
 pub use collect::CollectSettings;
 pub use edge::EdgeSettings;
+pub use lifecycle::LifecycleSettings;
 pub use scrub::ScrubSettings;
 pub use storage::{S3Storage, StorageKind};
 pub use tls::AUTHORITY_FILE_NAME;
@@ -159,6 +161,8 @@ pub struct Settings {
     pub edge: EdgeSettings,
     /// When what nothing keeps is collected.
     pub collect: CollectSettings,
+    /// When what goes by itself is let go.
+    pub lifecycle: LifecycleSettings,
     /// How everything is read again.
     pub scrub: ScrubSettings,
     /// How long a stopping gateway waits for what is in flight.
@@ -211,6 +215,7 @@ impl Settings {
             admin_listen,
             edge: edge::settle(&given)?,
             collect: collect::settle(&given)?,
+            lifecycle: lifecycle::settle(&given)?,
             scrub: scrub::settle(&given)?,
             tls: tls::settle(&given, &[s3_listen.ip(), admin_listen.ip()], &data_dir)?,
             database: database(given.database_url.as_ref(), &data_dir)?,

@@ -66,6 +66,9 @@ fn what_this_version_cannot_do_is_refused_in_one_line() {
         (["--admin-token", "short"], "8 to 256"),
         (["--log-level", "loud"], "none of off"),
         (["--buffer-budget-bytes", "1"], "at least"),
+        (["--lifecycle-day-seconds", "0"], "1 to 86400"),
+        (["--lifecycle-day-seconds", "86401"], "1 to 86400"),
+        (["--lifecycle-interval-seconds", "99999999"], "up to"),
     ] {
         let refused = refusal(flags(&given));
         assert!(refused.contains(words) && !refused.contains("hush") && !refused.contains('\n'), "{refused}");

@@ -1,5 +1,5 @@
-//! Configurations of buckets that are kept and given back: CORS, lifecycle, policy, public access block, ownership,
-//! notifications. They are kept as the document that S3 has for them.
+//! Configurations of buckets that are kept and given back: CORS, policy, public access block, ownership, notifications;
+//! lifecycle has a file of its own. They are kept as the document that S3 has for them.
 //!
 //! Invariant: what would restrict access and is not enforced is refused, never kept: its owner would believe in it.
 
@@ -73,7 +73,6 @@ macro_rules! removals {
 
 removals! {
     remove_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput, Cors;
-    remove_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, Lifecycle;
     remove_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput, Policy;
     remove_access_block: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput, PublicAccessBlock;
     remove_ownership: DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput, Ownership;
@@ -111,71 +110,6 @@ pub(super) async fn set_cors(
     let document = write(&req.input.cors_configuration)?;
     set(gateway, &req, &req.input.bucket, Subresource::Cors, Some(document)).await?;
     Ok(S3Response::new(dto::PutBucketCorsOutput::default()))
-}
-
-pub(super) async fn lifecycle(
-    gateway: &Gateway,
-    req: S3Request<dto::GetBucketLifecycleConfigurationInput>,
-) -> Answer<dto::GetBucketLifecycleConfigurationOutput> {
-    let found: Option<dto::BucketLifecycleConfiguration> =
-        find(gateway, &req, &req.input.bucket, Subresource::Lifecycle).await?;
-    let message = "The lifecycle configuration does not exist.";
-    let found = found.ok_or_else(|| Failure::request(404, "NoSuchLifecycleConfiguration", message))?;
-    Ok(S3Response::new(dto::GetBucketLifecycleConfigurationOutput {
-        rules: Some(found.rules),
-        ..dto::GetBucketLifecycleConfigurationOutput::default()
-    }))
-}
-
-/// Gives every rule an identifier, and refuses those that S3 refuses.
-fn checked_rules(rules: &mut [dto::LifecycleRule]) -> Result<(), Failure> {
-    let invalid = |message: &str| Err(Failure::request(400, "InvalidArgument", message));
-    let malformed = |message: &str| Err(Failure::request(400, "MalformedXML", message));
-    if rules.is_empty() || rules.len() > 1000 {
-        return malformed("A lifecycle configuration has 1 to 1000 rules.");
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    for (at, rule) in rules.iter_mut().enumerate() {
-        let id = rule.id.get_or_insert_with(|| format!("rule-{}", at + 1)).clone();
-        if id.is_empty() || id.len() > 255 {
-            return invalid("The ID of a rule takes 1 to 255 characters.");
-        }
-        if !seen.insert(id) {
-            return invalid("Rule ID must be unique. Found same ID for more than one rule.");
-        }
-        if !["Enabled", "Disabled"].contains(&rule.status.as_str()) {
-            return malformed("The Status of a rule is Enabled or Disabled.");
-        }
-        if let Some(expiration) = &rule.expiration {
-            if expiration.days.is_some_and(|days| days < 1) {
-                return invalid("'Days' for Expiration action must be a positive integer.");
-            }
-            let said = [expiration.days.is_some(), expiration.date.is_some()];
-            if said == [true, true] {
-                return malformed("An Expiration has Days or a Date, not both.");
-            }
-        }
-        let nothing = rule.expiration.is_none()
-            && rule.noncurrent_version_expiration.is_none()
-            && rule.abort_incomplete_multipart_upload.is_none()
-            && rule.transitions.as_ref().is_none_or(Vec::is_empty)
-            && rule.noncurrent_version_transitions.as_ref().is_none_or(Vec::is_empty);
-        if nothing {
-            return invalid("At least one action needs to be specified in a rule.");
-        }
-    }
-    Ok(())
-}
-
-pub(super) async fn set_lifecycle(
-    gateway: &Gateway,
-    mut req: S3Request<dto::PutBucketLifecycleConfigurationInput>,
-) -> Answer<dto::PutBucketLifecycleConfigurationOutput> {
-    let wanted = req.input.lifecycle_configuration.take();
-    let mut wanted = wanted.ok_or_else(|| Failure::request(400, "MalformedXML", "There is no configuration."))?;
-    checked_rules(&mut wanted.rules)?;
-    set(gateway, &req, &req.input.bucket, Subresource::Lifecycle, Some(write(&wanted)?)).await?;
-    Ok(S3Response::new(dto::PutBucketLifecycleConfigurationOutput::default()))
 }
 
 pub(super) async fn policy(

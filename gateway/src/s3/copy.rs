@@ -15,7 +15,7 @@ use s3s::{S3Request, S3Response};
 
 use super::checksum::{self, set_checksum, set_file_checksum};
 use super::conditions::{self, ReadCondition};
-use super::{Answer, Gateway, attributes, body, faces, header, lock, range, tagging, version};
+use super::{Answer, Gateway, attributes, body, faces, header, lifecycle, lock, range, tagging, version};
 use crate::error::Failure;
 
 const ONTO_ITSELF: &str = "This copy request is illegal because it is trying to copy an object to itself without \
@@ -66,6 +66,11 @@ pub(super) async fn object(gateway: &Gateway, mut req: S3Request<CopyObjectInput
     let replace = replacement(&mut req, &source, &target)?;
     let condition = conditions::of_write(&req.headers);
     let retention = lock::of_request(&req.headers)?;
+    let named = match &req.input.tagging_directive {
+        Some(directive) if directive.as_str() == TaggingDirective::REPLACE => replace.as_ref(),
+        _ => None,
+    };
+    lock::permit(gateway, &req, &target, &retention, named.map(|attributes| &attributes.tags))?;
     let receipt = gateway.registry.file_copy(&actor, &source, &target, replace, retention, condition).await?;
     let mut result = CopyObjectResult {
         e_tag: Some(faces::etag(&receipt.file.etag)),
@@ -75,6 +80,7 @@ pub(super) async fn object(gateway: &Gateway, mut req: S3Request<CopyObjectInput
     set_file_checksum!(result, receipt.file.attributes);
     let output = CopyObjectOutput {
         version_id: faces::receipt_version(&receipt),
+        expiration: lifecycle::expiration(gateway, &receipt.file).await,
         copy_object_result: Some(result),
         copy_source_version_id: source_version,
         ..CopyObjectOutput::default()

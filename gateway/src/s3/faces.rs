@@ -105,7 +105,7 @@ pub(super) fn time(at: Timestamp) -> dto::Timestamp {
     dto::Timestamp::from(moment.unwrap_or(time::OffsetDateTime::UNIX_EPOCH))
 }
 
-fn http_date(at: Timestamp) -> String {
+pub(super) fn http_date(at: Timestamp) -> String {
     let mut text = Vec::new();
     match time(at).format(dto::TimestampFormat::HttpDate, &mut text) {
         Ok(()) => String::from_utf8(text).unwrap_or_default(),

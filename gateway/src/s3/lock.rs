@@ -4,10 +4,12 @@ use artifactstore_registry::Refusal;
 use artifactstore_registry::actions::request::FoundFile;
 use artifactstore_registry::actions::retention::RetentionOrder;
 use artifactstore_registry::clock::Timestamp;
+use artifactstore_registry::model::access::Permission;
+use artifactstore_registry::model::cbor::TextMap;
 use artifactstore_registry::model::command::{RetentionChange, SubjectChoice};
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::{ClassName, FileName, HoldName, ProducerName};
-use artifactstore_registry::model::retention::{LockTerms, Mode, Period, Retention};
+use artifactstore_registry::model::retention::{CLASS_TAG, LockTerms, Mode, Period, Retention};
 use artifactstore_registry::model::row::Producer;
 use http::HeaderMap;
 use s3s::dto::{
@@ -76,6 +78,21 @@ pub(super) fn of_request(headers: &HeaderMap) -> Result<Retention, Failure> {
     };
     let classes = header(headers, CLASS).map(ClassName::parse).transpose()?.into_iter().collect();
     Ok(Retention { lock, classes, legal_hold })
+}
+
+/// Refuses to let a key that may not retain have a file kept, by headers or by the tag that names a class: what is kept
+/// cannot be taken back by whoever else may.
+pub(super) fn permit<T>(
+    gateway: &Gateway,
+    req: &S3Request<T>,
+    name: &FileName,
+    retention: &Retention,
+    tags: Option<&TextMap>,
+) -> Result<(), Failure> {
+    if retention.is_empty() && tags.is_none_or(|tags| tags.get(CLASS_TAG).is_none()) {
+        return Ok(());
+    }
+    gateway.permit(req, Permission::Retain, name.producer.as_str(), name.key.as_str())
 }
 
 /// Refuses a body that is to be locked and that nothing says to be whole: it could not be replaced by a better one.

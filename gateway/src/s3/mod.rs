@@ -20,6 +20,7 @@ mod encoding;
 mod faces;
 mod form;
 mod inventory;
+mod lifecycle;
 mod list;
 mod lock;
 mod multipart;
@@ -28,6 +29,8 @@ mod range;
 mod tagging;
 mod uploads;
 mod versions;
+
+use std::sync::Arc;
 
 use artifactstore_registry::model::access::Permission;
 use artifactstore_registry::model::event::Actor;
@@ -52,6 +55,7 @@ pub struct Gateway {
     registry: Registry,
     region: String,
     checksum_sha256: bool,
+    lifecycles: Arc<lifecycle::Remembered>,
 }
 
 /// The longest `User-Agent` that is kept, in bytes.
@@ -62,7 +66,7 @@ impl Gateway {
     /// SHA-256 of the whole too, if that is wanted.
     #[must_use]
     pub fn new(registry: Registry, region: impl Into<String>, checksum_sha256: bool) -> Self {
-        Self { registry, region: region.into(), checksum_sha256 }
+        Self { registry, region: region.into(), checksum_sha256, lifecycles: Arc::default() }
     }
 
     /// Refuses what the request's key may not do to this key.
@@ -158,6 +162,7 @@ fn refuse(failure: &Failure, request_id: &str) -> S3Error {
 
 pub(crate) use cors::{Cors, not_enabled as cors_not_enabled};
 pub(crate) use encoding::xml_text;
+pub(crate) use lifecycle::lifecycle_rules;
 
 macro_rules! operations {
     ($($name:ident: $input:ident => $output:ident, $handler:path;)*) => {
@@ -215,10 +220,10 @@ operations! {
     put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput, configuration::set_cors;
     delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput, configuration::remove_cors;
     get_bucket_lifecycle_configuration:
-        GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput, configuration::lifecycle;
+        GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput, lifecycle::get;
     put_bucket_lifecycle_configuration:
-        PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput, configuration::set_lifecycle;
-    delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, configuration::remove_lifecycle;
+        PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput, lifecycle::put;
+    delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, lifecycle::remove;
     get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput, configuration::policy;
     put_bucket_policy: PutBucketPolicyInput => PutBucketPolicyOutput, configuration::set_policy;
     delete_bucket_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput, configuration::remove_policy;

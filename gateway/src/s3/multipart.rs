@@ -16,7 +16,7 @@ use s3s::{S3Request, S3Response};
 
 use super::body::{self, Incoming};
 use super::checksum::{self, set_checksum, set_file_checksum};
-use super::{Answer, Gateway, attributes, conditions, encoding, faces, header, lock, refuse, request_id};
+use super::{Answer, Gateway, attributes, conditions, encoding, faces, header, lifecycle, lock, refuse, request_id};
 use crate::error::Failure;
 
 /// How long a completion may take before the answer begins without its outcome and is kept alive. Shorter than any
@@ -35,9 +35,13 @@ pub(super) async fn create(
     let checksum_kind = kind_of_whole(algorithm, asked)?;
     let file = attributes::of_request(&req.headers, req.input.metadata.take())?;
     let retention = lock::of_request(&req.headers)?;
+    lock::permit(gateway, &req, &name, &retention, Some(&file.tags))?;
     let wanted = UploadAttributes { file, algorithm, retention, checksum_kind };
     let upload = gateway.registry.upload_create(&actor, &name, wanted).await?;
+    let (abort_date, abort_rule_id) = lifecycle::abortion(gateway, &upload).await.unzip();
     Ok(S3Response::new(CreateMultipartUploadOutput {
+        abort_date,
+        abort_rule_id,
         bucket: Some(req.input.bucket),
         checksum_algorithm: algorithm.map(|it| dto::ChecksumAlgorithm::from_static(checksum::name(it))),
         checksum_type: checksum_kind.map(checksum::kind),
@@ -125,7 +129,9 @@ pub(super) async fn complete(
     match tokio::time::timeout(COMPLETION_PATIENCE, &mut work).await {
         Ok(receipt) => {
             let receipt = receipt?;
-            Ok(S3Response::with_headers(completed(&receipt, location), faces::receipt_headers(&receipt)))
+            let mut output = completed(&receipt, location);
+            output.expiration = lifecycle::expiration(gateway, &receipt.file).await;
+            Ok(S3Response::with_headers(output, faces::receipt_headers(&receipt)))
         }
         Err(_) => {
             // From here on the status is 200 whatever comes, and an error is in the document: S3's own rule for this

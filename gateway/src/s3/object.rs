@@ -18,7 +18,7 @@ use super::body::{self, Incoming};
 use super::checksum::{add_sha256, set_file_checksum};
 use super::conditions::{self, ReadCondition};
 use super::faces::{self, described};
-use super::{Answer, Gateway, attributes, lock, range, request_id, version};
+use super::{Answer, Gateway, attributes, lifecycle, lock, range, request_id, version};
 use crate::error::Failure;
 
 pub(super) async fn put(gateway: &Gateway, mut req: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
@@ -27,6 +27,7 @@ pub(super) async fn put(gateway: &Gateway, mut req: S3Request<PutObjectInput>) -
     attributes::refuse_unkept_promises(&req.headers)?;
     let attributes = attributes::of_request(&req.headers, req.input.metadata.take())?;
     let retention = lock::of_request(&req.headers)?;
+    lock::permit(gateway, &req, &name, &retention, Some(&attributes.tags))?;
     lock::check_declared(&retention, &req.headers)?;
     let condition = conditions::of_write(&req.headers);
     let blob = req.input.body.take();
@@ -42,6 +43,7 @@ pub(super) async fn put(gateway: &Gateway, mut req: S3Request<PutObjectInput>) -
     let mut output = PutObjectOutput { e_tag: Some(faces::etag(&receipt.file.etag)), ..PutObjectOutput::default() };
     set_file_checksum!(output, receipt.file.attributes);
     output.version_id = faces::receipt_version(&receipt);
+    output.expiration = lifecycle::expiration(gateway, &receipt.file).await;
     Ok(S3Response::with_headers(output, faces::receipt_headers(&receipt)))
 }
 
@@ -83,6 +85,7 @@ pub(super) async fn get(gateway: &Gateway, req: S3Request<GetObjectInput>) -> An
         add_sha256!(output, file, &selection);
     }
     output.version_id = faces::found_version(&found);
+    output.expiration = lifecycle::expiration(gateway, file).await;
     show_lock!(output, lock::shown(gateway, &found).await?);
     let bytes = gateway.registry.file_read(&found, selection.byte_range()).await?;
     output.body = Some(body::outgoing(bytes, request_id(&req).to_owned()));
@@ -105,6 +108,7 @@ pub(super) async fn head(gateway: &Gateway, req: S3Request<HeadObjectInput>) -> 
         add_sha256!(output, file, &selection);
     }
     output.version_id = faces::found_version(&found);
+    output.expiration = lifecycle::expiration(gateway, file).await;
     show_lock!(output, lock::shown(gateway, &found).await?);
     let mut headers = faces::file_headers(file);
     headers.extend(overrides(input)?);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use artifactstore_registry::model::cbor::TextMap;
 use artifactstore_registry::model::name::{FileName, ProducerName};
+use artifactstore_registry::model::retention::Retention;
 use artifactstore_registry::model::row::{File, Subresource};
 use http::HeaderMap;
 use s3s::dto::{
@@ -13,7 +14,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response};
 
-use super::{Answer, Gateway, configuration, faces, header, version};
+use super::{Answer, Gateway, configuration, faces, header, lock, version};
 use crate::error::Failure;
 
 /// The most tags of an object.
@@ -78,11 +79,15 @@ pub(super) async fn get(gateway: &Gateway, req: S3Request<GetObjectTaggingInput>
     Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id: faces::found_version(&found) }))
 }
 
-pub(super) async fn set(gateway: &Gateway, req: S3Request<PutObjectTaggingInput>) -> Answer<PutObjectTaggingOutput> {
+pub(super) async fn set(
+    gateway: &Gateway,
+    mut req: S3Request<PutObjectTaggingInput>,
+) -> Answer<PutObjectTaggingOutput> {
     let actor = gateway.actor(&req)?;
+    let name = FileName::parse(&req.input.bucket, &req.input.key)?;
+    let tags = of_set(std::mem::take(&mut req.input.tagging.tag_set), OBJECT_TAGS_MAX)?;
+    lock::permit(gateway, &req, &name, &Retention::default(), Some(&tags))?;
     let input = req.input;
-    let name = FileName::parse(&input.bucket, &input.key)?;
-    let tags = of_set(input.tagging.tag_set, OBJECT_TAGS_MAX)?;
     let file = gateway.registry.file_tag(&actor, &name, version(input.version_id.as_deref())?, tags).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id: version_id(input.version_id, &file) }))
 }

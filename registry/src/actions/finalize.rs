@@ -9,6 +9,7 @@ use crate::log::decide::FILES_IN_BATCH;
 use crate::log::seal::{Contents, store_manifest};
 use crate::model::command::{Command, PackageChoice, PreparedSeal, Reply};
 use crate::model::event::{Actor, PackageFinalized};
+use crate::model::name::ClassName;
 use crate::model::row::Package;
 use crate::model::storage::Storage;
 use crate::store::lease::{Lease, Work};
@@ -68,10 +69,8 @@ impl Inner {
         let _turn = self.sealing.lock().await;
         // Whoever had the turn before may have sealed it.
         let Some(package) = self.large_and_open(choice).await? else { return Ok(None) };
-        if self.producer_owned(actor, &package.producer).await.is_err() {
-            // The command is refused for it, in the words that are due.
-            return Ok(None);
-        }
+        // The command is refused for it, in the words that are due.
+        let Ok(owner) = self.producer_owned(actor, &package.producer).await else { return Ok(None) };
         let mut contents = Contents::default();
         let mut after = None;
         loop {
@@ -84,7 +83,9 @@ impl Inner {
         }
         let finalized_at = self.now().await?.max(package.changed_at);
         let facts = self.facts.written_to(&Storage::new(self.store.moves().await?));
-        let manifest = contents.manifest(actor, &package, finalized_at, &facts);
+        let (classes, _) = self.store.retention().await?;
+        let class = |name: &ClassName| classes.iter().find(|row| row.name == *name);
+        let manifest = contents.manifest(actor, (&package, Some(&owner)), (finalized_at, &class), &facts);
         let bytes = manifest.encode();
         let fact = if bytes.len() > self.manifest_inline_limit_bytes {
             PackageFinalized::Stored(store_manifest(&*self.vault, &manifest, bytes).await?)

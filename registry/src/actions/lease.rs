@@ -62,6 +62,12 @@ impl Leases {
         Ok(Some(lease))
     }
 
+    /// Whether it is this process's turn at work that is done once in so long, by whoever comes first: nobody took a turn
+    /// for as long as that. It is not given back.
+    pub(crate) async fn turn(&self, store: &dyn Store, work: Work, every: Duration) -> Result<bool> {
+        Ok(store.lease_take(work, &self.holder, every).await?.is_some())
+    }
+
     /// Forgets a lease that was found to be over.
     pub(crate) async fn forget(&self, lease: &Lease) {
         tracing::warn!(

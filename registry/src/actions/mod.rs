@@ -8,6 +8,7 @@ mod finalize;
 mod ingest;
 mod key;
 pub mod lease;
+pub mod lifecycle;
 mod list;
 mod producer;
 mod read;

@@ -80,7 +80,7 @@ impl Registry {
         }
     }
 
-    /// Deletes a producer that has no names, no open uploads and no finalized packages.
+    /// Deletes a producer that has no names, no open uploads, and no finalized packages but such as were released.
     ///
     /// # Errors
     /// [`Refusal::ProducerNotEmpty`], or when there is no such producer.
@@ -95,7 +95,8 @@ impl Registry {
     /// As [`Registry::producer_delete`].
     pub async fn producer_delete_with_uploads(&self, actor: &Actor, name: &ProducerName) -> Result<()> {
         let there = self.inner.producer_owned(actor, name).await?;
-        let kept = there.file_count > 0 || there.history_count > 0 || there.finalized_count > 0;
+        let has_files = there.file_count > 0 || there.history_count > 0;
+        let kept = has_files || there.finalized_count > 0 && self.inner.store.sweeping().seal_keeps(name).await?;
         let mut left = if kept { 0 } else { there.upload_count };
         while left > 0 {
             let uploads = self.inner.store.uploads(name, &KeyRange::default(), None, UPLOADS_AT_ONCE).await?;

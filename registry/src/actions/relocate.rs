@@ -144,6 +144,7 @@ fn written(event: &Event) -> &[LocatedChunk] {
         | Event::LockEnabled(_)
         | Event::PackageReleased(_)
         | Event::ClockJumped(_)
+        | Event::ClockNoted(_)
         | Event::ClockSettled(_)
         | Event::VersionReleased(_)
         | Event::BlobCondemned(_)

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::model::attributes::{Attributes, ChecksumKind};
 use crate::model::command::{Removed, WriteCondition};
+use crate::model::lifecycle::DayLength;
 use crate::model::name::{FileName, Key, PackageId, PackageName, PartNumber, ProducerName, UploadId};
 use crate::model::retention::Retention;
 use crate::model::row::{File, Listed, ListedVersion, Package, Part, Sequence, Upload, VersionChoice, Versioning};
@@ -416,6 +417,59 @@ pub struct CollectTotals {
     pub deleted_bytes: u64,
     /// Objects that no event named, and that were swept.
     pub swept_orphans: u64,
+}
+
+/// How to let go what goes by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LifecycleRun {
+    /// How long the days of lifecycle rules are.
+    pub day: DayLength,
+    /// Only say what would go now.
+    pub dry: bool,
+}
+
+/// What went by itself; of a dry run, what would have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct LifecycleSummary {
+    /// Producers that have rules in force.
+    pub producers_with_rules: u64,
+    /// Versions, delete markers and uploads that were looked at.
+    pub examined: u64,
+    /// Names that were removed, where versions are not kept.
+    pub removed_names: u64,
+    /// Names behind a new delete marker, where they are.
+    pub marked_names: u64,
+    /// Versions behind others that were removed.
+    pub removed_versions: u64,
+    /// Delete markers that were removed.
+    pub removed_markers: u64,
+    /// Uploads that were given up.
+    pub aborted_uploads: u64,
+    /// Versions that went because their retention classes say so.
+    pub outlived_versions: u64,
+    /// What would have gone, and is kept.
+    pub kept: u64,
+    /// Producers whose rules cannot be understood. Nothing went by those.
+    pub unreadable_rules: u64,
+}
+
+/// What went by itself since the process began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LifecycleTotals {
+    /// Runs that came to their end.
+    pub runs: u64,
+    /// When the last one did.
+    pub last_run: Option<Timestamp>,
+    /// Names that were removed, or went behind a delete marker.
+    pub expired_names: u64,
+    /// Versions and delete markers behind others that were removed, and delete markers with nothing behind them.
+    pub removed_versions: u64,
+    /// Uploads that were given up.
+    pub aborted_uploads: u64,
+    /// Versions that went because their retention classes say so.
+    pub outlived_versions: u64,
+    /// What the last run found kept.
+    pub kept_last: u64,
 }
 
 /// A blob whose count of references is not what its files and manifests say.

@@ -101,6 +101,8 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
             state.packages.change(&released.package_id, |row| row.released_sequence = Some(fact.sequence));
         }
         Event::ClockJumped(jumped) => retention::clock_jumped(state, fact, jumped),
+        // That it is in the log, and when, is all that there is to it.
+        Event::ClockNoted(_) => {}
         Event::ClockSettled(settled) => state.jumps.change(&settled.jump, |row| {
             row.settled_sequence = Some(fact.sequence);
             row.genuine = settled.genuine;
@@ -156,7 +158,7 @@ fn producer_created(state: &mut State, fact: Fact<'_>, created: &ProducerCreated
     );
 }
 
-/// The packages that are left are open and empty: whoever takes the name next begins without them.
+/// The packages that are left are empty, and open or released: whoever takes the name next begins without them.
 fn producer_deleted(state: &mut State, producer: &ProducerName) {
     state.producers.remove(producer.clone());
     state.packages.forget_rows(|package| package.producer == *producer);

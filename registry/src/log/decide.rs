@@ -2,11 +2,13 @@
 
 pub mod collect;
 pub mod erase;
+mod expire;
 mod key;
 mod retention;
 mod scrub;
 mod version;
 
+pub use expire::NOTE_AFTER_MICROS;
 pub use retention::kept;
 
 use artifactstore_backends::dataplane::spi::IngestResult;
@@ -124,6 +126,8 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::ClockSettle { jump, genuine, reason } => retention::clock_settle(state, *jump, *genuine, reason),
         Command::Collect { step, .. } => collect::collect(state, step),
         Command::Erase { erase, .. } => erase::erase(state, actor, erase),
+        Command::Expire { name, expiry, .. } => expire::expire(state, actor, name, expiry),
+        Command::ClockNote => Ok(expire::clock_note(state)),
         Command::Scrub(step) => Ok(scrub::scrub(state, step)),
     }
 }
@@ -249,7 +253,9 @@ fn producer_configure(
 
 fn producer_delete(state: &State, actor: &Actor, name: &ProducerName) -> Result<Decision, Refusal> {
     let there = producer_owned(state, actor, name)?;
-    if there.file_count > 0 || there.upload_count > 0 || there.finalized_count > 0 || there.history_count > 0 {
+    // What was finalized and released lets go once its files are gone; that it was, and its manifest, is in the log.
+    let sealed = there.finalized_count > 0 && state.seal_keeps != Some(false);
+    if there.file_count > 0 || there.upload_count > 0 || sealed || there.history_count > 0 {
         return Err(Refusal::ProducerNotEmpty(name.clone()));
     }
     if let Some(hold) = there.keeping.holds.first() {

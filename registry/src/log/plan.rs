@@ -10,6 +10,7 @@ use artifactstore_backends::recipe::LocatedChunk;
 
 use crate::model::command::{Command, FileIngest, PackageChoice, SubjectChoice};
 use crate::model::event::{Event, PackageFinalized, StoredManifest, Subject};
+use crate::model::lifecycle::{Expiry, Outdated};
 use crate::model::name::{FileName, Key, PackageId, ProducerName};
 use crate::model::retention::CLASS_TAG;
 use crate::model::row::{VersionChoice, Versioning};
@@ -73,6 +74,10 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
             touched.moves = true;
             touched.retention = true;
         }
+        Command::Expire { name, .. } => {
+            touched.producers.insert(name.producer.clone());
+        }
+        Command::ClockNote => {}
         Command::Scrub(step) => scrub::step(step, touched),
     }
 }
@@ -111,6 +116,8 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         | Command::VersioningSet { .. } => {}
         Command::Collect { step, .. } => collect::second_round(step, state, touched),
         Command::Erase { erase, .. } => version_of(&erase.name, erase.version, state, touched),
+        Command::Expire { name, expiry, .. } => expired(name, expiry, state, touched),
+        Command::ClockNote => {}
         Command::SubresourceSet { producer, name, .. } => {
             touched.subresources.insert((producer.clone(), *name));
         }
@@ -149,6 +156,8 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
                 touched.latest.insert(key.clone());
                 if prepared.is_none() {
                     touched.members.insert(key);
+                    // The manifest says what the package is kept by.
+                    touched.retention = true;
                 }
             }
             if let Some(PackageFinalized::Stored(stored)) = prepared.as_ref().map(|prepared| &prepared.fact) {
@@ -174,6 +183,7 @@ pub fn third_round(command: &Command, state: &State, touched: &mut Touched) {
         Command::FileDescribe { name, .. } | Command::FileRemove { name, .. } => (name, None),
         Command::VersionRemove { name, version, .. }
         | Command::RetentionSet { subject: SubjectChoice::File(name, Some(version)), .. } => (name, Some(*version)),
+        Command::Expire { name, expiry, .. } => (name, expiring(expiry)),
         _ => return,
     };
     let Some(owner) = state.producers.get(&name.producer) else { return };
@@ -194,6 +204,31 @@ pub fn third_round(command: &Command, state: &State, touched: &mut Touched) {
         let latest = latest.and_then(|id| state.packages.find(id.as_ref()?));
         let packages = [written_into, latest].into_iter().flatten().map(|package| &package.keeping);
         touched.retention |= packages.chain([&file.keeping, &owner.keeping]).any(|keeping| !keeping.is_empty());
+    }
+}
+
+/// The version that is to go by itself, if it is one that is meant by its number.
+const fn expiring(expiry: &Expiry) -> Option<VersionChoice> {
+    match expiry {
+        Expiry::Class(version)
+        | Expiry::Rule { what: Outdated::Noncurrent { version, .. } | Outdated::LoneMarker(version), .. } => {
+            Some(VersionChoice::Numbered(*version))
+        }
+        Expiry::Rule { what: Outdated::Current(_) | Outdated::Upload(_), .. } => None,
+    }
+}
+
+fn expired(name: &FileName, expiry: &Expiry, state: &State, touched: &mut Touched) {
+    touched.retention = true;
+    match expiry {
+        Expiry::Rule { what: Outdated::Upload(upload), .. } => {
+            touched.uploads.insert(upload.clone());
+        }
+        Expiry::Rule { what: Outdated::Noncurrent { spared, .. }, .. } => {
+            touched.history.extend(spared.iter().map(|version| (name.clone(), *version)));
+            version_of(name, expiring(expiry), state, touched);
+        }
+        Expiry::Class(_) | Expiry::Rule { .. } => version_of(name, expiring(expiry), state, touched),
     }
 }
 
@@ -310,6 +345,7 @@ pub fn event(event: &Event, touched: &mut Touched) {
             touched.packages.insert(fact.package_id.clone());
         }
         Event::ClassSet(_) | Event::ClockJumped(_) | Event::ClockSettled(_) => touched.retention = true,
+        Event::ClockNoted(_) => {}
         Event::VersionReleased(fact) => collect::released(fact, touched),
         Event::BlobCondemned(fact) => touched.blobs.extend([fact.content_address]),
         Event::ChunkCondemned(fact) => touched.chunks.extend(&fact.chunks),

@@ -15,8 +15,9 @@ use crate::model::manifest::{
     CLIENTS_LIMIT, MANIFEST_VERSION, Manifest, ManifestFile, ManifestPackage, Provenance, RetentionSummary,
     StorageReceipt,
 };
-use crate::model::name::{PackageId, PackageName, ProducerName};
-use crate::model::row::{File, Package};
+use crate::model::name::{ClassName, HoldName, PackageId, PackageName, ProducerName};
+use crate::model::retention::{ClassOf, Keeping, LockTerms, Mode, Start};
+use crate::model::row::{File, Package, Producer};
 use crate::model::state::State;
 
 /// The files of a package, in key order, and what a manifest says of all of them.
@@ -25,6 +26,52 @@ pub struct Contents {
     files: Vec<ManifestFile>,
     blobs: BTreeMap<ContentAddress, u64>,
     clients: BTreeSet<String>,
+    keepers: Keepers,
+}
+
+/// What keeps a package, its files or its producer when it is sealed.
+#[derive(Debug, Default)]
+struct Keepers {
+    /// Classes, each with the last moment at which a period of it began with an ingest.
+    classes: BTreeMap<ClassName, Timestamp>,
+    /// The latest end of locks, by how firm they are.
+    locks: BTreeMap<Mode, Timestamp>,
+    holds: BTreeSet<HoldName>,
+}
+
+impl Keepers {
+    fn add(&mut self, keeping: &Keeping, ingested_at: Timestamp) {
+        for chosen in &keeping.classes {
+            let begun = self.classes.entry(chosen.name.clone()).or_insert(ingested_at);
+            *begun = ingested_at.max(*begun);
+        }
+        if let Some(LockTerms { mode, retain_until }) = keeping.lock.as_ref().map(|lock| lock.terms) {
+            let until = self.locks.entry(mode).or_insert(retain_until);
+            *until = retain_until.max(*until);
+        }
+        self.holds.extend(keeping.holds.iter().map(|hold| hold.name.clone()));
+    }
+
+    /// What of it counts at the seal, with which periods begin that do not begin with an ingest.
+    fn summary(self, sealed_at: Timestamp, class: ClassOf<'_, '_>) -> RetentionSummary {
+        let locks = self.locks.into_iter().filter(|(_, until)| *until > sealed_at).map(|(mode, _)| mode);
+        let mut mode = locks.max().unwrap_or(Mode::None);
+        let mut names = Vec::new();
+        for (name, ingested_at) in self.classes {
+            let Some(row) = class(&name) else { continue };
+            let begun = match row.class.start {
+                Start::Ingest => ingested_at,
+                Start::Finalize => sealed_at,
+            };
+            if row.class.period.after(begun).is_none_or(|until| until > sealed_at) {
+                mode = mode.max(row.class.mode);
+                names.push(name.to_string());
+            }
+        }
+        let class = if names.is_empty() { "none".to_owned() } else { names.join(",") };
+        let holds = self.holds.iter().map(ToString::to_string).collect();
+        RetentionSummary { mode: mode.as_str().to_owned(), class, holds }
+    }
 }
 
 impl Contents {
@@ -32,20 +79,24 @@ impl Contents {
     pub fn add(&mut self, file: &File) {
         self.files.push(entry(file));
         self.blobs.insert(file.content_address, file.size_bytes);
+        self.keepers.add(&file.keeping, file.ingested_at);
         if let Some(client) = &file.client {
             self.clients.insert(client.clone());
         }
     }
 
-    /// The manifest of the package that has these files.
+    /// The manifest of the package that has these files, sealed at this time, when there are these classes.
     #[must_use]
     pub fn manifest(
-        self,
+        mut self,
         actor: &Actor,
-        package: &Package,
-        finalized_at: Timestamp,
+        (package, owner): (&Package, Option<&Producer>),
+        (finalized_at, class): (Timestamp, ClassOf<'_, '_>),
         facts: &FinalizeFacts,
     ) -> Manifest {
+        for keeping in [Some(&package.keeping), owner.map(|owner| &owner.keeping)].into_iter().flatten() {
+            self.keepers.add(keeping, finalized_at);
+        }
         Manifest {
             files: self.files,
             package: ManifestPackage {
@@ -71,11 +122,7 @@ impl Contents {
                 backend: facts.backend.clone(),
                 size_bytes: self.blobs.values().sum(),
             }],
-            retention_summary: RetentionSummary {
-                mode: "none".to_owned(),
-                class: "none".to_owned(),
-                holds: Vec::new(),
-            },
+            retention_summary: self.keepers.summary(finalized_at, class),
         }
     }
 }
@@ -87,7 +134,8 @@ pub fn manifest(state: &State, actor: &Actor, package: &Package, facts: &Finaliz
     let members = state.members.get(&key).into_iter().flat_map(BTreeMap::values);
     let mut contents = Contents::default();
     members.filter_map(|at| state.files.get(at)).for_each(|file| contents.add(file));
-    contents.manifest(actor, package, state.now, facts)
+    let owner = state.producers.get(&package.producer);
+    contents.manifest(actor, (package, owner), (state.now, &|name| state.class(name)), facts)
 }
 
 /// Stores a manifest that is too large for its event. A package is sealed by one event, and the manifest must be durable

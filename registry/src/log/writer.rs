@@ -260,7 +260,7 @@ async fn commit(parts: &WriterParts, messages: &[Message], watched: &SharedWatch
     let head = batch.head();
     // Time never runs back in the log, whatever the clock does.
     let clock = parts.clock.agreed(batch.time());
-    let mut state = State { now: clock.max(head.occurred_at), clock, ..State::default() };
+    let mut state = State { now: clock.max(head.occurred_at), clock, logged_at: head.occurred_at, ..State::default() };
     let jump = watched.jump(clock, head);
     let jumped = jump.is_some();
     load(&mut *batch, messages, &mut state).await?;
@@ -334,6 +334,11 @@ async fn load(batch: &mut dyn Batch, messages: &[Message], state: &mut State) ->
         }
         [Message { command: Command::Scrub(step), .. }] => state.uses = batch.uses(&plan::scrub::asked(step)).await?,
         [Message { command: Command::StorageDirect { .. }, .. }] => state.sweeping = Some(batch.sweeping().await?),
+        [Message { command: Command::ProducerDelete { producer }, .. }]
+            if state.producers.get(producer).is_some_and(|producer| producer.finalized_count > 0) =>
+        {
+            state.seal_keeps = Some(batch.seal_keeps(producer).await?);
+        }
         _ => {}
     }
     Ok(())
@@ -363,7 +368,7 @@ impl Work<'_> {
             Ok(decision) => decision,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if let Command::Collect { dry, .. } | Command::Erase { dry, .. } = command {
+        if let Some(dry) = command.tells_events() {
             let reply = Reply::Collected(decision.events.clone());
             for event in decision.events.into_iter().filter(|_| !dry) {
                 self.append(actor, event).await?;

@@ -1,5 +1,9 @@
 //! What the registry can be asked to record. A command is a message to the log writer; it lives in no request.
 
+mod scrubbing;
+
+pub use scrubbing::{Examined, ScrubStep};
+
 use artifactstore_backends::dataplane::spi::IngestResult;
 use artifactstore_backends::digest::{Checksum, ContentAddress, ObjectKey, Sha256Digest};
 use artifactstore_backends::recipe::{LocatedChunk, Recipe};
@@ -8,6 +12,7 @@ use super::access::{AccessKey, Grant};
 use super::attributes::{Attributes, UploadAttributes};
 use super::cbor::TextMap;
 use super::event::{CopySource, Event, ObjectAt, PackageFinalized};
+use super::lifecycle::Expiry;
 use super::name::{
     AccessKeyId, ClassName, FileName, HoldName, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
 };
@@ -15,7 +20,7 @@ use super::retention::{ClassRow, ClockJump, LockTerms, Mode, Period, Retention, 
 use super::row::{
     File, Package, Part, Producer, ProducerSettings, Sequence, Subresource, Upload, VersionChoice, Versioning,
 };
-use super::scrub::{ScrubPass, ScrubTally, SpoiltChunk};
+use super::scrub::ScrubPass;
 use super::storage::{Storage, StorageMove};
 use crate::clock::Timestamp;
 
@@ -374,6 +379,18 @@ pub enum Command {
         /// Only say what would be recorded.
         dry: bool,
     },
+    /// Let something go by itself, as somebody who asks for it would delete it. What is not over any more, or gone
+    /// already, records nothing.
+    Expire {
+        /// The name.
+        name: FileName,
+        /// What goes, and why.
+        expiry: Box<Expiry>,
+        /// Only say what would be recorded.
+        dry: bool,
+    },
+    /// Note the time in a log to which nobody has written for long.
+    ClockNote,
     /// A step of reading everything again. What of it is so already, or is not any more, records nothing.
     Scrub(Box<ScrubStep>),
 }
@@ -393,46 +410,6 @@ pub struct Erase {
     pub all_copies: bool,
     /// Whether governance does not count.
     pub bypass: bool,
-}
-
-/// A step of reading everything again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ScrubStep {
-    /// Begin a pass, unless one is under way.
-    Begin,
-    /// Say how far a pass came.
-    Advance {
-        /// The event that began it.
-        begun: Sequence,
-        /// The last object that was read.
-        cursor: ObjectKey,
-        /// What was read up to there.
-        tally: ScrubTally,
-    },
-    /// End a pass that has read everything.
-    End {
-        /// The event that began it.
-        begun: Sequence,
-        /// What was read.
-        tally: ScrubTally,
-    },
-    /// Say how objects were found.
-    Report(Vec<Examined>),
-}
-
-/// How an object was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Examined {
-    /// The object.
-    pub object: ObjectKey,
-    /// The backend that holds it.
-    pub backend: String,
-    /// The chunks that are not there as they were stored.
-    pub spoilt: Vec<SpoiltChunk>,
-    /// The chunks that were known to be damaged, and are there as they were stored.
-    pub whole: Vec<ContentAddress>,
-    /// What was found, in one line.
-    pub finding: String,
 }
 
 /// A step of collecting what nothing keeps. Whoever asks has looked without a lock: each step looks again.
@@ -517,7 +494,23 @@ impl Command {
     /// changed is not in the database yet.
     #[must_use]
     pub const fn is_alone(&self) -> bool {
-        matches!(self, Self::Collect { .. } | Self::Erase { .. } | Self::Scrub(_) | Self::StorageDirect { .. })
+        matches!(
+            self,
+            Self::Collect { .. }
+                | Self::Erase { .. }
+                | Self::Scrub(_)
+                | Self::StorageDirect { .. }
+                | Self::ProducerDelete { .. }
+        )
+    }
+
+    /// Of a command that is answered with the events that it makes: whether it only says which it would make.
+    #[must_use]
+    pub const fn tells_events(&self) -> Option<bool> {
+        match self {
+            Self::Collect { dry, .. } | Self::Erase { dry, .. } | Self::Expire { dry, .. } => Some(*dry),
+            _ => None,
+        }
     }
 }
 
@@ -570,8 +563,10 @@ pub enum Reply {
     Class(Box<ClassRow>),
     /// The jump as it is now.
     Clock(Box<ClockJump>),
-    /// What a step of a collection, or an erasure, recorded, or would record.
+    /// What a step of a collection, an erasure or an expiry recorded, or would record.
     Collected(Vec<Event>),
+    /// The time was noted, or is known well enough.
+    Noted,
     /// The newest pass over all objects as it is now.
     Scrubbed(Option<Box<ScrubPass>>),
 }

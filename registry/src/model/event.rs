@@ -28,7 +28,8 @@ pub use file::{CopySource, FileDescribed, FileIngested, FileMarked, FileRemoved,
 pub use keeping::{KeyCreated, KeyRevoked, KeyRotated, StorageClosed, StorageDirected, StorageMoved};
 pub use record::{GENESIS_HASH, Record};
 pub use retention::{
-    ClassSet, ClockJumped, ClockSettled, HoldPlaced, HoldReleased, LockEnabled, PackageReleased, RetentionSet, Subject,
+    ClassSet, ClockJumped, ClockNoted, ClockSettled, HoldPlaced, HoldReleased, LockEnabled, PackageReleased,
+    RetentionSet, Subject,
 };
 pub use scrubbing::{
     ChunkRelocated, ObjectDamaged, ObjectRecovered, Recovery, RelocationReason, ScrubAdvanced, ScrubBegun, ScrubEnded,
@@ -311,6 +312,8 @@ events! {
     SweepEnded => "v1.sweep.ended",
     /// Objects were found that no event names.
     ObjectOrphaned => "v1.object.orphaned",
+    /// The time was noted, because nobody had written for long.
+    ClockNoted => "v1.clock.noted",
     /// A pass over all objects began.
     ScrubBegun => "v1.scrub.begun",
     /// A pass over all objects came so far.
@@ -395,6 +398,7 @@ impl Event {
             | Self::KeyRevoked(_)
             | Self::ClassSet(_)
             | Self::ClockJumped(_)
+            | Self::ClockNoted(_)
             | Self::ClockSettled(_)
             | Self::ScrubBegun(_)
             | Self::ScrubAdvanced(_)
@@ -430,6 +434,7 @@ impl Event {
             | Self::ClassSet(_)
             | Self::LockEnabled(_)
             | Self::ClockJumped(_)
+            | Self::ClockNoted(_)
             | Self::ClockSettled(_)
             | Self::SubresourceSet(_)
             | Self::SubresourceRemoved(_)

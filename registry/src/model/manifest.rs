@@ -113,11 +113,11 @@ pub struct StorageReceipt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetentionSummary {
-    /// `none`, `governance` or `compliance`.
+    /// `none`, `governance` or `compliance`: the firmest of its classes and locks, and those of its files and producer.
     pub mode: String,
-    /// The retention class.
+    /// The retention classes, sorted, with a comma between two; `none` without any.
     pub class: String,
-    /// The names of the holds.
+    /// The names of the holds, sorted, each once.
     pub holds: Vec<String>,
 }
 

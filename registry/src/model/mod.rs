@@ -7,6 +7,7 @@ pub mod command;
 pub mod erasure;
 pub mod event;
 pub mod glob;
+pub mod lifecycle;
 pub mod manifest;
 pub mod name;
 pub mod retention;

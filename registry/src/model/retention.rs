@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 
 mod reason;
 
-pub use reason::{ClassOf, Reason, Scope, Sources, package_reasons, reasons};
+pub use reason::{ClassOf, Reason, Scope, Sources, outlived, package_reasons, reasons};
 
 /// How firmly something is kept; the later, the firmer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

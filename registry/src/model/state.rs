@@ -155,6 +155,8 @@ pub struct State {
     pub now: Timestamp,
     /// What the clock showed, wherever the log is.
     pub clock: Timestamp,
+    /// When the last event before this batch was recorded.
+    pub logged_at: Timestamp,
     /// Producers.
     pub producers: Table<ProducerName, Producer>,
     /// Packages' revisions.
@@ -215,6 +217,8 @@ pub struct State {
     pub uses: Uses,
     /// Whether an object of a sweep is not known to be gone; `None` while nobody looked.
     pub sweeping: Option<bool>,
+    /// Whether a finalized package keeps the producer that is to be deleted; `None` while nobody looked.
+    pub seal_keeps: Option<bool>,
     /// Producers whose packages are all to be deleted, before any is written.
     pub packages_cleared: BTreeSet<ProducerName>,
     /// Uploads whose parts are all to be deleted.

@@ -15,13 +15,17 @@ pub enum Work {
     FinalizeIdle,
     /// Collecting what nothing keeps.
     Collect,
+    /// Letting go what lifecycle rules and retention classes say goes by itself.
+    Expire,
+    /// Noting the time in a log that nobody writes to.
+    NoteTime,
     /// Reading everything again.
     Scrub,
 }
 
 impl Work {
     /// All of it.
-    pub const ALL: [Self; 3] = [Self::FinalizeIdle, Self::Collect, Self::Scrub];
+    pub const ALL: [Self; 5] = [Self::FinalizeIdle, Self::Collect, Self::Expire, Self::NoteTime, Self::Scrub];
 
     /// What the database calls it.
     #[must_use]
@@ -29,6 +33,8 @@ impl Work {
         match self {
             Self::FinalizeIdle => "finalize-idle",
             Self::Collect => "collect",
+            Self::Expire => "expire",
+            Self::NoteTime => "note-time",
             Self::Scrub => "scrub",
         }
     }

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::log::plan::collect::Asked;
 use crate::model::erasure::Erasure;
+use crate::model::name::ProducerName;
 use crate::model::row::{Blob, ChunkPlace, Sequence};
 use crate::model::sweep::{SweptObject, Uses};
 
@@ -21,6 +22,9 @@ pub trait Sweeping: Send + Sync {
     async fn whereabouts(&self, chunks: &[ContentAddress]) -> Result<Vec<(Option<ChunkPlace>, bool)>>;
     /// The last event that began a sweep; 0 when there is none.
     async fn sweeps_last(&self) -> Result<Sequence>;
+    /// Whether a finalized package keeps a producer: because it was not released, or because its manifest is stored and
+    /// not in the log itself.
+    async fn seal_keeps(&self, producer: &ProducerName) -> Result<bool>;
     /// Versions that S3 shows no more, that no seal has, and that were not released.
     async fn versions_releasable(&self, after: Sequence, limit: usize) -> Result<Vec<Sequence>>;
     /// Blobs that nothing refers to, and that are not condemned.

@@ -10,6 +10,8 @@ mod counting;
 mod dialect;
 #[path = "../promises/erasing.rs"]
 mod erasing;
+#[path = "../promises/expiring.rs"]
+mod expiring;
 #[path = "../promises/files.rs"]
 mod files;
 #[path = "../promises/harness.rs"]

@@ -6,6 +6,7 @@ mod collecting;
 mod counting;
 mod dialect;
 mod erasing;
+mod expiring;
 mod files;
 mod harness;
 mod interleaving;

@@ -62,7 +62,7 @@ impl Harness {
         Ok(self.registry.file_remove(&self.actor, &producer("board"), removal).await?.sequence)
     }
 
-    async fn change(&self, subject: SubjectChoice, change: RetentionChange, bypass: bool) -> Result<()> {
+    pub(crate) async fn change(&self, subject: SubjectChoice, change: RetentionChange, bypass: bool) -> Result<()> {
         let order = RetentionOrder { subject, change, bypass, reason: String::new() };
         self.registry.retention_set(&self.actor, order).await.map(drop)
     }
@@ -73,7 +73,7 @@ impl Harness {
     }
 
     /// Lets time go by that nobody doubts.
-    async fn pass(&self, to: i64) {
+    pub(crate) async fn pass(&self, to: i64) {
         self.clock.set_seconds(to);
         self.registry.versioning_set(&self.actor, &producer("other"), Versioning::Enabled).await.ok();
         for jump in self.registry.clock_report().await.unwrap().jumps {
@@ -464,6 +464,8 @@ enum Step {
     Replace,
     Mark,
     Delete(bool),
+    /// Whatever goes by lifecycle rules, after a day.
+    Expire,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -477,6 +479,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Replace),
         Just(Step::Mark),
         any::<bool>().prop_map(Step::Delete),
+        Just(Step::Expire),
     ]
 }
 
@@ -556,6 +559,13 @@ async fn walk(steps: Vec<Step>) {
                 }
                 let kept = !promised.holds.is_empty() || promised.compliance_until > now;
                 assert!(kept || promised.governance_until > now, "kept for no reason: {promised:?} at {now}");
+            }
+            Step::Expire => {
+                if !harness.stays("board/run/x", version).await {
+                    assert!(promised.holds.is_empty() && promised.compliance_until <= now, "{promised:?} at {now}");
+                    assert!(promised.governance_until <= now, "a rule bypassed governance: {promised:?} at {now}");
+                    break;
+                }
             }
         }
     }

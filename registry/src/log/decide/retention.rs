@@ -28,16 +28,24 @@ const S3_PREFIX: &str = "s3-";
 
 /// Every reason why a version is kept, seals left out.
 pub fn kept(state: &State, owner: Option<&Producer>, file: &File) -> Vec<Reason> {
-    let written_into = state.packages.find(&file.package_id);
-    let latest = owner.and_then(|owner| state.package_latest(&(owner.name.clone(), file.package.clone())));
-    let packages = [written_into, latest];
+    let packages = packages(state, owner, file);
     let keepings = packages.into_iter().flatten().map(|package| &package.keeping);
     let of_owner = owner.map(|owner| &owner.keeping);
     if keepings.chain([&file.keeping]).chain(of_owner).all(Keeping::is_empty) {
         return Vec::new();
     }
-    let sources = Sources { file, producer: owner, packages, expiry: state.expiry() };
-    reasons(&sources, &|name| state.class(name))
+    reasons(&sources(state, owner, file), &|name| state.class(name))
+}
+
+/// The revisions that keep a version: that it was written into, and the latest.
+fn packages<'a>(state: &'a State, owner: Option<&Producer>, file: &File) -> [Option<&'a Package>; 2] {
+    let latest = owner.and_then(|owner| state.package_latest(&(owner.name.clone(), file.package.clone())));
+    [state.packages.find(&file.package_id), latest]
+}
+
+/// All that a version can be kept by.
+pub(super) fn sources<'a>(state: &'a State, owner: Option<&'a Producer>, file: &'a File) -> Sources<'a> {
+    Sources { file, producer: owner, packages: packages(state, owner, file), expiry: state.expiry() }
 }
 
 /// Refuses to take a version from sight because something keeps it.

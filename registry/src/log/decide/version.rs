@@ -58,7 +58,7 @@ pub(super) fn meant<'a>(
 
 /// Refuses to delete a version, or to change what it carries, because a sealed package has it; to delete it may be
 /// allowed since.
-fn check_unsealed(
+pub(super) fn check_unsealed(
     state: &State,
     owner: &Producer,
     package: &PackageName,

@@ -155,6 +155,13 @@ pub struct ClockJumped {
     pub from: Timestamp,
 }
 
+/// Nobody had written for long, and a gateway that had watched the clock meanwhile noted the time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockNoted {
+    /// The time that the clock showed.
+    pub shown: Timestamp,
+}
+
 /// An operator said whether the clock was right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockSettled {

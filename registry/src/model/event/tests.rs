@@ -140,6 +140,7 @@ fn kinds_of_retention() -> Vec<Event> {
         })),
         Event::ClockJumped(Box::new(ClockJumped { to: Timestamp(9), from: Timestamp(1) })),
         Event::ClockSettled(Box::new(ClockSettled { jump: 3, reason, genuine: true })),
+        Event::ClockNoted(Box::new(ClockNoted { shown: Timestamp(7) })),
     ]
 }
 
@@ -483,6 +484,7 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::PackageReleased(fact) => direct(fact),
             Event::ClockJumped(fact) => direct(fact),
             Event::ClockSettled(fact) => direct(fact),
+            Event::ClockNoted(fact) => direct(fact),
             Event::VersionReleased(fact) => direct(fact),
             Event::BlobCondemned(fact) => direct(fact),
             Event::ChunkCondemned(fact) => direct(fact),

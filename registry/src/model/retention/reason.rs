@@ -170,26 +170,53 @@ pub struct Sources<'a> {
 /// The class of a name, for who has them all.
 pub type ClassOf<'f, 'c> = &'f dyn Fn(&ClassName) -> Option<&'c ClassRow>;
 
+/// What keeps a version, each with whose it is and with the seal that its periods may begin with.
+fn keepings<'a>(sources: &Sources<'a>) -> Vec<(&'a Keeping, Scope, Option<Timestamp>)> {
+    let Sources { file, producer, packages: [written_into, latest], .. } = *sources;
+    let sealed_at = |package: &Package| package.seal.as_ref().map(|seal| seal.finalized_at);
+    let mut keepings = vec![(&file.keeping, Scope::File, written_into.and_then(sealed_at))];
+    let latest = latest.filter(|latest| written_into.is_none_or(|package| package.id != latest.id));
+    let packages = [written_into, latest].into_iter().flatten();
+    keepings.extend(packages.map(|package| (&package.keeping, Scope::Package, sealed_at(package))));
+    keepings.extend(producer.map(|producer| (&producer.keeping, Scope::Producer, None)));
+    keepings
+}
+
+fn begun(file: &File, start: Start, finalized_at: Option<Timestamp>) -> Option<Timestamp> {
+    match start {
+        Start::Ingest => Some(file.ingested_at),
+        Start::Finalize => finalized_at,
+    }
+}
+
 /// Every reason why a version is kept, its seal left out.
 #[must_use]
 pub fn reasons(sources: &Sources<'_>, class: ClassOf<'_, '_>) -> Vec<Reason> {
-    let Sources { file, producer, packages: [written_into, latest], expiry } = *sources;
-    let sealed_at = |package: &Package| package.seal.as_ref().map(|seal| seal.finalized_at);
-    let from = |finalized_at: Option<Timestamp>| {
-        move |start: Start| match start {
-            Start::Ingest => Some(file.ingested_at),
-            Start::Finalize => finalized_at,
-        }
-    };
-    let mut reasons = of_keeping(&file.keeping, Scope::File, &from(written_into.and_then(sealed_at)), expiry, class);
-    let latest = latest.filter(|latest| written_into.is_none_or(|package| package.id != latest.id));
-    for package in [written_into, latest].into_iter().flatten() {
-        reasons.extend(of_keeping(&package.keeping, Scope::Package, &from(sealed_at(package)), expiry, class));
-    }
-    if let Some(producer) = producer {
-        reasons.extend(of_keeping(&producer.keeping, Scope::Producer, &from(None), expiry, class));
+    let mut reasons = Vec::new();
+    for (keeping, scope, finalized_at) in keepings(sources) {
+        let from = |start| begun(sources.file, start, finalized_at);
+        reasons.extend(of_keeping(keeping, scope, &from, sources.expiry, class));
     }
     reasons
+}
+
+/// The class by which a version goes by itself: every class that it, its packages or its producer have is over and says
+/// that names go then, and nothing else keeps it. Of several the one that was over last. One that has yet to begin, or
+/// that leaves it to somebody to remove names, wins over those.
+#[must_use]
+pub fn outlived(sources: &Sources<'_>, class: ClassOf<'_, '_>) -> Option<ClassName> {
+    let mut last: Option<(Timestamp, &ClassName)> = None;
+    for (keeping, _, finalized_at) in keepings(sources) {
+        for row in keeping.classes.iter().filter_map(|chosen| class(&chosen.name)) {
+            let until = row.class.period.after(begun(sources.file, row.class.start, finalized_at)?)?;
+            if until > sources.expiry || row.class.then != Afterwards::Delete {
+                return None;
+            }
+            last = last.max(Some((until, &row.name)));
+        }
+    }
+    let (_, name) = last?;
+    reasons(sources, class).is_empty().then(|| name.clone())
 }
 
 /// Every reason why a package is kept, its seal left out, and what keeps its files one by one. A period that begins with

@@ -25,6 +25,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::log::plan::collect::Asked;
 use crate::model::event::Record;
+use crate::model::name::ProducerName;
 use crate::model::state::{Head, State, Touched};
 use crate::model::sweep::Uses;
 use crate::store::Batch;
@@ -151,6 +152,13 @@ impl Batch for PostgresBatch {
         let sweeping = collect::sweeping(&mut self.lease.connection).await?;
         self.spoiled = before;
         Ok(sweeping)
+    }
+
+    async fn seal_keeps(&mut self, producer: &ProducerName) -> Result<bool> {
+        let before = std::mem::replace(&mut self.spoiled, true);
+        let keeps = collect::seal_keeps(producer)?.row(&mut self.lease.connection).await?.try_get(0)?;
+        self.spoiled = before;
+        Ok(keeps)
     }
 
     async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()> {

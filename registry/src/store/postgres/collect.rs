@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::log::plan::collect::Asked;
 use crate::log::plan::erase::COPIES_LIMIT;
 use crate::model::erasure::Erasure;
+use crate::model::name::ProducerName;
 use crate::model::row::{Blob, ChunkPlace, Sequence};
 use crate::model::state::Touched;
 use crate::model::sweep::{SweptObject, Uses};
@@ -50,6 +51,11 @@ impl Sweeping for PostgresStore {
         let found =
             |chunk: &ContentAddress| (state.chunks.get(chunk).cloned(), state.swept.get(&ObjectKey(chunk.0)).is_some());
         Ok(chunks.iter().map(found).collect())
+    }
+
+    async fn seal_keeps(&self, producer: &ProducerName) -> Result<bool> {
+        let found = self.readers.rows(seal_keeps(producer)?).await?;
+        Ok(found.first().map_or(Ok(true), |row| row.try_get(0))?)
     }
 
     async fn sweeps_last(&self) -> Result<Sequence> {
@@ -281,6 +287,19 @@ pub(super) async fn uses(connection: &mut PgConnection, asked: &Asked) -> Result
 pub(super) async fn sweeping(connection: &mut PgConnection) -> Result<bool> {
     let text = "SELECT EXISTS (SELECT 1 FROM swept_objects WHERE ended_sequence IS NULL)";
     Ok(Statement::plain(text).row(connection).await?.try_get(0)?)
+}
+
+pub(super) fn seal_keeps(producer: &ProducerName) -> Result<Statement> {
+    let mut asked = Statement::default();
+    let name = asked.bind(producer.to_string())?;
+    // A revision is released with those before it. A manifest is stored where its event's payload is another size.
+    asked.text = format!(
+        "SELECT EXISTS (SELECT 1 FROM packages AS p WHERE p.producer = {name} AND p.finalized_sequence IS NOT NULL \
+         AND (NOT EXISTS (SELECT 1 FROM packages AS r WHERE r.producer = p.producer AND r.name = p.name \
+         AND r.revision >= p.revision AND r.released_sequence IS NOT NULL) OR EXISTS (\
+         SELECT 1 FROM events AS e WHERE e.sequence = p.finalized_sequence AND length(e.payload) <> p.manifest_size)))"
+    );
+    Ok(asked)
 }
 
 /// How many rows are read at once while uses are filled in.

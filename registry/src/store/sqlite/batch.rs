@@ -8,6 +8,7 @@ use super::{collect, leases, write};
 use crate::error::Result;
 use crate::log::plan::collect::Asked;
 use crate::model::event::Record;
+use crate::model::name::ProducerName;
 use crate::model::state::{Head, State, Touched};
 use crate::model::sweep::Uses;
 use crate::store::Batch;
@@ -38,6 +39,10 @@ impl Batch for SqliteBatch {
 
     async fn sweeping(&mut self) -> Result<bool> {
         collect::sweeping(&mut self.transaction).await
+    }
+
+    async fn seal_keeps(&mut self, producer: &ProducerName) -> Result<bool> {
+        collect::seal_keeps(&mut self.transaction, producer).await
     }
 
     async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()> {

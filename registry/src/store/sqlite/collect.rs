@@ -18,7 +18,7 @@ use crate::log::plan::collect::Asked;
 use crate::log::plan::erase::COPIES_LIMIT;
 use crate::model::cbor;
 use crate::model::erasure::Erasure;
-use crate::model::name::UploadId;
+use crate::model::name::{ProducerName, UploadId};
 use crate::model::row::{Blob, ChunkPlace, Sequence};
 use crate::model::sweep::{SweptObject, Uses};
 use crate::store::Store;
@@ -52,6 +52,11 @@ impl Sweeping for SqliteStore {
     async fn sweeps_last(&self) -> Result<Sequence> {
         let row = sqlx::query("SELECT coalesce(max(begun_sequence), 0) FROM swept_objects").fetch_one(&self.readers);
         Ok(u64::try_from(row.await?.try_get::<i64, _>(0)?).unwrap_or(0))
+    }
+
+    async fn seal_keeps(&self, producer: &ProducerName) -> Result<bool> {
+        let mut connection = self.readers.acquire().await?;
+        seal_keeps(&mut connection, producer).await
     }
 
     async fn versions_releasable(&self, after: Sequence, limit: usize) -> Result<Vec<Sequence>> {
@@ -244,6 +249,15 @@ async fn residents(
 pub(super) async fn sweeping(connection: &mut SqliteConnection) -> Result<bool> {
     let text = "SELECT 1 FROM swept_objects WHERE ended_sequence IS NULL LIMIT 1";
     Ok(sqlx::query(text).fetch_optional(connection).await?.is_some())
+}
+
+pub(super) async fn seal_keeps(connection: &mut SqliteConnection, producer: &ProducerName) -> Result<bool> {
+    // A revision is released with those before it. A manifest is stored where its event's payload is another size.
+    let text = "SELECT 1 FROM packages AS p WHERE p.producer = ? AND p.finalized_sequence IS NOT NULL AND (NOT EXISTS (\
+         SELECT 1 FROM packages AS r WHERE r.producer = p.producer AND r.name = p.name \
+         AND r.revision >= p.revision AND r.released_sequence IS NOT NULL) OR EXISTS (\
+         SELECT 1 FROM events AS e WHERE e.sequence = p.finalized_sequence AND length(e.payload) <> p.manifest_size)) LIMIT 1";
+    Ok(sqlx::query(text).bind(producer.to_string()).fetch_optional(connection).await?.is_some())
 }
 
 /// How many rows are read at once while uses are filled in.

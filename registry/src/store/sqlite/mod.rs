@@ -73,6 +73,8 @@ const STATEMENTS_KEPT: usize = 256;
 const ROWS_AHEAD: usize = 1024;
 /// The pages that a connection keeps, in KiB, written as SQLite wants it.
 const CACHE: &str = "-8000";
+/// The same for each of the connections that only read: what they miss, the system has in its own memory, once for all.
+const READER_CACHE: &str = "-2000";
 /// The same for a scratch store, which is written as a whole.
 const SCRATCH_CACHE: &str = "-48000";
 /// From how many pages on the write-ahead log is copied back: rarely enough that pages which are written by many batches
@@ -143,7 +145,7 @@ impl SqliteStore {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE))
             .await
             .map_err(unusable)?;
         let lookups = Lookups::start(&readers).await.map_err(unusable)?;

@@ -1,0 +1,172 @@
+//! Deciding what goes by itself: by a lifecycle rule, or because its retention classes are over and say so.
+//!
+//! Whoever asks has looked without a lock. Here the same rule is evaluated on the state of the commit, by the time that
+//! expiry goes by; and what then goes, goes as if somebody without the right to bypass had asked for it.
+//!
+//! Invariant: nothing that anything keeps goes by itself, and no revision of a package is opened for it.
+
+use super::retention::sources;
+use super::version::{check_unsealed, file_mark, version_remove};
+use super::{Decision, file_path, file_remove, producer_of, upload_open};
+use crate::clock::Timestamp;
+use crate::error::Refusal;
+use crate::log::clockwatch::CLOCK_LIMIT;
+use crate::model::command::WriteCondition;
+use crate::model::event::{Actor, ClockNoted, Event, UploadAborted, VersionRemoved};
+use crate::model::lifecycle::{DayLength, Expiry, LifecycleRule, Outdated, Traits};
+use crate::model::name::{FileName, PackageId, PackageName, UploadId};
+use crate::model::retention::outlived;
+use crate::model::row::{File, Producer, Sequence, VersionChoice, Versioning};
+use crate::model::state::State;
+
+struct Expiring<'a> {
+    state: &'a State,
+    actor: &'a Actor,
+    owner: &'a Producer,
+    name: &'a FileName,
+}
+
+pub(super) fn expire(state: &State, actor: &Actor, name: &FileName, expiry: &Expiry) -> Result<Decision, Refusal> {
+    let owner = producer_of(state, actor, name)?;
+    let expiring = Expiring { state, actor, owner, name };
+    match expiry {
+        Expiry::Class(version) => expiring.by_class(*version),
+        Expiry::Rule { rule, day, what } => match what {
+            Outdated::Current(version) => expiring.current(*version, (rule, *day)),
+            Outdated::Noncurrent { version, since, spared } => {
+                expiring.noncurrent((*version, *since), spared, (rule, *day))
+            }
+            Outdated::LoneMarker(marker) => expiring.lone_marker(*marker, (rule, *day)),
+            Outdated::Upload(upload) => Ok(expiring.upload(upload, (rule, *day))),
+        },
+    }
+}
+
+fn traits(file: &File) -> Traits<'_> {
+    Traits { key: &file.name.key, size_bytes: file.size_bytes, tags: &file.attributes.tags }
+}
+
+impl Expiring<'_> {
+    fn is_over(&self, until: Option<Timestamp>) -> bool {
+        until.is_some_and(|until| until <= self.state.expiry())
+    }
+
+    /// The revision that a name goes from: one that is open, or sealed and released.
+    fn revision(&self, package: &PackageName) -> Result<PackageId, Refusal> {
+        let latest = self.state.package_latest(&(self.owner.name.clone(), package.clone()));
+        let latest = latest.ok_or(Refusal::PackageMissing)?;
+        latest.removal_refusal().map_or_else(|| Ok(latest.id.clone()), Err)
+    }
+
+    fn current(&self, version: Sequence, (rule, day): (&LifecycleRule, DayLength)) -> Result<Decision, Refusal> {
+        let file = self.state.file_current(self.name).filter(|file| file.sequence == version);
+        let Some(file) = file.filter(|file| self.is_over(rule.current_until(traits(file), file.ingested_at, day)))
+        else {
+            return Ok(Decision::default());
+        };
+        let revision = self.revision(&file.package)?;
+        file_remove(self.state, self.actor, self.name, (&WriteCondition::default(), false), &revision)
+    }
+
+    /// Whether an entry of the history has another one, or the name itself, in front of it.
+    fn is_behind(&self, version: Sequence) -> bool {
+        let newest = self.state.history_newest(self.name, version);
+        self.state.file_current(self.name).is_some() || newest.is_some_and(|row| row.sequence > version)
+    }
+
+    fn noncurrent(
+        &self,
+        (version, since): (Sequence, Timestamp),
+        spared: &[Sequence],
+        (rule, day): (&LifecycleRule, DayLength),
+    ) -> Result<Decision, Refusal> {
+        let row = self.state.history.get(&(self.name.clone(), version)).filter(|_| self.is_behind(version));
+        let Some(row) = row else { return Ok(Decision::default()) };
+        let until = if row.marker {
+            rule.noncurrent_marker_until(&self.name.key, since, day)
+        } else {
+            self.state.files.get(&version).and_then(|file| rule.noncurrent_until(traits(file), since, day))
+        };
+        let is_there = |spared: &Sequence| {
+            *spared > version && self.state.history.get(&(self.name.clone(), *spared)).is_some_and(|row| !row.marker)
+        };
+        let fits = until.is_some_and(|(until, newer)| {
+            self.is_over(Some(until)) && spared.len() >= newer && spared.iter().all(is_there)
+        });
+        if fits { self.version(version) } else { Ok(Decision::default()) }
+    }
+
+    fn lone_marker(&self, marker: Sequence, (rule, day): (&LifecycleRule, DayLength)) -> Result<Decision, Refusal> {
+        let row = self.state.history.get(&(self.name.clone(), marker)).filter(|row| row.marker);
+        let alone =
+            self.state.file_current(self.name).is_none() && self.state.history_newest(self.name, marker).is_none();
+        let until = row.filter(|_| alone).and_then(|row| rule.marker_until(&self.name.key, row.occurred_at, day));
+        if self.is_over(until) { self.version(marker) } else { Ok(Decision::default()) }
+    }
+
+    /// Deletes one version, or delete marker, by its number.
+    fn version(&self, version: Sequence) -> Result<Decision, Refusal> {
+        let revision = self.revision(&file_path(self.owner, self.name)?.0)?;
+        let (choice, condition) = (VersionChoice::Numbered(version), WriteCondition::default());
+        version_remove(self.state, self.actor, (self.name, choice), (&condition, false), &revision)
+    }
+
+    fn upload(&self, upload: &UploadId, (rule, day): (&LifecycleRule, DayLength)) -> Decision {
+        let open = upload_open(self.state, self.name, upload).ok();
+        let until = open.and_then(|open| rule.upload_until(&self.name.key, open.created_at, day));
+        if !self.is_over(until) {
+            return Decision::default();
+        }
+        let aborted = UploadAborted { upload: upload.clone(), producer: self.owner.name.clone() };
+        Event::UploadAborted(Box::new(aborted)).into()
+    }
+
+    /// Takes a version away whose classes are over. Where another version is behind it, a delete marker takes its place:
+    /// what somebody replaced long ago does not come back by itself.
+    fn by_class(&self, version: Sequence) -> Result<Decision, Refusal> {
+        let state = self.state;
+        let file = state.files.get(&version).filter(|file| {
+            let is_there = file.deleted_sequence.is_none() && file.released_sequence.is_none();
+            is_there && file.name == *self.name && file.sequence > self.owner.created_sequence
+        });
+        let over =
+            |file: &&File| outlived(&sources(state, Some(self.owner), file), &|name| state.class(name)).is_some();
+        let Some(file) = file.filter(over) else { return Ok(Decision::default()) };
+        check_unsealed(state, self.owner, &file.package, (version, true))?;
+        let named = state.file_current(self.name).is_some_and(|current| current.sequence == version);
+        let behind = named
+            && self.owner.versioning != Versioning::Off
+            && state.history_newest(self.name, version).is_some_and(|row| !row.marker);
+        if !behind {
+            return self.version(version);
+        }
+        let revision = self.revision(&file.package)?;
+        let mut decision = file_mark(state, self.owner, self.name, &WriteCondition::default(), &revision)?;
+        decision.events.push(Event::VersionRemoved(Box::new(VersionRemoved {
+            key: self.name.key.clone(),
+            package: file.package.clone(),
+            removes: version,
+            reveals: None,
+            producer: self.owner.name.clone(),
+            package_id: revision,
+            superseded: false,
+        })));
+        Ok(decision)
+    }
+}
+
+/// How old the last event has to be for the time to be noted: with half of what a clock may be ahead by, whoever begins
+/// within the next day knows what time it is.
+pub const NOTE_AFTER_MICROS: i64 = (CLOCK_LIMIT.as_micros() / 2) as i64;
+
+pub(super) fn clock_note(state: &State) -> Decision {
+    let quiet = state.now.0.saturating_sub(state.logged_at.0);
+    // Before the first event there is nothing that a jump could be told from.
+    if state.logged_at == Timestamp(0) || quiet < NOTE_AFTER_MICROS {
+        return Decision::default();
+    }
+    Event::ClockNoted(Box::new(ClockNoted { shown: state.clock })).into()
+}
+
+#[cfg(test)]
+mod tests;
