@@ -24,7 +24,7 @@ BENCH_ARTIFACTSTORE ?= $(TARGET)/release/artifactstore
 export BENCH_SECONDS BENCH_FOLDER BENCH_ARTIFACTSTORE
 BENCH := $(TARGET)/release/artifactstore-bench
 
-.PHONY: help run run-cluster build failpoints clients postgres test test-rgw crash soak bench bench-quick bench-cluster bench-programs lint golden clean
+.PHONY: help run run-cluster build failpoints clients sdk postgres test test-rgw crash soak bench bench-quick bench-cluster bench-programs lint golden clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
@@ -52,7 +52,10 @@ postgres: # the tests start servers of their own; what they need is the programs
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 		{ echo "PostgreSQL is missing, and the tests want a real one: apt install postgresql-15" >&2; exit 1; }
 
-test: postgres clients build failpoints ## everything: unit tests, then every promise on the real program with real clients
+sdk: # the AWS SDK for Rust, as a client: a program and a workspace of its own
+	cargo build --manifest-path tests/clients/rust/Cargo.toml --target-dir "$(TARGET)/sdk" $(CARGO_FLAGS)
+
+test: postgres clients sdk build failpoints ## everything: unit tests, then every promise on the real program with real clients
 	tests/run unit
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	tests/run promises
@@ -60,7 +63,7 @@ test: postgres clients build failpoints ## everything: unit tests, then every pr
 	@"$(CLIENTS)/bin/python" tests/clients/count_junit.py "$(TARGET)"/reports/unit/junit.xml \
 		"$(TARGET)"/reports/promises/junit.xml "$(TARGET)"/reports/postgres-local/junit.xml
 
-test-rgw: postgres clients build failpoints ## the promises on a real Ceph RGW, killed and filled up, with PostgreSQL beside it; installs Ceph as root
+test-rgw: postgres clients sdk build failpoints ## the promises on a real Ceph RGW, killed and filled up, with PostgreSQL beside it; installs Ceph as root
 	tests/rgw/run
 
 bench-programs:

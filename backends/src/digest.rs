@@ -148,6 +148,73 @@ pub enum ChecksumAlgorithm {
     Sha1,
     /// SHA-256, thirty-two bytes.
     Sha256,
+    /// MD5, sixteen bytes.
+    Md5,
+    /// SHA-512, sixty-four bytes.
+    Sha512,
+    /// `XXH64` with seed 0, eight bytes, big-endian.
+    XxHash64,
+    /// `XXH3` of 64 bits with seed 0, eight bytes, big-endian.
+    XxHash3,
+    /// `XXH3` of 128 bits with seed 0, sixteen bytes, big-endian.
+    XxHash128,
+}
+
+impl ChecksumAlgorithm {
+    /// All there are.
+    pub const ALL: [Self; 10] = [
+        Self::Crc32,
+        Self::Crc32c,
+        Self::Crc64Nvme,
+        Self::Sha1,
+        Self::Sha256,
+        Self::Md5,
+        Self::Sha512,
+        Self::XxHash64,
+        Self::XxHash3,
+        Self::XxHash128,
+    ];
+
+    /// The name, as S3 and operators write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+            Self::Md5 => "MD5",
+            Self::Sha512 => "SHA512",
+            Self::XxHash64 => "XXHASH64",
+            Self::XxHash3 => "XXHASH3",
+            Self::XxHash128 => "XXHASH128",
+        }
+    }
+
+    /// How many bytes a checksum has.
+    #[must_use]
+    pub const fn size_bytes(self) -> usize {
+        match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Nvme | Self::XxHash64 | Self::XxHash3 => 8,
+            Self::Md5 | Self::XxHash128 => 16,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// Whether the checksum of a whole can be told from those of its pieces and their lengths.
+    #[must_use]
+    pub const fn combines(self) -> bool {
+        match self {
+            Self::Crc32 | Self::Crc32c | Self::Crc64Nvme => true,
+            Self::Sha1 | Self::Sha256 | Self::Md5 | Self::Sha512 | Self::XxHash64 | Self::XxHash3 | Self::XxHash128 => {
+                false
+            }
+        }
+    }
 }
 
 /// A flexible checksum and its algorithm; the value is raw bytes, in the order in which S3 encodes them as base64.

@@ -6,9 +6,13 @@
 //! Invariant: the digests depend on the bytes alone, never on how they were split into updates.
 //! Invariant: no digest is computed twice, and none that nobody asked for.
 
+use std::fmt;
+
 use crc_fast::CrcAlgorithm;
 use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
+use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh64::Xxh64;
 
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest, Sha256Digest};
 use crate::md5::Md5;
@@ -19,7 +23,7 @@ const STEP_BYTES: usize = 128 * 1024;
 const BESIDE_BYTES: usize = 256 * 1024;
 
 /// Digests of one body, on their way.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BodyHasher {
     size_bytes: u64,
     md5: Option<Md5>,
@@ -27,7 +31,7 @@ pub struct BodyHasher {
 }
 
 /// All but MD5, which takes longer than the rest together and may run beside them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Others {
     blake3: blake3::Hasher,
     sha256: Option<Sha256>,
@@ -41,7 +45,7 @@ pub struct BodyDigests {
     pub size_bytes: u64,
     /// The BLAKE3 of the body.
     pub content_address: ContentAddress,
-    /// The MD5, when it was asked for.
+    /// The MD5, when it was asked for, also when only as a checksum.
     pub md5: Option<Md5Digest>,
     /// The SHA-256, when it was asked for, also when only as a checksum.
     pub sha256: Option<Sha256Digest>,
@@ -49,13 +53,74 @@ pub struct BodyDigests {
     pub checksums: Vec<Checksum>,
 }
 
-#[derive(Debug, Clone)]
+/// A checksum on its way. What has a block of its own is boxed: most bodies have one small checksum.
+#[derive(Clone)]
 enum Running {
     Crc32(crc_fast::Digest),
     Crc64(crc_fast::Digest),
     Sha1(Sha1),
+    Sha512(Box<Sha512>),
+    Xxh64(Xxh64),
+    Xxh3(Box<Xxh3>),
+    Xxh128(Box<Xxh3>),
     /// The SHA-256 of the body serves as the checksum, too.
-    OfBody,
+    Sha256OfBody,
+    /// And so does its MD5.
+    Md5OfBody,
+}
+
+impl Running {
+    fn new(algorithm: ChecksumAlgorithm) -> Self {
+        match algorithm {
+            ChecksumAlgorithm::Crc32 => Self::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
+            ChecksumAlgorithm::Crc32c => Self::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)),
+            ChecksumAlgorithm::Crc64Nvme => Self::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
+            ChecksumAlgorithm::Sha1 => Self::Sha1(Sha1::new()),
+            ChecksumAlgorithm::Sha256 => Self::Sha256OfBody,
+            ChecksumAlgorithm::Md5 => Self::Md5OfBody,
+            ChecksumAlgorithm::Sha512 => Self::Sha512(Box::default()),
+            ChecksumAlgorithm::XxHash64 => Self::Xxh64(Xxh64::new(0)),
+            ChecksumAlgorithm::XxHash3 => Self::Xxh3(Box::default()),
+            ChecksumAlgorithm::XxHash128 => Self::Xxh128(Box::default()),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Crc32(crc) | Self::Crc64(crc) => crc.update(bytes),
+            Self::Sha1(sha1) => sha1.update(bytes),
+            Self::Sha512(sha512) => sha512.update(bytes),
+            Self::Xxh64(xxh64) => xxh64.update(bytes),
+            Self::Xxh3(xxh3) | Self::Xxh128(xxh3) => xxh3.update(bytes),
+            Self::Sha256OfBody | Self::Md5OfBody => {}
+        }
+    }
+
+    /// The checksum, as S3 orders its bytes.
+    fn finish(self, md5: Option<Md5Digest>, sha256: Option<Sha256Digest>) -> Vec<u8> {
+        match self {
+            // The widths are part of each CRC's name: the upper half of a 32-bit one is empty.
+            Self::Crc32(crc) => crc.finalize().to_be_bytes()[4..].to_vec(),
+            Self::Crc64(crc) => crc.finalize().to_be_bytes().to_vec(),
+            Self::Sha1(sha1) => sha1.finalize().to_vec(),
+            Self::Sha512(sha512) => sha512.finalize().to_vec(),
+            Self::Xxh64(xxh64) => xxh64.digest().to_be_bytes().to_vec(),
+            Self::Xxh3(xxh3) => xxh3.digest().to_be_bytes().to_vec(),
+            Self::Xxh128(xxh3) => xxh3.digest128().to_be_bytes().to_vec(),
+            Self::Sha256OfBody => sha256.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+            Self::Md5OfBody => md5.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Debug for BodyHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checksums: Vec<_> = self.others.checksums.iter().map(|(algorithm, _)| algorithm).collect();
+        f.debug_struct("BodyHasher")
+            .field("size_bytes", &self.size_bytes)
+            .field("checksums", &checksums)
+            .finish_non_exhaustive()
+    }
 }
 
 impl BodyHasher {
@@ -87,16 +152,13 @@ impl BodyHasher {
             if self.others.checksums.iter().any(|(known, _)| *known == algorithm) {
                 continue;
             }
-            let running = match algorithm {
-                ChecksumAlgorithm::Crc32 => Running::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
-                ChecksumAlgorithm::Crc32c => Running::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)),
-                ChecksumAlgorithm::Crc64Nvme => Running::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
-                ChecksumAlgorithm::Sha1 => Running::Sha1(Sha1::new()),
-                ChecksumAlgorithm::Sha256 => {
-                    self.others.sha256.get_or_insert_default();
-                    Running::OfBody
-                }
-            };
+            let running = Running::new(algorithm);
+            if matches!(running, Running::Sha256OfBody) {
+                self.others.sha256.get_or_insert_default();
+            }
+            if matches!(running, Running::Md5OfBody) {
+                self.md5.get_or_insert_with(Md5::new);
+            }
             self.others.checksums.push((algorithm, running));
         }
         self
@@ -124,29 +186,35 @@ impl BodyHasher {
         ContentAddress(*self.others.blake3.finalize().as_bytes())
     }
 
+    /// Leaves the MD5 to somebody else, who gives it to [`BodyHasher::finish_with_md5`]; to be said last of all.
+    #[must_use]
+    pub(crate) fn md5_elsewhere(mut self) -> Self {
+        self.md5 = None;
+        self
+    }
+
     /// The digests of all the bytes there were.
     #[must_use]
-    pub fn finish(self) -> BodyDigests {
+    pub fn finish(mut self) -> BodyDigests {
+        let md5 = self.md5.take().map(Md5::finalize);
+        self.finish_beside(md5)
+    }
+
+    /// The digests of all the bytes there were, whose MD5 was made elsewhere.
+    #[must_use]
+    pub(crate) fn finish_with_md5(self, md5: Md5Digest) -> BodyDigests {
+        self.finish_beside(Some(md5))
+    }
+
+    fn finish_beside(self, md5: Option<Md5Digest>) -> BodyDigests {
         let content_address = self.address_so_far();
         let Others { sha256, checksums, .. } = self.others;
         let sha256 = sha256.map(|sha256| Sha256Digest(sha256.finalize().into()));
-        let checksums = checksums.into_iter().map(|(algorithm, running)| Checksum {
-            value: match running {
-                // The widths are part of each CRC's name: the upper half of a 32-bit one is empty.
-                Running::Crc32(crc) => crc.finalize().to_be_bytes()[4..].to_vec(),
-                Running::Crc64(crc) => crc.finalize().to_be_bytes().to_vec(),
-                Running::Sha1(sha1) => sha1.finalize().to_vec(),
-                Running::OfBody => sha256.map(|digest| digest.0.to_vec()).unwrap_or_default(),
-            },
-            algorithm,
-        });
-        BodyDigests {
-            size_bytes: self.size_bytes,
-            content_address,
-            md5: self.md5.map(Md5::finalize),
-            sha256,
-            checksums: checksums.collect(),
-        }
+        let checksums = checksums.into_iter();
+        let checksums =
+            checksums.map(|(algorithm, running)| Checksum { value: running.finish(md5, sha256), algorithm });
+        let checksums = checksums.collect();
+        BodyDigests { size_bytes: self.size_bytes, content_address, md5, sha256, checksums }
     }
 }
 
@@ -170,11 +238,7 @@ fn update(blake3: &mut blake3::Hasher, checksums: &mut [(ChecksumAlgorithm, Runn
     for step in bytes.chunks(STEP_BYTES) {
         blake3.update(step);
         for (_, running) in &mut *checksums {
-            match running {
-                Running::Crc32(crc) | Running::Crc64(crc) => crc.update(step),
-                Running::Sha1(sha1) => sha1.update(step),
-                Running::OfBody => {}
-            }
+            running.update(step);
         }
     }
 }
@@ -195,11 +259,18 @@ impl Default for BodyHasher {
 pub fn crc_combine<'a>(pieces: impl IntoIterator<Item = (&'a Checksum, u64)>) -> Option<Checksum> {
     let mut pieces = pieces.into_iter();
     let (first, _) = pieces.next()?;
-    let (algorithm, width) = match first.algorithm {
-        ChecksumAlgorithm::Crc32 => (CrcAlgorithm::Crc32IsoHdlc, 4),
-        ChecksumAlgorithm::Crc32c => (CrcAlgorithm::Crc32Iscsi, 4),
-        ChecksumAlgorithm::Crc64Nvme => (CrcAlgorithm::Crc64Nvme, 8),
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => return None,
+    let width = first.algorithm.size_bytes();
+    let algorithm = match first.algorithm {
+        ChecksumAlgorithm::Crc32 => CrcAlgorithm::Crc32IsoHdlc,
+        ChecksumAlgorithm::Crc32c => CrcAlgorithm::Crc32Iscsi,
+        ChecksumAlgorithm::Crc64Nvme => CrcAlgorithm::Crc64Nvme,
+        ChecksumAlgorithm::Sha1
+        | ChecksumAlgorithm::Sha256
+        | ChecksumAlgorithm::Md5
+        | ChecksumAlgorithm::Sha512
+        | ChecksumAlgorithm::XxHash64
+        | ChecksumAlgorithm::XxHash3
+        | ChecksumAlgorithm::XxHash128 => return None,
     };
     let number = |checksum: &Checksum| {
         let fits = checksum.algorithm == first.algorithm && checksum.value.len() == width;
@@ -219,12 +290,10 @@ mod tests {
 
     use super::{BodyHasher, crc_combine};
     use crate::digest::Checksum;
-    use crate::digest::ChecksumAlgorithm::{self, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
-
-    const ALL: [ChecksumAlgorithm; 5] = [Crc32, Crc32c, Crc64Nvme, Sha1, Sha256];
+    use crate::digest::ChecksumAlgorithm::{self, Md5, Sha256};
 
     fn everything() -> BodyHasher {
-        BodyHasher::new().with_md5().with_sha256().with_checksums(ALL)
+        BodyHasher::new().with_md5().with_sha256().with_checksums(ChecksumAlgorithm::ALL)
     }
 
     #[test]
@@ -233,13 +302,30 @@ mod tests {
         hasher.update(b"123456789");
         let digests = hasher.finish();
         assert_eq!(digests.size_bytes, 9);
-        assert_eq!(digests.md5.unwrap().to_hex(), "25f9e794323b453885f5181f1b624d0b");
+        let md5 = "25f9e794323b453885f5181f1b624d0b";
+        assert_eq!(digests.md5.unwrap().to_hex(), md5);
         let sha256 = "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225";
         assert_eq!(digests.sha256.unwrap().to_hex(), sha256);
         let values: Vec<_> = digests.checksums.iter().map(|checksum| hex::encode(&checksum.value)).collect();
         let sha1 = "f7c3bc1d808e04732adf679965ccc34ca7ae3441";
-        assert_eq!(values, ["cbf43926", "e3069283", "ae8b14860a799888", sha1, sha256]);
-        assert_eq!(digests.checksums.iter().map(|checksum| checksum.algorithm).collect::<Vec<_>>(), ALL);
+        let sha512 = "d9e6762dd1c8eaf6d61b3c6192fc408d4d6d5f1176d0c29169bc24e71c3f274a\
+                      d27fcd5811b313d681f7e55ec02d73d499c95455b6b5bb503acf574fba8ffe85";
+        let xxh128 = "33119477ede5dcd5e9716427681d5860";
+        let others = [md5, sha512, "8cb841db40e6ae83", "72dcb18b67a17dff", xxh128];
+        assert_eq!(values[..5], ["cbf43926", "e3069283", "ae8b14860a799888", sha1, sha256]);
+        assert_eq!(values[5..], others);
+        for (checksum, algorithm) in digests.checksums.iter().zip(ChecksumAlgorithm::ALL) {
+            assert_eq!((checksum.algorithm, checksum.value.len()), (algorithm, algorithm.size_bytes()));
+        }
+    }
+
+    #[test]
+    fn an_md5_that_is_made_elsewhere_is_the_checksum_too() {
+        let mut hasher = BodyHasher::new().with_checksums([Md5]).md5_elsewhere();
+        hasher.update(b"123456789");
+        let elsewhere = crate::digest::Md5Digest([7; 16]);
+        let digests = hasher.finish_with_md5(elsewhere);
+        assert_eq!((digests.md5, &digests.checksums[0].value), (Some(elsewhere), &vec![7; 16]));
     }
 
     #[test]
@@ -297,13 +383,12 @@ mod tests {
             hasher.update(bytes);
             hasher.finish().checksums.remove(0)
         };
-        for algorithm in [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Crc64Nvme] {
+        for algorithm in ChecksumAlgorithm::ALL {
             let pieces: Vec<(Checksum, u64)> =
                 bytes.chunks(30_001).map(|piece| (of(algorithm, piece), piece.len() as u64)).collect();
             let combined = crc_combine(pieces.iter().map(|(checksum, size)| (checksum, *size)));
-            assert_eq!(combined, Some(of(algorithm, &bytes)));
+            assert_eq!(combined, algorithm.combines().then(|| of(algorithm, &bytes)), "{algorithm:?}");
         }
-        assert_eq!(crc_combine([(&of(ChecksumAlgorithm::Sha256, b"x"), 1)]), None);
         assert_eq!(crc_combine([]), None);
     }
 }

@@ -5,7 +5,6 @@
 use std::error::Error as StdError;
 
 use artifactstore_registry::backends;
-use artifactstore_registry::backends::digest::ChecksumAlgorithm;
 use artifactstore_registry::backends::error::Declared;
 use artifactstore_registry::clock::Timestamp;
 use artifactstore_registry::{Error, Refusal};
@@ -120,11 +119,7 @@ pub(crate) fn bytes(error: &backends::Error) -> Face {
 const fn digest_name(declared: Declared) -> &'static str {
     match declared {
         Declared::Md5 => "Content-MD5",
-        Declared::Checksum(ChecksumAlgorithm::Crc32) => "CRC32",
-        Declared::Checksum(ChecksumAlgorithm::Crc32c) => "CRC32C",
-        Declared::Checksum(ChecksumAlgorithm::Crc64Nvme) => "CRC64NVME",
-        Declared::Checksum(ChecksumAlgorithm::Sha1) => "SHA1",
-        Declared::Checksum(ChecksumAlgorithm::Sha256) => "SHA256",
+        Declared::Checksum(algorithm) => algorithm.name(),
     }
 }
 

@@ -23,7 +23,15 @@ DIGESTS = {
     "CRC64NVME": lambda data: awscrt.checksums.crc64nvme(data).to_bytes(8, "big"),
     "SHA1": lambda data: hashlib.sha1(data).digest(),
     "SHA256": lambda data: hashlib.sha256(data).digest(),
+    "SHA512": lambda data: hashlib.sha512(data).digest(),
+    "MD5": lambda data: hashlib.md5(data).digest(),
+    "XXHASH64": awscrt.checksums.XXHash.compute_xxhash64,
+    "XXHASH3": awscrt.checksums.XXHash.compute_xxhash3_64,
+    "XXHASH128": awscrt.checksums.XXHash.compute_xxhash3_128,
 }
+
+# What the SDK does not compute by itself: its user gives the value.
+GIVEN = ("MD5",)
 
 
 def checksum(algorithm, data):
@@ -64,7 +72,8 @@ def checksums():
         field = f"Checksum{algorithm}"
         # Computed by the SDK, then given by the caller, then given wrong.
         put = {"Bucket": "boto3-sums", "Key": f"run-1/{algorithm}"}
-        stored = client.put_object(**put, Body=data, ChecksumAlgorithm=algorithm)
+        asked = {field: checksum(algorithm, data)} if algorithm in GIVEN else {"ChecksumAlgorithm": algorithm}
+        stored = client.put_object(**put, Body=data, **asked)
         assert stored[field] == checksum(algorithm, data), algorithm
         client.put_object(**put, Body=data, **{field: checksum(algorithm, data)})
         with refused("BadDigest"):
@@ -73,10 +82,14 @@ def checksums():
         assert got[field] == checksum(algorithm, data) and got["Body"].read() == data, algorithm
         head = client.head_object(**put, ChecksumMode="ENABLED")
         assert head[field] == checksum(algorithm, data) and head["ChecksumType"] == "FULL_OBJECT", head
-        # SHA checksums of parts cannot be joined to that of the whole; CRC64NVME only exists of the whole.
-        kinds = {"SHA1": ["COMPOSITE"], "SHA256": ["COMPOSITE"], "CRC64NVME": ["FULL_OBJECT"]}
-        for kind in kinds.get(algorithm, ["COMPOSITE", "FULL_OBJECT"]):
+        # CRCs of parts can be joined to that of the whole, and nothing else; CRC64NVME only exists of the whole.
+        kinds = {"CRC32": ["COMPOSITE", "FULL_OBJECT"], "CRC64NVME": ["FULL_OBJECT"]}
+        kinds["CRC32C"] = kinds["CRC32"]
+        for kind in kinds.get(algorithm, ["COMPOSITE"]):
             parts_checked(client, algorithm, field, kind, pieces)
+        if algorithm not in kinds:
+            with refused("InvalidRequest"):
+                client.create_multipart_upload(**put, ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT")
 
 
 def parts_checked(client, algorithm, field, kind, pieces):
@@ -84,12 +97,16 @@ def parts_checked(client, algorithm, field, kind, pieces):
     upload = client.create_multipart_upload(**name, ChecksumAlgorithm=algorithm, ChecksumType=kind)["UploadId"]
     parts = []
     for number, piece in enumerate(pieces, 1):
-        part = client.upload_part(**name, UploadId=upload, PartNumber=number, Body=piece, ChecksumAlgorithm=algorithm)
+        asked = {field: checksum(algorithm, piece)} if algorithm in GIVEN else {"ChecksumAlgorithm": algorithm}
+        part = client.upload_part(**name, UploadId=upload, PartNumber=number, Body=piece, **asked)
         assert part[field] == checksum(algorithm, piece), (algorithm, kind, number)
         parts.append({"PartNumber": number, "ETag": part["ETag"], field: part[field]})
     with refused("BadDigest"):
         wrong = checksum(algorithm, b"other")
         client.upload_part(**name, UploadId=upload, PartNumber=1, Body=pieces[0], **{field: wrong})
+    listed = client.list_parts(**name, UploadId=upload)
+    assert (listed["ChecksumAlgorithm"], listed["ChecksumType"]) == (algorithm, kind), listed
+    assert [part[field] for part in listed["Parts"]] == [part[field] for part in parts], listed
     done = client.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": parts})
     if kind == "FULL_OBJECT":
         whole = checksum(algorithm, b"".join(pieces))
@@ -98,6 +115,9 @@ def parts_checked(client, algorithm, field, kind, pieces):
     assert done[field] == whole, (algorithm, kind, done)
     head = client.head_object(**name, ChecksumMode="ENABLED")
     assert (head[field], head["ChecksumType"]) == (whole, kind), head
+    told = client.get_object_attributes(**name, ObjectAttributes=["Checksum", "ObjectParts"])
+    assert told["Checksum"] == {field: whole, "ChecksumType": kind}, told
+    assert [part[field] for part in told["ObjectParts"]["Parts"]] == [part[field] for part in parts], told
     # The SDK compares what it reads with the checksum that is told.
     assert client.get_object(**name, ChecksumMode="ENABLED")["Body"].read() == b"".join(pieces)
 
@@ -288,8 +308,9 @@ def errors():
         client.list_objects_v2(Bucket="boto3-nowhere")
     with refused("NoSuchBucket"):
         client.put_object(Bucket="boto3-nowhere", Key="a", Body=b"")
+    client.create_bucket(**bucket)
     with refused("BucketAlreadyOwnedByYou"):
-        client.create_bucket(**bucket)
+        client.create_bucket(**bucket, ObjectLockEnabledForBucket=True)
     with refused("NoSuchUpload"):
         client.upload_part(**name, UploadId="0" * 32, PartNumber=1, Body=b"x")
     with refused("NoSuchUpload"):

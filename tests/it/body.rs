@@ -5,7 +5,9 @@ use base64::prelude::BASE64_STANDARD;
 use crc_fast::CrcAlgorithm;
 use md5::Md5;
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh64::xxh64;
 
 /// Bytes that are the same in every run for the same seed, and look random.
 pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
@@ -39,7 +41,8 @@ pub(crate) fn multipart_etag(parts: &[Vec<u8>]) -> String {
 }
 
 /// The checksum headers that S3 knows, without their prefix.
-pub(crate) const ALGORITHMS: [&str; 5] = ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"];
+pub(crate) const ALGORITHMS: [&str; 10] =
+    ["crc32", "crc32c", "crc64nvme", "sha1", "sha256", "md5", "sha512", "xxhash64", "xxhash3", "xxhash128"];
 
 /// A checksum as S3 writes it.
 pub(crate) fn checksum(algorithm: &str, bytes: &[u8]) -> String {
@@ -53,6 +56,11 @@ pub(crate) fn checksum(algorithm: &str, bytes: &[u8]) -> String {
         "crc64nvme" => crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes().to_vec(),
         "sha1" => Sha1::digest(bytes).to_vec(),
         "sha256" => Sha256::digest(bytes).to_vec(),
+        "md5" => Md5::digest(bytes).to_vec(),
+        "sha512" => Sha512::digest(bytes).to_vec(),
+        "xxhash64" => xxh64(bytes, 0).to_be_bytes().to_vec(),
+        "xxhash3" => xxh3_64(bytes).to_be_bytes().to_vec(),
+        "xxhash128" => xxh3_128(bytes).to_be_bytes().to_vec(),
         other => panic!("no checksum is called {other}"),
     })
 }

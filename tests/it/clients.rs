@@ -12,6 +12,23 @@ async fn suite(script: &str, part: &str, settings: &[(&str, &str)]) {
 const HTTP: &[(&str, &str)] = &[];
 const TLS: &[(&str, &str)] = &[("ARTIFACTSTORE_TLS_SELF_SIGNED", "true")];
 
+/// The AWS SDK for Rust, which is a program of its own.
+async fn rust_sdk(settings: &[(&str, &str)]) {
+    let gateway = Harness::start_with(settings).await;
+    println!("{}", clients::sdk(&gateway).await.succeeded());
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn the_rust_sdk_does_everything() {
+    rust_sdk(HTTP).await;
+}
+
+#[tokio::test]
+async fn the_rust_sdk_does_everything_over_tls() {
+    rust_sdk(TLS).await;
+}
+
 /// A test per part of a suite and wire: its name is the promise.
 macro_rules! suites {
     ($($name:ident => $script:literal $part:literal $wire:ident;)*) => {

@@ -129,6 +129,29 @@ async fn a_form_stores_what_its_policy_allows_with_what_its_fields_say() {
 }
 
 #[tokio::test]
+async fn the_fields_that_no_header_has_a_name_for_are_kept_or_refused() {
+    let gateway = Harness::start().await;
+    gateway.producer("forms").await;
+    let conditions = [json!({"bucket": "forms"}), starts("key", ""), starts("acl", ""), starts("tagging", "")];
+    let tags = "<Tagging><TagSet><Tag><Key>a b</Key><Value>1&amp;2</Value></Tag></TagSet></Tagging>";
+    let form = |acl: &str, tags: &str| {
+        signed(&gateway, &conditions, &[("key", "run-1/tagged"), ("acl", acl), ("tagging", tags)])
+    };
+    assert_eq!(submit(&gateway, "forms", &form("private", tags), b"tagged").await.unwrap().status, 204);
+    let got = gateway.s3.request("GET", "forms/run-1/tagged").query("tagging", "").send().await.unwrap();
+    assert_eq!((got.elements("Key"), got.elements("Value")), (vec!["a b".to_owned()], vec!["1&2".to_owned()]));
+    let events = gateway.event_count().await;
+    for (acl, tags, code) in
+        [("public-read", tags, "AccessControlListNotSupported"), ("private", "<Tagging><TagSet>", "MalformedXML")]
+    {
+        let refused = submit(&gateway, "forms", &form(acl, tags), b"tagged").await.unwrap_err();
+        assert_eq!((refused.status(), refused.code()), (400, code), "{}", refused.reply.text());
+    }
+    assert_eq!(gateway.event_count().await, events);
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_form_that_its_policy_does_not_allow_stores_nothing() {
     let gateway = Harness::start().await;
     gateway.put("forms/done/a", b"a").await.unwrap();
@@ -156,6 +179,8 @@ async fn a_form_that_its_policy_does_not_allow_stores_nothing() {
     refused(late, b"file", 403, "AccessDenied").await;
     let elsewhere = [json!({"bucket": "another"}), starts("key", "")];
     refused(signed(&gateway, &elsewhere, &[("key", "run-1/a")]), b"file", 403, "AccessDenied").await;
+    let everywhere = [starts("key", "")];
+    refused(signed(&gateway, &everywhere, &[("key", "run-1/a")]), b"file", 403, "AccessDenied").await;
     let unsized_form = request(&gateway, "forms", &form("run-1/a"), b"file").header("transfer-encoding", "chunked");
     assert!(unsized_form.send().await.is_err());
     assert_eq!(gateway.event_count().await, events);

@@ -130,6 +130,30 @@ async fn metadata_and_headers_come_back_as_they_were_given() {
 }
 
 #[tokio::test]
+async fn metadata_that_is_no_ascii_comes_back_as_rfc_2047_has_it() {
+    let gateway = Harness::start().await;
+    gateway.producer("meta").await;
+    // As it is, as most SDKs would have to send it, and what has to look encoded without being it.
+    let encoded = "=?UTF-8?B?Z3LDvG4g5ryi5a2X?=";
+    for (name, given, back) in [
+        ("raw", "gr\u{fc}n \u{6f22}\u{5b57}", encoded),
+        ("encoded", encoded, encoded),
+        ("quoted", "=?UTF-8?Q?gr=C3=BCn_=E6=BC=A2=E5=AD=97?=", encoded),
+        ("plain", "=?no", "=?no"),
+    ] {
+        let path = format!("meta/run/{name}");
+        gateway.s3.request("PUT", &path).header("x-amz-meta-note", given).body(b"x").send().await.unwrap();
+        let copy = gateway.s3.request("PUT", &format!("{path}-copy")).header("x-amz-copy-source", &path);
+        copy.send().await.unwrap();
+        for path in [path.clone(), format!("{path}-copy")] {
+            let head = gateway.s3.head(&path).await.unwrap();
+            assert_eq!(head.header("x-amz-meta-note"), Some(back), "{path}");
+        }
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_presigned_link_uploads_and_downloads_and_expires() {
     let gateway = Harness::start().await;
     gateway.producer("links").await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps says where it failed")]
 
 mod admin;
+mod anonymous;
 mod balancer;
 mod body;
 #[path = "../bucket/mod.rs"]

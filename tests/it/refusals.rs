@@ -41,6 +41,24 @@ async fn a_signature_is_good_for_minutes_only() {
 }
 
 #[tokio::test]
+async fn ones_own_bucket_is_created_again_where_aws_does_so_and_nothing_of_it_changes() {
+    let gateway = Harness::start().await;
+    gateway.put("mine/run-1/a.txt", b"a").await.unwrap();
+    let events = gateway.event_count().await;
+    let again = gateway.s3.put("mine", b"").await.unwrap();
+    assert_eq!((again.status, again.header("location")), (200, Some("/mine")));
+    assert_eq!(gateway.get("mine/run-1/a.txt").await.unwrap().body, b"a");
+    assert_eq!(gateway.event_count().await, events);
+    gateway.finish().await;
+
+    let mut elsewhere = Harness::start_with(&[("ARTIFACTSTORE_REGION", "eu-central-1")]).await;
+    elsewhere.s3.keys.region = "eu-central-1".to_owned();
+    elsewhere.s3.put("mine", b"").await.unwrap();
+    expect(&elsewhere.s3.put("mine", b"").await.unwrap_err(), 409, "BucketAlreadyOwnedByYou");
+    elsewhere.finish().await;
+}
+
+#[tokio::test]
 async fn a_header_that_the_signature_does_not_cover_changes_nothing() {
     let gateway = Harness::start().await;
     gateway.put("headers/run-1/a.txt", b"a").await.unwrap();
@@ -67,7 +85,8 @@ async fn a_header_that_the_signature_does_not_cover_changes_nothing() {
 async fn buckets_answer_in_the_codes_that_clients_parse() {
     let gateway = Harness::start().await;
     gateway.put("mine/run-1/a.txt", b"a").await.unwrap();
-    expect(&gateway.s3.put("mine", b"").await.unwrap_err(), 409, "BucketAlreadyOwnedByYou");
+    let locked = gateway.s3.request("PUT", "mine").header("x-amz-bucket-object-lock-enabled", "true");
+    expect(&locked.send().await.unwrap_err(), 409, "BucketAlreadyOwnedByYou");
     expect(&gateway.s3.put("Not_A_Name", b"").await.unwrap_err(), 400, "InvalidBucketName");
     expect(&gateway.s3.delete("mine").await.unwrap_err(), 409, "BucketNotEmpty");
     expect(&gateway.s3.put("nowhere/run-1/a.txt", b"a").await.unwrap_err(), 404, "NoSuchBucket");

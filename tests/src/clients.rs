@@ -33,6 +33,16 @@ pub async fn script(gateway: &Harness, name: &str, arguments: &[&str]) -> Outcom
     command::run(with_environment(gateway, command)).await
 }
 
+/// Runs the suite of the AWS SDK for Rust, which is built beside the gateway.
+///
+/// # Panics
+/// When it is not there, or cannot be started.
+pub async fn sdk(gateway: &Harness) -> Outcome {
+    let program = profile_folder().join("../sdk/debug/artifactstore-sdk-suite");
+    assert!(program.exists(), "{} is missing: `make sdk` builds it", program.display());
+    command::run(with_environment(gateway, Command::new(program))).await
+}
+
 /// Gives a program the gateway's endpoints and keys, the clients on its path, and a home of its own: no setting of the
 /// machine reaches it.
 #[must_use]

@@ -33,8 +33,8 @@ pub(super) async fn ingest(shelf: &Arc<Shelf>, stream: IngestStream, hints: &Ing
     let intake = Intake::new(shelf, hints.size_bytes, sender);
     let mut digestion = Digestion::new(shelf, hints);
     let (trailers, ()) = tokio::try_join!(intake.receive(stream), digestion.run(steps))?;
-    let mut digests = std::mem::take(&mut digestion.hashers.body).finish();
-    digests.md5 = Some(digestion.md5().await?.finalize());
+    let md5 = digestion.md5().await?.finalize();
+    let mut digests = std::mem::take(&mut digestion.hashers.body).finish_with_md5(md5);
     judge(&digests, hints, &trailers)?;
     if let ([_], Some(chunk)) = (&*digestion.chunks, &mut digestion.finished) {
         // The one chunk is the body.
@@ -89,7 +89,7 @@ pub(super) fn judge(digests: &BodyDigests, hints: &IngestHints, trailers: &[Chec
     Ok(())
 }
 
-/// Every digest that the hints want of a body, SHA-256 and MD5 aside.
+/// Every digest that the hints want of a body, aside from SHA-256 and MD5 where they are no checksums.
 pub(super) fn hasher_for(hints: &IngestHints) -> BodyHasher {
     let declared = hints.checksum.iter().map(|checksum| checksum.algorithm);
     BodyHasher::new().with_checksums(declared.chain(hints.trailer).chain(hints.compute.iter().copied()))
@@ -170,7 +170,7 @@ fn update(body: &mut BodyHasher, chunk: &mut Option<blake3::Hasher>, bytes: &[u8
 
 impl<'a> Digestion<'a> {
     fn new(shelf: &'a Arc<Shelf>, hints: &IngestHints) -> Self {
-        let body = hasher_for(hints);
+        let body = hasher_for(hints).md5_elsewhere();
         // A part's own is of no use, and one that was verified on the way is not computed again.
         let body = if hints.part_of.is_some() || hints.sha256.is_some() { body } else { body.with_sha256() };
         Self {

@@ -21,7 +21,7 @@ use crate::dataplane::budget::Room;
 use crate::dataplane::buffer::aligned_buffer;
 use crate::dataplane::shelf::Shelf;
 use crate::dataplane::spi::{IngestFrame, IngestStream};
-use crate::digest::Checksum;
+use crate::digest::{Checksum, ChecksumAlgorithm};
 use crate::error::{Declared, Error, Result};
 use crate::failpoint::{Point, reach};
 
@@ -30,7 +30,7 @@ const STEP_BYTES: usize = 1024 * 1024;
 /// Steps that wait to be hashed.
 pub(super) const STEPS_WAITING: usize = 4;
 /// More trailers than there are algorithms are no trailers.
-const MOST_TRAILERS: usize = 8;
+const MOST_TRAILERS: usize = ChecksumAlgorithm::ALL.len();
 /// How long a sender may let one chunk wait before its room is given to others who want it.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Less than this part of a chunk is set aside rather than cut off. What is set aside is not counted in the budget: the

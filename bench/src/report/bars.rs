@@ -1,6 +1,7 @@
 //! The bars that this version has to clear, each beside what was measured. Every comparison is within one run.
 
 use super::{figure, table};
+use crate::listing::Listed;
 use crate::log::LogReport;
 use crate::machine::Machine;
 use crate::wire::op::Op;
@@ -118,6 +119,23 @@ impl Bars<'_> {
         self.times(Op::List, 2.0, Peer::Garage);
     }
 
+    /// A page costs what it returns, however large its bucket is.
+    fn listings(&mut self, listed: &[Listed]) {
+        for (kind, work) in
+            [("keys", "list a page of keys"), ("folders", "list with a delimiter"), ("versions", "list versions")]
+        {
+            let of_kind = || listed.iter().filter(|one| one.kind == kind);
+            let (Some(small), Some(large)) =
+                (of_kind().min_by_key(|one| one.keys), of_kind().max_by_key(|one| one.keys))
+            else {
+                continue;
+            };
+            let (few, many) = (figure(small.keys as f64), figure(large.keys as f64));
+            let asked = format!("p50, in ms, with {many} keys at most 1.5x that with {few}");
+            self.at_most(work, &asked, Some(large.latency.p50_ms), small.latency.p50_ms * 1.5);
+        }
+    }
+
     fn memory(&mut self) {
         let idle = self.wire.idle_bytes.get(&Peer::Artifactstore).map(|bytes| *bytes as f64 / MIB);
         self.at_most("idle memory", "under 40 MiB", idle, 40.0);
@@ -136,7 +154,7 @@ fn digests_left(machine: &Machine, one: &Measured) -> f64 {
 
 /// Every bar that what was measured can be compared with.
 #[must_use]
-pub fn bars(wire: &WireReport, machine: &Machine, log: Option<&LogReport>) -> Vec<Bar> {
+pub fn bars(wire: &WireReport, machine: &Machine, log: Option<&LogReport>, listing: Option<&[Listed]>) -> Vec<Bar> {
     let mut bars = Bars { wire, found: Vec::new() };
     bars.writes(machine);
     bars.reads();
@@ -144,6 +162,7 @@ pub fn bars(wire: &WireReport, machine: &Machine, log: Option<&LogReport>) -> Ve
         let rate = last.events as f64 / last.cpu_seconds.max(0.01);
         bars.at_least("replay", "at least 100,000 events/s a core".to_owned(), Some(rate), 100_000.0);
     }
+    bars.listings(listing.unwrap_or_default());
     bars.memory();
     bars.found
 }
@@ -171,6 +190,7 @@ pub fn bars_table(bars: &[Bar]) -> String {
 #[cfg(test)]
 mod tests {
     use super::bars;
+    use crate::listing::Listed;
     use crate::machine::Machine;
     use crate::measure::Latency;
     use crate::wire::op::Op;
@@ -202,7 +222,7 @@ mod tests {
             measured: vec![small(Peer::Artifactstore, 30_000), small(Peer::S3sFs, 10_000), small(Peer::Rgw, 8_000)],
             ..WireReport::default()
         };
-        let found = bars(&wire, &Machine::default(), None);
+        let found = bars(&wire, &Machine::default(), None, None);
         let verdicts: Vec<(f64, f64, bool)> = found.iter().map(|bar| (bar.measured, bar.bar, bar.is_met())).collect();
         assert_eq!(verdicts, [(3000.0, 1500.0, true), (3000.0, 3200.0, false), (5.0 / 30.0, 0.4, true)]);
     }
@@ -211,7 +231,28 @@ mod tests {
     fn what_failed_clears_no_bar() {
         let failed = Measured { errors: 1, ..measured(Peer::Artifactstore, Op::PutSmall, 30_000) };
         let wire = WireReport { measured: vec![failed], ..WireReport::default() };
-        assert_eq!(bars(&wire, &Machine::default(), None), []);
+        assert_eq!(bars(&wire, &Machine::default(), None, None), []);
+    }
+
+    #[test]
+    fn a_page_of_a_large_bucket_is_compared_with_that_of_a_small_one() {
+        let listed = |keys, kind: &str, p50_ms| Listed {
+            keys,
+            kind: kind.to_owned(),
+            entries: 1000,
+            latency: Latency { p50_ms, ..Latency::default() },
+        };
+        let of_run = [
+            listed(10_000, "keys", 2.0),
+            listed(100_000, "keys", 9.0),
+            listed(1_000_000, "keys", 2.9),
+            listed(10_000, "folders", 2.0),
+            listed(1_000_000, "folders", 3.1),
+        ];
+        let found = bars(&WireReport::default(), &Machine::default(), None, Some(&of_run));
+        let verdicts: Vec<(f64, f64, bool)> = found.iter().map(|bar| (bar.measured, bar.bar, bar.is_met())).collect();
+        assert_eq!(verdicts, [(2.9, 3.0, true), (3.1, 3.0, false)]);
+        assert_eq!(found[0].asked, "p50, in ms, with 1,000,000 keys at most 1.5x that with 10,000");
     }
 
     #[test]
@@ -219,7 +260,7 @@ mod tests {
         let machine = Machine { cores: 2, digests_megabytes: 400.0, sequential_megabytes: 1e9, ..Machine::default() };
         let wire =
             WireReport { measured: vec![measured(Peer::Artifactstore, Op::PutStored, 90)], ..WireReport::default() };
-        let found = bars(&wire, &machine, None);
+        let found = bars(&wire, &machine, None, None);
         assert_eq!(found.len(), 1);
         // Half a core went to the client, so one and a half are left.
         assert!((found[0].bar - 570.0).abs() < 1e-6 && found[0].is_met());

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::listing::Listed;
 use crate::log::{LogReport, Rebuilt, Written};
 use crate::machine::Machine;
 use crate::wire::op::Op;
@@ -118,6 +119,24 @@ fn client_ms(one: &Measured) -> f64 {
 
 fn other_cores(one: &Measured) -> f64 {
     one.other_cpu_seconds / one.seconds.max(f64::EPSILON)
+}
+
+/// What a page of a listing costs in buckets of every size.
+#[must_use]
+pub fn listing_table(listed: &[Listed]) -> String {
+    let rows: Vec<Vec<String>> = listed
+        .iter()
+        .map(|one| {
+            vec![
+                one.kind.clone(),
+                figure(one.keys as f64),
+                one.entries.to_string(),
+                figure(one.latency.p50_ms),
+                figure(one.latency.p99_ms),
+            ]
+        })
+        .collect();
+    table(&["page of", "keys in the bucket", "entries", "p50 ms", "p99 ms"], &rows)
 }
 
 /// The writer under one load, on a line.

@@ -6,13 +6,14 @@ use anyhow::Context as _;
 
 use super::bars::{bars, bars_table};
 use super::micro::micro_table;
-use super::{Results, log_table, machine_table, wire_table};
+use super::{Results, listing_table, log_table, machine_table, wire_table};
+use crate::listing::Listed;
 use crate::log::LogReport;
 use crate::machine::Machine;
 use crate::wire::run::WireReport;
 
 /// The names of the page's tables.
-pub const SECTIONS: [&str; 5] = ["bars", "machine", "wire", "log", "micro"];
+pub const SECTIONS: [&str; 6] = ["bars", "machine", "wire", "log", "listing", "micro"];
 
 /// The tables of what was measured, each under the name of its section. What was not measured is left out.
 ///
@@ -22,13 +23,15 @@ pub fn sections(results: &Results, criterion: &Path) -> anyhow::Result<Vec<(&'st
     let machine: Option<Machine> = results.read("machine")?;
     let wire: Option<WireReport> = results.read("wire")?;
     let log: Option<LogReport> = results.read("log")?;
+    let listing: Option<Vec<Listed>> = results.read("listing")?;
     let mut found = Vec::new();
     if let (Some(machine), Some(wire)) = (&machine, &wire) {
-        found.push(("bars", bars_table(&bars(wire, machine, log.as_ref()))));
+        found.push(("bars", bars_table(&bars(wire, machine, log.as_ref(), listing.as_deref()))));
     }
     found.extend(machine.as_ref().map(|machine| ("machine", machine_table(machine))));
     found.extend(wire.as_ref().map(|wire| ("wire", wire_table(wire))));
     found.extend(log.as_ref().map(|log| ("log", log_table(log))));
+    found.extend(listing.as_ref().map(|listing| ("listing", listing_table(listing))));
     found.extend(micro_table(criterion)?.map(|table| ("micro", table)));
     Ok(found)
 }

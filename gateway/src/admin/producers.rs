@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Admin;
 use super::extract::{Caller, InBody, InPath, InQuery, cursor, cursor_parts, page_limit};
 use super::problem::{Problem, ProblemBody};
-use super::shape::{OnFinalizedShape, ProducerShape, RetentionRuleShape};
+use super::shape::{AnonymousReadShape, OnFinalizedShape, ProducerShape, RetentionRuleShape};
 
 /// A producer's settings. What is left out has its default: a PUT replaces, it does not merge.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -42,6 +42,10 @@ pub(super) struct ProducerSettingsShape {
     #[serde(default = "default_on_finalized")]
     #[schema(default = "refuse")]
     on_finalized: OnFinalizedShape,
+    /// What anyone may read without a key.
+    #[serde(default)]
+    #[schema(default = "off")]
+    anonymous_read: AnonymousReadShape,
     /// Null: this version checks no schemas.
     #[serde(default)]
     schema: Option<serde_json::Value>,
@@ -71,6 +75,7 @@ impl TryFrom<ProducerSettingsShape> for ProducerSettings {
         Ok(Self {
             on_finalized: shape.on_finalized.into(),
             package_depth: shape.package_depth,
+            anonymous_read: shape.anonymous_read.into(),
             finalize_marker: shape.finalize_marker,
             retention_class,
             retention_rules,

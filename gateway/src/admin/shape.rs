@@ -4,11 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use artifactstore_registry::backends::digest::ChecksumAlgorithm;
 use artifactstore_registry::model::attributes::ChecksumKind;
 use artifactstore_registry::model::cbor;
 use artifactstore_registry::model::event::Record;
-use artifactstore_registry::model::row::{File, OnFinalized, Package, Producer};
+use artifactstore_registry::model::row::{AnonymousRead, File, OnFinalized, Package, Producer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -41,6 +40,40 @@ impl From<OnFinalizedShape> for OnFinalized {
         match choice {
             OnFinalizedShape::Refuse => Self::Refuse,
             OnFinalizedShape::NewRevision => Self::NewRevision,
+        }
+    }
+}
+
+/// What anyone may read without a key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AnonymousRead)]
+pub(crate) enum AnonymousReadShape {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Files, by their keys.
+    Objects,
+    /// Files, and the list of their keys.
+    List,
+}
+
+impl From<AnonymousRead> for AnonymousReadShape {
+    fn from(choice: AnonymousRead) -> Self {
+        match choice {
+            AnonymousRead::Off => Self::Off,
+            AnonymousRead::Objects => Self::Objects,
+            AnonymousRead::List => Self::List,
+        }
+    }
+}
+
+impl From<AnonymousReadShape> for AnonymousRead {
+    fn from(choice: AnonymousReadShape) -> Self {
+        match choice {
+            AnonymousReadShape::Off => Self::Off,
+            AnonymousReadShape::Objects => Self::Objects,
+            AnonymousReadShape::List => Self::List,
         }
     }
 }
@@ -79,6 +112,8 @@ pub(crate) struct ProducerShape {
     finalize_after_idle_seconds: Option<u64>,
     /// What a write under a finalized package does.
     on_finalized: OnFinalizedShape,
+    /// What anyone may read without a key, as long as the bucket has no public access block against it.
+    anonymous_read: AnonymousReadShape,
     /// The schema of metadata; always null in this version.
     #[schema(required)]
     schema: Option<String>,
@@ -119,6 +154,7 @@ impl From<&Producer> for ProducerShape {
             finalize_marker: producer.settings.finalize_marker.clone(),
             finalize_after_idle_seconds: producer.settings.finalize_after_idle_seconds,
             on_finalized: producer.settings.on_finalized.into(),
+            anonymous_read: producer.settings.anonymous_read.into(),
             schema: None,
             created_at: producer.created_at.to_string(),
             created_sequence: producer.created_sequence,
@@ -219,7 +255,7 @@ impl From<&Package> for PackageShape {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Checksum)]
 pub(crate) struct ChecksumShape {
-    /// `CRC32`, `CRC32C`, `CRC64NVME`, `SHA1` or `SHA256`.
+    /// `CRC32`, `CRC32C`, `CRC64NVME`, `SHA1`, `SHA256`, `SHA512`, `MD5`, `XXHASH64`, `XXHASH3` or `XXHASH128`.
     algorithm: &'static str,
     /// `FULL_OBJECT`, or `COMPOSITE` for one over the parts' checksums.
     kind: &'static str,
@@ -276,7 +312,7 @@ pub(crate) struct FileShape {
 impl From<&File> for FileShape {
     fn from(file: &File) -> Self {
         let checksum = file.attributes.checksum.as_ref().map(|declared| ChecksumShape {
-            algorithm: algorithm(declared.checksum.algorithm),
+            algorithm: declared.checksum.algorithm.name(),
             kind: match declared.kind {
                 ChecksumKind::FullObject => "FULL_OBJECT",
                 ChecksumKind::Composite => "COMPOSITE",
@@ -303,16 +339,6 @@ impl From<&File> for FileShape {
             ended_sequence: file.ended_sequence,
             kept_by: (&file.keeping).into(),
         }
-    }
-}
-
-const fn algorithm(algorithm: ChecksumAlgorithm) -> &'static str {
-    match algorithm {
-        ChecksumAlgorithm::Crc32 => "CRC32",
-        ChecksumAlgorithm::Crc32c => "CRC32C",
-        ChecksumAlgorithm::Crc64Nvme => "CRC64NVME",
-        ChecksumAlgorithm::Sha1 => "SHA1",
-        ChecksumAlgorithm::Sha256 => "SHA256",
     }
 }
 

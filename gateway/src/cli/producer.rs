@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use artifactstore_registry::Registry;
 use artifactstore_registry::model::name::{ClassName, ProducerName};
 use artifactstore_registry::model::retention::RetentionRule;
-use artifactstore_registry::model::row::{OnFinalized, Producer, ProducerSettings};
+use artifactstore_registry::model::row::{AnonymousRead, OnFinalized, Producer, ProducerSettings};
 use clap::{Subcommand, ValueEnum};
 
 use super::output::{self, shown};
@@ -75,6 +75,19 @@ struct Changes {
     /// What a write under a finalized package does
     #[arg(long, value_enum)]
     on_finalized: Option<Choice>,
+    /// What anyone may read without a key
+    #[arg(long, value_enum)]
+    anonymous_read: Option<Openness>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Openness {
+    /// Nothing
+    Off,
+    /// Files, by their keys
+    Objects,
+    /// Files, and the list of their keys
+    List,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -108,6 +121,12 @@ impl Changes {
             Some(Choice::Refuse) => OnFinalized::Refuse,
             Some(Choice::NewRevision) => OnFinalized::NewRevision,
             None => settings.on_finalized,
+        };
+        settings.anonymous_read = match self.anonymous_read {
+            Some(Openness::Off) => AnonymousRead::Off,
+            Some(Openness::Objects) => AnonymousRead::Objects,
+            Some(Openness::List) => AnonymousRead::List,
+            None => settings.anonymous_read,
         };
         Ok(settings)
     }
@@ -212,6 +231,7 @@ fn describe(producer: &Producer) -> Result<(), CliError> {
         ("finalize_marker", settings.finalize_marker.as_deref().map_or_else(|| "none".to_owned(), shown)),
         ("finalize_after_idle_seconds", idle),
         ("on_finalized", on_finalized.to_owned()),
+        ("anonymous_read", settings.anonymous_read.as_str().to_owned()),
         ("retention_class", class),
         ("retention_rules", or_none(rules)),
         ("object_lock", if producer.object_lock { "enabled" } else { "off" }.to_owned()),
@@ -240,10 +260,12 @@ mod tests {
             retention_rules: Vec::new(),
             finalize_after_idle_seconds: None,
             on_finalized: None,
+            anonymous_read: None,
         };
         let before = ProducerSettings {
             on_finalized: OnFinalized::NewRevision,
             package_depth: 2,
+            anonymous_read: AnonymousRead::List,
             finalize_marker: Some("_SUCCESS".into()),
             retention_class: Some(ClassName::parse("working").unwrap()),
             retention_rules: vec![parse_rule("raw/a=b=transient").unwrap()],
@@ -256,11 +278,13 @@ mod tests {
             retention_class: Some(String::new()),
             retention_rules: vec![String::new()],
             finalize_after_idle_seconds: Some(0),
+            anonymous_read: Some(Openness::Off),
             ..none()
         };
         let after = cleared.applied_to(before.clone()).unwrap();
         assert_eq!((after.finalize_marker, after.finalize_after_idle_seconds), (None, None));
         assert_eq!((after.retention_class, after.retention_rules), (None, Vec::new()));
+        assert_eq!(after.anonymous_read, AnonymousRead::Off);
         assert_eq!((after.package_depth, after.on_finalized), (before.package_depth, before.on_finalized));
         for bad in ["raw/", "raw/=Not A Class"] {
             let wrong = Changes { retention_rules: vec![bad.to_owned()], ..none() };

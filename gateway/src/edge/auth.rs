@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::request_id::RequestId;
 use super::{permission, subresource};
+use crate::s3::Anonymous;
 use artifactstore_registry::model::access::{Grants, Permission};
 use artifactstore_registry::model::name::TenantName;
 use s3s::access::{S3Access, S3AccessContext};
@@ -92,12 +94,30 @@ impl Caller {
 #[derive(Debug, Clone)]
 pub(super) struct Door {
     keys: Arc<dyn KeyRing>,
+    /// What may be asked for without a key; nothing where there is no registry to ask.
+    anonymous: Option<Anonymous>,
 }
 
 impl Door {
-    pub(super) fn new(keys: Arc<dyn KeyRing>) -> Self {
-        Self { keys }
+    pub(super) fn new(keys: Arc<dyn KeyRing>, anonymous: Option<Anonymous>) -> Self {
+        Self { keys, anonymous }
     }
+
+    /// Whom a request without a signature is taken for.
+    async fn anonymous(&self, cx: &mut S3AccessContext<'_>) -> S3Result<Caller> {
+        let request_id = cx.extensions_mut().get::<RequestId>().cloned();
+        let operation = cx.s3_op().name();
+        if let Some(anonymous) = &self.anonymous
+            && let Some(caller) = anonymous.caller(operation, cx.s3_path(), cx.uri(), request_id.as_ref()).await?
+        {
+            return subresource::misread(operation, cx.uri().query()).map_or(Ok(caller), |name| Err(misread(name)));
+        }
+        Err(s3_error!(AccessDenied, "Anonymous requests are not accepted: sign the request."))
+    }
+}
+
+fn misread(name: &str) -> S3Error {
+    s3_error!(NotImplemented, "The subresource `{name}` is not implemented for this request.")
 }
 
 fn unknown_key() -> S3Error {
@@ -115,7 +135,9 @@ impl S3Auth for Door {
 impl S3Access for Door {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let Some(credentials) = cx.credentials() else {
-            return Err(s3_error!(AccessDenied, "Anonymous requests are not accepted: sign the request."));
+            let caller = self.anonymous(cx).await?;
+            cx.extensions_mut().insert(caller);
+            return Ok(());
         };
         let in_query =
             cx.uri().query().is_some_and(|query| query.to_ascii_lowercase().contains("x-amz-security-token="));
@@ -124,7 +146,7 @@ impl S3Access for Door {
             return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise not valid."));
         }
         if let Some(name) = subresource::misread(cx.s3_op().name(), cx.uri().query()) {
-            return Err(s3_error!(NotImplemented, "The subresource `{name}` is not implemented for this request."));
+            return Err(misread(name));
         }
         let access_key_id = credentials.access_key.clone();
         let AccessKey { tenant, grants, .. } = self.keys.find(&access_key_id).await?.ok_or_else(unknown_key)?;
@@ -150,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_key_is_said_to_be_unknown() {
-        let door = Door::new(Arc::new(keys()));
+        let door = Door::new(Arc::new(keys()), None);
         let error = door.get_secret_key("nobody").await.unwrap_err();
         assert_eq!(error.code().as_str(), "InvalidAccessKeyId");
         assert_eq!(error.status_code(), Some(http::StatusCode::FORBIDDEN));
@@ -159,6 +181,6 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_shown() {
-        assert!(!format!("{:?} {:?}", keys(), Door::new(Arc::new(keys()))).contains("hush"));
+        assert!(!format!("{:?} {:?}", keys(), Door::new(Arc::new(keys()), None)).contains("hush"));
     }
 }

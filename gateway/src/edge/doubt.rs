@@ -94,7 +94,7 @@ fn repeated(headers: &HeaderMap) -> Option<&HeaderName> {
 }
 
 /// Whether s3s would read a form: it takes bytes in the content type that are no ASCII.
-fn is_form(headers: &HeaderMap) -> bool {
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
     let is = |value: &[u8]| value.trim_ascii_start().to_ascii_lowercase().starts_with(b"multipart/form-data");
     headers.get_all(CONTENT_TYPE).iter().any(|value| is(value.as_bytes()))
 }

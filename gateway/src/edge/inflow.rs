@@ -13,6 +13,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, Sleep};
 
+use super::form_head::FormHead;
+
 /// How much of an unwanted body is read, and for how long, so that the answer arrives. Without this the connection is
 /// reset under a client that is still sending, and the client sees the reset instead of the refusal, and tries again.
 const DRAIN_BYTES: u64 = 32 * 1024 * 1024;
@@ -56,6 +58,8 @@ where
     waiting: bool,
     /// Whether reading would ask the client for what it holds back (`Expect: 100-continue`).
     held_back: bool,
+    /// Where the beginning of a form is noted.
+    form: Option<FormHead>,
 }
 
 impl<B> Inflow<B>
@@ -66,7 +70,12 @@ where
         let gauge = Arc::new(Gauge::default());
         let sleep = Box::pin(tokio::time::sleep(idle));
         let inner = (!inner.is_end_stream()).then_some(inner);
-        (Self { inner, gauge: Arc::clone(&gauge), idle, sleep, waiting: false, held_back }, gauge)
+        (Self { inner, gauge: Arc::clone(&gauge), idle, sleep, waiting: false, held_back, form: None }, gauge)
+    }
+
+    /// Has the beginning noted here, because it is a form.
+    pub(super) fn note_in(&mut self, form: FormHead) {
+        self.form = Some(form);
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Source>>> {
@@ -111,6 +120,9 @@ where
                 self.waiting = false;
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.gauge.bytes.fetch_add(bytes, Ordering::Relaxed);
+                if let (Some(form), Some(data)) = (&self.form, frame.data_ref()) {
+                    form.note(data);
+                }
                 if self.inner.as_ref().is_some_and(Body::is_end_stream) {
                     self.inner = None;
                 }

@@ -5,7 +5,7 @@
 //!   tls: certificates; writing: a client that reads nothing is cut
 //!   service ── request id, early refusals, whole error documents, one log line a request
 //!     forwarded: whom a trusted proxy speaks for
-//!     inflow ── the body: its idle timeout, its count, what is left of it
+//!     inflow ── the body: its idle timeout, its count, what is left of it; form_head: what s3s leaves out of a form
 //!       s3s ── signatures ── auth: keys and tenants; host: buckets in host names
 //!         crate::s3 ── the operations
 //! ```
@@ -13,6 +13,7 @@
 pub mod auth;
 mod doubt;
 pub(crate) mod fault;
+pub(crate) mod form_head;
 pub mod forwarded;
 mod host;
 mod inflow;

@@ -22,6 +22,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::time::Instant;
 
 use super::auth::{Door, KeyRing};
+use super::form_head::FormHead;
 use super::forwarded::{self, Client, Network};
 use super::host::Domain;
 use super::inflow::{Gauge, Inflow};
@@ -30,7 +31,7 @@ use super::request_id::RequestId;
 use super::serve::Peer;
 use super::{doubt, fault, xml};
 use crate::error::{Face, Failure};
-use crate::s3::{Cors, Gateway};
+use crate::s3::{Anonymous, Cors, Gateway};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -94,16 +95,16 @@ pub struct InvalidRegion(pub String);
 /// # Errors
 /// When the region is none.
 pub fn s3_service(registry: Registry, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
-    let cors = Cors::new(registry.clone());
+    let open = (Cors::new(registry.clone()), Anonymous::new(registry.clone()));
     let gateway = Gateway::new(registry, settings.region.clone(), settings.checksum_sha256);
-    over(gateway, settings, keys, Some(cors))
+    over(gateway, settings, keys, Some(open))
 }
 
 fn over(
     s3: impl s3s::S3,
     settings: S3Settings,
     keys: Arc<dyn KeyRing>,
-    cors: Option<Cors>,
+    open: Option<(Cors, Anonymous)>,
 ) -> Result<Edge, InvalidRegion> {
     let region = Region::new(settings.region.clone().into()).map_err(|_| InvalidRegion(settings.region.clone()))?;
     let mut config = S3Config::default();
@@ -122,7 +123,8 @@ fn over(
     config.enable_sig_v2 = settings.sigv2_presigned;
     let mut builder = S3ServiceBuilder::new(s3);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    let door = Door::new(keys);
+    let (cors, anonymous) = open.unzip();
+    let door = Door::new(keys, anonymous);
     builder.set_auth(door.clone());
     builder.set_access(door);
     let domain = settings.domain.as_deref().map(Domain::new);
@@ -200,7 +202,12 @@ impl Inner {
     {
         let (mut parts, body) = request.into_parts();
         let held_back = header(&parts.headers, &EXPECT).is_some_and(|it| it.eq_ignore_ascii_case("100-continue"));
-        let (body, gauge) = Inflow::new(body, self.idle, held_back);
+        let (mut body, gauge) = Inflow::new(body, self.idle, held_back);
+        if parts.method == Method::POST && doubt::is_form(&parts.headers) {
+            let form = FormHead::new();
+            parts.extensions.insert(form.clone());
+            body.note_in(form);
+        }
         let request_id = RequestId::fresh();
         parts.extensions.insert(request_id.clone());
         let client = self.client(&mut parts);

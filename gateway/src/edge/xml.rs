@@ -36,7 +36,12 @@ pub(super) fn code(document: &str) -> Option<&str> {
 
 /// What a form's policy did not allow. S3 denies that; s3s calls the policy invalid, as it calls one that is none.
 pub(super) fn policy_unmet(document: &str) -> Option<&str> {
-    let rest = document.split_once("<Message>Policy condition ")?.1;
+    let said = document.split_once("<Message>")?.1;
+    let rest = match said.strip_prefix("Policy condition ") {
+        Some(rest) => rest,
+        None if said.starts_with("Bucket in form field") => said,
+        None => return None,
+    };
     (code(document) == Some("InvalidPolicyDocument")).then(|| rest.split("</Message>").next()).flatten()
 }
 

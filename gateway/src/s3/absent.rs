@@ -4,9 +4,9 @@
 use artifactstore_registry::model::name::ProducerName;
 use s3s::dto::{
     GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketEncryptionInput,
-    GetBucketEncryptionOutput, GetBucketLoggingInput, GetBucketLoggingOutput, GetBucketPolicyStatusInput,
-    GetBucketPolicyStatusOutput, GetBucketReplicationInput, GetBucketReplicationOutput, GetBucketRequestPaymentInput,
-    GetBucketRequestPaymentOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput, Owner, Payer,
+    GetBucketEncryptionOutput, GetBucketLoggingInput, GetBucketLoggingOutput, GetBucketReplicationInput,
+    GetBucketReplicationOutput, GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, GetBucketWebsiteInput,
+    GetBucketWebsiteOutput, Owner, Payer,
 };
 use s3s::{S3Request, S3Response};
 
@@ -30,8 +30,6 @@ macro_rules! without_configuration {
 }
 
 without_configuration! {
-    policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput,
-        "NoSuchBucketPolicy", "The bucket policy does not exist.";
     encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput,
         "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found.";
     replication: GetBucketReplicationInput => GetBucketReplicationOutput,

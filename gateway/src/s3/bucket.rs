@@ -21,8 +21,8 @@ const BUCKETS_MAX: usize = 10_000;
 /// How many producers are asked for at a time.
 const PAGE: usize = 1_000;
 
-/// The region whose name `GetBucketLocation` leaves out.
-const UNNAMED_REGION: &str = "us-east-1";
+/// The region whose name `GetBucketLocation` leaves out, and where creating one's own bucket again succeeds.
+const FIRST_REGION: &str = "us-east-1";
 
 pub(super) async fn list(gateway: &Gateway, req: S3Request<ListBucketsInput>) -> Answer<ListBucketsOutput> {
     let actor = gateway.actor(&req)?;
@@ -80,34 +80,60 @@ fn token_name(token: &str) -> Result<ProducerName, Failure> {
 pub(super) async fn create(gateway: &Gateway, req: S3Request<CreateBucketInput>) -> Answer<CreateBucketOutput> {
     let actor = gateway.actor(&req)?;
     let name = ProducerName::parse(&req.input.bucket)?;
+    check_labels(&name)?;
     attributes::refuse_grants(&req.headers)?;
     let configuration = req.input.create_bucket_configuration.as_ref();
-    if gateway.permit(&req, Permission::Administer, name.as_str(), "").is_err() {
-        // Clients that may write create their bucket first, and go on when it is there.
-        return Err(match gateway.registry.producer_stat(&actor, &name).await {
-            Ok(_) => Refusal::ProducerOwned(name).into(),
-            Err(Error::Refused(Refusal::ProducerMissing(_))) => super::not_permitted(),
-            Err(other) => other.into(),
-        });
-    }
     let tags = configuration.and_then(|wanted| wanted.tags.clone()).filter(|tags| !tags.is_empty());
     let tags = tags.map(tagging::bucket_document).transpose()?;
     let ownership = req.input.object_ownership.as_ref().map(configuration::ownership_document).transpose()?;
-    let created = match req.input.object_lock_enabled_for_bucket {
-        Some(true) => gateway.registry.producer_create_locked(&actor, &name, ProducerSettings::default()).await,
-        _ => gateway.registry.producer_create(&actor, &name, ProducerSettings::default()).await,
+    let locked = req.input.object_lock_enabled_for_bucket == Some(true);
+    // Whoever asks for more than a bucket is told that it is not what was made of one that is there.
+    let again = gateway.region == FIRST_REGION && !locked && tags.is_none() && ownership.is_none();
+    let there = |name: ProducerName| {
+        if again { Ok(created_at(&name)) } else { Err(Failure::from(Refusal::ProducerOwned(name))) }
     };
-    if let Err(Error::Refused(Refusal::ProducerForeign(_))) = created {
-        let message = "The requested bucket name is not available: it belongs to someone else.";
-        return Err(Failure::request(409, "BucketAlreadyExists", message));
+    if gateway.permit(&req, Permission::Administer, name.as_str(), "").is_err() {
+        // Clients that may write create their bucket first, and go on when it is there.
+        return match gateway.registry.producer_stat(&actor, &name).await {
+            Ok(_) => there(name),
+            Err(Error::Refused(Refusal::ProducerMissing(_))) => Err(super::not_permitted()),
+            Err(other) => Err(other.into()),
+        };
     }
-    created?;
+    let settings = ProducerSettings::default();
+    let created = if locked {
+        gateway.registry.producer_create_locked(&actor, &name, settings).await
+    } else {
+        gateway.registry.producer_create(&actor, &name, settings).await
+    };
+    match created {
+        Ok(_) => {}
+        Err(Error::Refused(Refusal::ProducerOwned(_))) => return there(name),
+        Err(Error::Refused(Refusal::ProducerForeign(_))) => {
+            let message = "The requested bucket name is not available: it belongs to someone else.";
+            return Err(Failure::request(409, "BucketAlreadyExists", message));
+        }
+        Err(other) => return Err(other.into()),
+    }
     for (subresource, document) in [(Subresource::Tagging, tags), (Subresource::Ownership, ownership)] {
         if document.is_some() {
             gateway.registry.subresource_set(&actor, &name, subresource, document).await?;
         }
     }
-    Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), ..CreateBucketOutput::default() }))
+    Ok(created_at(&name))
+}
+
+/// A name that S3 would not give any more: a host's labels neither begin nor end with a hyphen.
+fn check_labels(name: &ProducerName) -> Result<(), Failure> {
+    if name.as_str().contains(".-") || name.as_str().contains("-.") {
+        let message = "The specified bucket is not valid: no part between dots begins or ends with a hyphen.";
+        return Err(Failure::request(400, "InvalidBucketName", message));
+    }
+    Ok(())
+}
+
+fn created_at(name: &ProducerName) -> S3Response<CreateBucketOutput> {
+    S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), ..CreateBucketOutput::default() })
 }
 
 pub(super) async fn head(gateway: &Gateway, req: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
@@ -128,7 +154,7 @@ pub(super) async fn location(
 ) -> Answer<GetBucketLocationOutput> {
     let actor = gateway.actor(&req)?;
     gateway.registry.producer_stat(&actor, &ProducerName::parse(&req.input.bucket)?).await?;
-    let named = (gateway.region != UNNAMED_REGION).then(|| BucketLocationConstraint::from(gateway.region.clone()));
+    let named = (gateway.region != FIRST_REGION).then(|| BucketLocationConstraint::from(gateway.region.clone()));
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint: named }))
 }
 
@@ -142,6 +168,13 @@ mod tests {
         assert!(!behind("a-1", "a"));
         assert!(!behind("0-1", "a"));
         assert!(!behind("anything", ""));
+    }
+
+    #[test]
+    fn a_new_bucket_could_be_a_host() {
+        for (name, good) in [("a.b-c.d", true), ("foo-.bar", false), ("foo.-bar", false)] {
+            assert_eq!(check_labels(&ProducerName::parse(name).unwrap()).is_ok(), good, "{name}");
+        }
     }
 
     #[test]

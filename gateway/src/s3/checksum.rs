@@ -5,7 +5,7 @@ use artifactstore_registry::model::attributes::{ChecksumKind, FileChecksum};
 use artifactstore_registry::model::row::File;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use s3s::dto;
 
 use super::header;
@@ -16,58 +16,22 @@ const PREFIX: &str = "x-amz-checksum-";
 /// Headers that begin like a checksum's and are none.
 const OTHERS: [&str; 3] = ["algorithm", "type", "mode"];
 
-/// Algorithms that S3 knows and this gateway does not verify.
-const UNKNOWN_HERE: [&str; 5] = ["md5", "sha512", "xxhash64", "xxhash3", "xxhash128"];
-
 fn invalid(message: impl Into<String>) -> Failure {
     Failure::request(400, "InvalidRequest", message)
 }
 
 /// Finds an algorithm by its name in any case.
 pub(super) fn algorithm(name: &str) -> Result<ChecksumAlgorithm, Failure> {
-    match name.to_ascii_lowercase().as_str() {
-        "crc32" => Ok(ChecksumAlgorithm::Crc32),
-        "crc32c" => Ok(ChecksumAlgorithm::Crc32c),
-        "crc64nvme" => Ok(ChecksumAlgorithm::Crc64Nvme),
-        "sha1" => Ok(ChecksumAlgorithm::Sha1),
-        "sha256" => Ok(ChecksumAlgorithm::Sha256),
-        known if UNKNOWN_HERE.contains(&known) => Err(Failure::request(
-            501,
-            "NotImplemented",
-            format!(
-                "The checksum algorithm {name} is not verified here. Use CRC32, CRC32C, CRC64NVME, SHA1 or SHA256."
-            ),
-        )),
-        _ => Err(invalid("Checksum algorithm provided is unsupported. Use CRC32, CRC32C, CRC64NVME, SHA1 or SHA256.")),
-    }
-}
-
-/// The name of an algorithm, as S3 writes it.
-pub(super) const fn name(algorithm: ChecksumAlgorithm) -> &'static str {
-    match algorithm {
-        ChecksumAlgorithm::Crc32 => "CRC32",
-        ChecksumAlgorithm::Crc32c => "CRC32C",
-        ChecksumAlgorithm::Crc64Nvme => "CRC64NVME",
-        ChecksumAlgorithm::Sha1 => "SHA1",
-        ChecksumAlgorithm::Sha256 => "SHA256",
-    }
-}
-
-const fn length(algorithm: ChecksumAlgorithm) -> usize {
-    match algorithm {
-        ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => 4,
-        ChecksumAlgorithm::Crc64Nvme => 8,
-        ChecksumAlgorithm::Sha1 => 20,
-        ChecksumAlgorithm::Sha256 => 32,
-    }
+    ChecksumAlgorithm::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+        let known = ChecksumAlgorithm::ALL.map(ChecksumAlgorithm::name).join(", ");
+        invalid(format!("Checksum algorithm provided is unsupported. Use one of {known}."))
+    })
 }
 
 /// Parses a checksum's base64.
 pub(super) fn parse(algorithm: ChecksumAlgorithm, text: &str) -> Result<Checksum, Failure> {
-    let value = STANDARD.decode(text.trim()).ok().filter(|value| value.len() == length(algorithm));
-    let value = value.ok_or_else(|| {
-        invalid(format!("Value for {PREFIX}{} header is invalid.", name(algorithm).to_ascii_lowercase()))
-    })?;
+    let value = STANDARD.decode(text.trim()).ok().filter(|value| value.len() == algorithm.size_bytes());
+    let value = value.ok_or_else(|| invalid(format!("Value for {} header is invalid.", header_name(algorithm))))?;
     Ok(Checksum { value, algorithm })
 }
 
@@ -150,15 +114,56 @@ pub(super) fn declared_trailer(headers: &HeaderMap) -> Result<Option<ChecksumAlg
     Ok(found)
 }
 
+/// The header, and the trailer, of an algorithm.
+pub(super) const fn header_name(algorithm: ChecksumAlgorithm) -> HeaderName {
+    HeaderName::from_static(match algorithm {
+        ChecksumAlgorithm::Crc32 => "x-amz-checksum-crc32",
+        ChecksumAlgorithm::Crc32c => "x-amz-checksum-crc32c",
+        ChecksumAlgorithm::Crc64Nvme => "x-amz-checksum-crc64nvme",
+        ChecksumAlgorithm::Sha1 => "x-amz-checksum-sha1",
+        ChecksumAlgorithm::Sha256 => "x-amz-checksum-sha256",
+        ChecksumAlgorithm::Md5 => "x-amz-checksum-md5",
+        ChecksumAlgorithm::Sha512 => "x-amz-checksum-sha512",
+        ChecksumAlgorithm::XxHash64 => "x-amz-checksum-xxhash64",
+        ChecksumAlgorithm::XxHash3 => "x-amz-checksum-xxhash3",
+        ChecksumAlgorithm::XxHash128 => "x-amz-checksum-xxhash128",
+    })
+}
+
 /// The trailer's value, once it came.
 pub(super) fn trailer(headers: &HeaderMap, algorithm: ChecksumAlgorithm) -> Result<Option<Checksum>, Failure> {
-    let key = format!("{PREFIX}{}", name(algorithm).to_ascii_lowercase());
-    header(headers, &key).map(|text| parse(algorithm, text)).transpose()
+    header(headers, header_name(algorithm).as_str()).map(|text| parse(algorithm, text)).transpose()
 }
 
 /// The algorithm that a client asks for without giving a value.
 pub(super) fn asked(algorithm_asked: Option<&dto::ChecksumAlgorithm>) -> Result<Option<ChecksumAlgorithm>, Failure> {
     algorithm_asked.map(|asked| algorithm(asked.as_str())).transpose()
+}
+
+/// The name of an algorithm, in s3s's terms.
+pub(super) fn said(algorithm: ChecksumAlgorithm) -> dto::ChecksumAlgorithm {
+    dto::ChecksumAlgorithm::from_static(algorithm.name())
+}
+
+/// The one checksum of any s3s input that has a field for each.
+macro_rules! named_checksum {
+    ($input:expr) => {{
+        use artifactstore_registry::backends::digest::ChecksumAlgorithm;
+        let input = $input;
+        let named = [
+            (ChecksumAlgorithm::Crc32, &input.checksum_crc32),
+            (ChecksumAlgorithm::Crc32c, &input.checksum_crc32c),
+            (ChecksumAlgorithm::Crc64Nvme, &input.checksum_crc64nvme),
+            (ChecksumAlgorithm::Sha1, &input.checksum_sha1),
+            (ChecksumAlgorithm::Sha256, &input.checksum_sha256),
+            (ChecksumAlgorithm::Md5, &input.checksum_md5),
+            (ChecksumAlgorithm::Sha512, &input.checksum_sha512),
+            (ChecksumAlgorithm::XxHash64, &input.checksum_xxhash64),
+            (ChecksumAlgorithm::XxHash3, &input.checksum_xxhash3),
+            (ChecksumAlgorithm::XxHash128, &input.checksum_xxhash128),
+        ];
+        named.into_iter().filter_map(|(algorithm, text)| Some((algorithm, text.as_deref()?)))
+    }};
 }
 
 /// Parses `Content-MD5`.
@@ -167,7 +172,7 @@ pub(super) fn md5(text: &str) -> Result<Md5Digest, Failure> {
     value.ok_or_else(|| Failure::request(400, "InvalidDigest", "The Content-MD5 you specified was invalid."))
 }
 
-/// Sets the checksum field of any s3s output that has the five of them.
+/// Sets the checksum field of any s3s output that has them all.
 macro_rules! set_checksum {
     ($output:expr, $algorithm:expr, $text:expr) => {{
         use artifactstore_registry::backends::digest::ChecksumAlgorithm;
@@ -178,6 +183,11 @@ macro_rules! set_checksum {
             ChecksumAlgorithm::Crc64Nvme => $output.checksum_crc64nvme = text,
             ChecksumAlgorithm::Sha1 => $output.checksum_sha1 = text,
             ChecksumAlgorithm::Sha256 => $output.checksum_sha256 = text,
+            ChecksumAlgorithm::Md5 => $output.checksum_md5 = text,
+            ChecksumAlgorithm::Sha512 => $output.checksum_sha512 = text,
+            ChecksumAlgorithm::XxHash64 => $output.checksum_xxhash64 = text,
+            ChecksumAlgorithm::XxHash3 => $output.checksum_xxhash3 = text,
+            ChecksumAlgorithm::XxHash128 => $output.checksum_xxhash128 = text,
         }
     }};
 }
@@ -215,7 +225,7 @@ pub(super) fn sha256_text(file: &File) -> String {
     STANDARD.encode(file.sha256.0)
 }
 
-pub(super) use {add_sha256, set_checksum, set_file_checksum};
+pub(super) use {add_sha256, named_checksum, set_checksum, set_file_checksum};
 
 #[cfg(test)]
 mod tests {
@@ -240,7 +250,7 @@ mod tests {
             (vec![("x-amz-checksum-crc32", "AAAA")], 400, "InvalidRequest"),
             (vec![("x-amz-checksum-sha256", "!!")], 400, "InvalidRequest"),
             (vec![("x-amz-checksum-crc32", "AAAAAQ=="), ("x-amz-checksum-crc32c", "AAAAAQ==")], 400, "InvalidRequest"),
-            (vec![("x-amz-checksum-sha512", "AA==")], 501, "NotImplemented"),
+            (vec![("x-amz-checksum-sha512", "AA==")], 400, "InvalidRequest"),
             (vec![("x-amz-checksum-adler", "AA==")], 400, "InvalidRequest"),
         ] {
             let face = declared(&headers(&pairs)).unwrap_err().face();
@@ -249,11 +259,20 @@ mod tests {
     }
 
     #[test]
+    fn every_algorithm_is_found_by_its_name() {
+        for known in ChecksumAlgorithm::ALL {
+            assert_eq!(algorithm(&known.name().to_ascii_lowercase()).unwrap(), known);
+            assert_eq!(asked(Some(&said(known))).unwrap(), Some(known));
+            assert_eq!(header_name(known).as_str(), format!("{PREFIX}{}", known.name().to_ascii_lowercase()));
+        }
+    }
+
+    #[test]
     fn a_trailer_is_announced_by_name() {
         let found = declared_trailer(&headers(&[("x-amz-trailer", "x-amz-meta-a, X-Amz-Checksum-CRC64NVME")]));
         assert_eq!(found.unwrap(), Some(ChecksumAlgorithm::Crc64Nvme));
         assert_eq!(declared_trailer(&HeaderMap::new()).unwrap(), None);
-        assert!(declared_trailer(&headers(&[("x-amz-trailer", "x-amz-checksum-xxhash3")])).is_err());
+        assert!(declared_trailer(&headers(&[("x-amz-trailer", "x-amz-checksum-adler")])).is_err());
         let came = headers(&[("x-amz-checksum-crc32", "AAAAAQ==")]);
         assert!(trailer(&came, ChecksumAlgorithm::Crc32).unwrap().is_some());
         assert!(trailer(&came, ChecksumAlgorithm::Sha1).unwrap().is_none());

@@ -166,7 +166,8 @@ pub(super) async fn access_block(
     Ok(S3Response::new(dto::GetPublicAccessBlockOutput { public_access_block_configuration: Some(found) }))
 }
 
-/// Nothing is ever public here, so that every block holds.
+/// A block against public policies, and one that restricts public buckets, holds over the producer's own setting
+/// (`anonymous.rs`). Nothing is public by an ACL here, so that the others hold, too.
 pub(super) async fn set_access_block(
     gateway: &Gateway,
     req: S3Request<dto::PutPublicAccessBlockInput>,

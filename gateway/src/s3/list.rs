@@ -7,8 +7,8 @@ use artifactstore_registry::model::row::Listed;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use s3s::dto::{
-    ChecksumAlgorithm, CommonPrefix, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
-    Object, ObjectStorageClass, Owner,
+    CommonPrefix, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+    ObjectStorageClass, Owner,
 };
 use s3s::{S3Request, S3Response};
 
@@ -135,8 +135,7 @@ fn object(file: &Listed, spelling: Spelling, owner: Option<&Owner>) -> Object {
     let known = file.attributes.checksum.as_ref();
     let class = file.attributes.headers.get(attributes::STORAGE_CLASS).unwrap_or(ObjectStorageClass::STANDARD);
     Object {
-        checksum_algorithm: known
-            .map(|known| vec![ChecksumAlgorithm::from_static(checksum::name(known.checksum.algorithm))]),
+        checksum_algorithm: known.map(|known| vec![checksum::said(known.checksum.algorithm)]),
         checksum_type: known.map(|known| checksum::kind(known.kind)),
         e_tag: Some(faces::etag(&file.etag)),
         key: Some(spelling.say(file.key.as_str())),

@@ -7,6 +7,7 @@
 
 mod absent;
 mod acl;
+mod anonymous;
 mod attributes;
 mod body;
 mod bucket;
@@ -71,13 +72,13 @@ impl Gateway {
 
     /// Refuses what the request's key may not do to this key.
     fn permit<T>(&self, req: &S3Request<T>, permission: Permission, bucket: &str, key: &str) -> Result<(), Failure> {
-        let caller = req.extensions.get::<Caller>().ok_or_else(anonymous)?;
+        let caller = req.extensions.get::<Caller>().ok_or_else(unsigned)?;
         if caller.may(permission, bucket, key) { Ok(()) } else { Err(not_permitted()) }
     }
 
     /// Who asks; refuses a request that nobody signed, and one that means another owner's bucket.
     fn actor<T>(&self, req: &S3Request<T>) -> Result<Actor, Failure> {
-        let caller = req.extensions.get::<Caller>().ok_or_else(anonymous)?;
+        let caller = req.extensions.get::<Caller>().ok_or_else(unsigned)?;
         let owner = header(&req.headers, "x-amz-expected-bucket-owner");
         if owner.is_some_and(|owner| owner != caller.tenant.as_str()) {
             return Err(Failure::request(403, "AccessDenied", "The bucket's owner is not the expected one."));
@@ -95,7 +96,7 @@ fn not_permitted() -> Failure {
     Failure::request(403, "AccessDenied", "The access key is not allowed to do this here.")
 }
 
-fn anonymous() -> Failure {
+fn unsigned() -> Failure {
     Failure::request(403, "AccessDenied", "Anonymous requests are not accepted: sign the request.")
 }
 
@@ -160,6 +161,7 @@ fn refuse(failure: &Failure, request_id: &str) -> S3Error {
     error
 }
 
+pub(crate) use anonymous::Anonymous;
 pub(crate) use cors::{Cors, not_enabled as cors_not_enabled};
 pub(crate) use encoding::xml_text;
 pub(crate) use lifecycle::lifecycle_rules;
@@ -253,7 +255,7 @@ operations! {
     get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput, lock::legal_hold;
     put_object_legal_hold: PutObjectLegalHoldInput => PutObjectLegalHoldOutput, lock::set_legal_hold;
 
-    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, absent::policy_status;
+    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, anonymous::policy_status;
     get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput, absent::encryption;
     get_bucket_replication: GetBucketReplicationInput => GetBucketReplicationOutput, absent::replication;
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, absent::website;

@@ -15,7 +15,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response};
 
 use super::body::{self, Incoming};
-use super::checksum::{self, set_checksum, set_file_checksum};
+use super::checksum::{self, named_checksum, set_checksum, set_file_checksum};
 use super::{Answer, Gateway, attributes, conditions, encoding, faces, header, lifecycle, lock, refuse, request_id};
 use crate::error::Failure;
 
@@ -43,7 +43,7 @@ pub(super) async fn create(
         abort_date,
         abort_rule_id,
         bucket: Some(req.input.bucket),
-        checksum_algorithm: algorithm.map(|it| dto::ChecksumAlgorithm::from_static(checksum::name(it))),
+        checksum_algorithm: algorithm.map(checksum::said),
         checksum_type: checksum_kind.map(checksum::kind),
         key: Some(encoding::xml_text(&req.input.key).into_owned()),
         upload_id: Some(upload.id.to_string()),
@@ -51,8 +51,8 @@ pub(super) async fn create(
     }))
 }
 
-/// CRC-64 exists only for the whole, SHA only for the parts; the other CRCs can be either, and are composite unless the
-/// client says otherwise.
+/// CRC-64 exists only for the whole, and what cannot be combined only for the parts; the other CRCs can be either, and
+/// are composite unless the client says otherwise.
 fn kind_of_whole(
     algorithm: Option<ChecksumAlgorithm>,
     asked: Option<ChecksumKind>,
@@ -64,12 +64,12 @@ fn kind_of_whole(
             Some(_) => refused("The x-amz-checksum-type header goes with x-amz-checksum-algorithm.".to_owned()),
         };
     };
-    let name = checksum::name(algorithm);
+    let name = algorithm.name();
     match (algorithm, asked) {
         (ChecksumAlgorithm::Crc64Nvme, Some(ChecksumKind::Composite)) => {
             refused(format!("The COMPOSITE checksum type cannot be used with the {name} checksum algorithm."))
         }
-        (ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256, Some(ChecksumKind::FullObject)) => {
+        (whole, Some(ChecksumKind::FullObject)) if !whole.combines() => {
             refused(format!("The FULL_OBJECT checksum type cannot be used with the {name} checksum algorithm."))
         }
         (ChecksumAlgorithm::Crc64Nvme, None) => Ok(Some(ChecksumKind::FullObject)),
@@ -180,14 +180,7 @@ fn completed_part(part: &dto::CompletedPart) -> Result<CompletedPart, Failure> {
 }
 
 fn part_checksum(part: &dto::CompletedPart) -> Result<Option<Checksum>, Failure> {
-    let named = [
-        (ChecksumAlgorithm::Crc32, &part.checksum_crc32),
-        (ChecksumAlgorithm::Crc32c, &part.checksum_crc32c),
-        (ChecksumAlgorithm::Crc64Nvme, &part.checksum_crc64nvme),
-        (ChecksumAlgorithm::Sha1, &part.checksum_sha1),
-        (ChecksumAlgorithm::Sha256, &part.checksum_sha256),
-    ];
-    let found = named.into_iter().find_map(|(algorithm, text)| Some((algorithm, text.as_deref()?)));
+    let found = named_checksum!(part).next();
     found.map(|(algorithm, text)| checksum::parse(algorithm, text)).transpose()
 }
 
@@ -223,7 +216,7 @@ mod tests {
 
     #[test]
     fn each_algorithm_has_its_kinds_of_whole() {
-        use ChecksumAlgorithm::{Crc32, Crc64Nvme, Sha256};
+        use ChecksumAlgorithm::{Crc32, Crc64Nvme, Md5, Sha256, XxHash3};
         use ChecksumKind::{Composite, FullObject};
         for (algorithm, asked, expected) in [
             (None, None, Some(None)),
@@ -234,6 +227,9 @@ mod tests {
             (Some(Crc64Nvme), Some(Composite), None),
             (Some(Sha256), None, Some(Some(Composite))),
             (Some(Sha256), Some(FullObject), None),
+            (Some(Md5), Some(FullObject), None),
+            (Some(XxHash3), None, Some(Some(Composite))),
+            (Some(XxHash3), Some(FullObject), None),
         ] {
             assert_eq!(kind_of_whole(algorithm, asked).ok(), expected, "{algorithm:?} {asked:?}");
         }

@@ -66,6 +66,14 @@ pub(super) fn of_request(headers: &HeaderMap) -> Result<TextMap, Failure> {
     })
 }
 
+/// The tags of a document, as the header names them that a PUT would have.
+pub(super) fn header_of(document: &str) -> Result<String, Failure> {
+    let malformed = |_| Failure::request(400, "MalformedXML", "The tagging of the form is no Tagging document.");
+    let tagging: Tagging = configuration::read(document).map_err(malformed)?;
+    let tags = of_set(tagging.tag_set, OBJECT_TAGS_MAX)?;
+    Ok(form_urlencoded::Serializer::new(String::new()).extend_pairs(&tags.0).finish())
+}
+
 fn version_id(asked: Option<String>, file: &File) -> Option<String> {
     asked.or_else(|| file.versioned.then(|| file.sequence.to_string()))
 }

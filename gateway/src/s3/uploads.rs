@@ -24,7 +24,7 @@ fn storage_class(upload: &Upload) -> StorageClass {
 }
 
 fn algorithm(upload: &Upload) -> Option<ChecksumAlgorithm> {
-    upload.attributes.algorithm.map(|algorithm| ChecksumAlgorithm::from_static(checksum::name(algorithm)))
+    upload.attributes.algorithm.map(checksum::said)
 }
 
 pub(super) async fn parts(gateway: &Gateway, req: S3Request<ListPartsInput>) -> Answer<ListPartsOutput> {

@@ -4,7 +4,7 @@ use artifactstore_registry::actions::request::{VersionListPage, VersionListReque
 use artifactstore_registry::model::name::ProducerName;
 use artifactstore_registry::model::row::{ListedVersion, Versioning};
 use s3s::dto::{
-    BucketVersioningStatus, ChecksumAlgorithm, DeleteMarkerEntry, GetBucketVersioningInput, GetBucketVersioningOutput,
+    BucketVersioningStatus, DeleteMarkerEntry, GetBucketVersioningInput, GetBucketVersioningOutput,
     ListObjectVersionsInput, ListObjectVersionsOutput, MFADelete, ObjectVersion, ObjectVersionStorageClass, Owner,
     PutBucketVersioningInput, PutBucketVersioningOutput,
 };
@@ -119,8 +119,7 @@ fn object(version: &ListedVersion, latest: bool, spelling: Spelling, owner: &Own
     let known = listed.attributes.checksum.as_ref();
     let class = listed.attributes.headers.get(attributes::STORAGE_CLASS).unwrap_or(ObjectVersionStorageClass::STANDARD);
     ObjectVersion {
-        checksum_algorithm: known
-            .map(|known| vec![ChecksumAlgorithm::from_static(checksum::name(known.checksum.algorithm))]),
+        checksum_algorithm: known.map(|known| vec![checksum::said(known.checksum.algorithm)]),
         checksum_type: known.map(|known| checksum::kind(known.kind)),
         e_tag: Some(faces::etag(&listed.etag)),
         is_latest: Some(latest),

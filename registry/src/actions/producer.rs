@@ -3,8 +3,8 @@
 use crate::error::{Error, Refusal, Result};
 use crate::model::command::{Command, Reply};
 use crate::model::event::Actor;
-use crate::model::name::ProducerName;
-use crate::model::row::{Producer, ProducerSettings};
+use crate::model::name::{ProducerName, TenantName};
+use crate::model::row::{AnonymousRead, Producer, ProducerSettings};
 use crate::store::KeyRange;
 use crate::{Inner, Registry};
 use futures::future::join_all;
@@ -116,6 +116,17 @@ impl Registry {
     /// When there is none of that name, or it is another tenant's.
     pub async fn producer_stat(&self, actor: &Actor, name: &ProducerName) -> Result<Producer> {
         self.inner.producer_owned(actor, name).await
+    }
+
+    /// Whose a producer is and what anyone may read of it, whoever asks; `None` where nobody may read without a key, and
+    /// where there is no such producer.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn producer_open(&self, name: &ProducerName) -> Result<Option<(TenantName, AnonymousRead)>> {
+        let producer = self.inner.store.producer(name).await?;
+        let open = producer.map(|producer| (producer.tenant, producer.settings.anonymous_read));
+        Ok(open.filter(|(_, read)| !read.is_off()))
     }
 
     /// The tenant's producers behind `after`, by name.

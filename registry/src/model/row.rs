@@ -77,6 +77,37 @@ pub enum OnFinalized {
     NewRevision,
 }
 
+/// What anyone may read of a producer without a key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnonymousRead {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Files that have a name now, by their keys.
+    Objects,
+    /// These, and the list of their keys.
+    List,
+}
+
+impl AnonymousRead {
+    /// As operators write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Objects => "objects",
+            Self::List => "list",
+        }
+    }
+
+    /// Whether nobody may read anything.
+    #[must_use]
+    pub const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+}
+
 /// A producer's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +118,9 @@ pub struct ProducerSettings {
     /// How many leading segments of a key name its package; 0 makes the whole bucket one package. At most 16.
     #[serde(default = "default_depth")]
     pub package_depth: u32,
+    /// What anyone may read without a key.
+    #[serde(default, skip_serializing_if = "AnonymousRead::is_off")]
+    pub anonymous_read: AnonymousRead,
     /// A pattern of relative paths: a file that matches finalizes its package once it is ingested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finalize_marker: Option<String>,
@@ -110,6 +144,7 @@ impl Default for ProducerSettings {
         Self {
             on_finalized: OnFinalized::Refuse,
             package_depth: default_depth(),
+            anonymous_read: AnonymousRead::Off,
             finalize_marker: None,
             retention_class: None,
             retention_rules: Vec::new(),

@@ -80,7 +80,12 @@ fn crc(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Vec<u8> {
         ChecksumAlgorithm::Crc32c => narrow(CrcAlgorithm::Crc32Iscsi),
         ChecksumAlgorithm::Crc64Nvme => crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes().to_vec(),
         ChecksumAlgorithm::Sha256 => Sha256::digest(bytes).to_vec(),
-        ChecksumAlgorithm::Sha1 => unreachable!("not chosen here"),
+        ChecksumAlgorithm::Sha1
+        | ChecksumAlgorithm::Md5
+        | ChecksumAlgorithm::Sha512
+        | ChecksumAlgorithm::XxHash64
+        | ChecksumAlgorithm::XxHash3
+        | ChecksumAlgorithm::XxHash128 => unreachable!("not chosen here"),
     }
 }
 

@@ -48,7 +48,7 @@ fn every_request_survives_cbor() {
         sha256: Some(Sha256Digest([7; 32])),
         checksum: Some(checksum),
         trailer: Some(ChecksumAlgorithm::Sha256),
-        compute: vec![ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Sha1],
+        compute: ChecksumAlgorithm::ALL.to_vec(),
         part_of: Some(PartOf { upload: "upload".to_owned(), number: 10_000 }),
         join: Some(Join { upload: "upload".to_owned(), parts: vec![(1, recipe()), (3, Recipe::default())] }),
         rewrite: Some(vec![located()]),

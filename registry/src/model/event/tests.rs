@@ -9,7 +9,7 @@ use crate::model::access::Grant;
 use crate::model::attributes::{Attributes, ChecksumKind, FileChecksum, FilePart};
 use crate::model::name::{AccessKeyId, ClassName, HoldName};
 use crate::model::retention::{Afterwards, LockTerms, Mode, Period, Retention, RetentionClass, RetentionRule, Start};
-use crate::model::row::OnFinalized;
+use crate::model::row::{AnonymousRead, OnFinalized};
 use crate::model::scrub::SpoiltChunk;
 
 fn producer() -> ProducerName {
@@ -148,6 +148,7 @@ fn settings() -> ProducerSettings {
     ProducerSettings {
         on_finalized: OnFinalized::NewRevision,
         package_depth: 2,
+        anonymous_read: AnonymousRead::List,
         finalize_marker: Some("*.done".to_owned()),
         retention_class: Some(class_name()),
         retention_rules: vec![RetentionRule { class: class_name(), prefix: "run-".to_owned() }],

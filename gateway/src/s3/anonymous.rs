@@ -1,0 +1,177 @@
+//! Requests that nobody signed: what a producer's setting `anonymous_read` lets anyone have, unless its public access
+//! block is against it; and what `GetBucketPolicyStatus` says of that.
+//!
+//! Invariant: without a signature nothing is changed, no version is read that has no name any more, and nothing at all is
+//! answered for a producer that is not set so.
+
+use std::sync::Arc;
+
+use artifactstore_registry::Registry;
+use artifactstore_registry::model::access::{Grant, Grants, Permission};
+use artifactstore_registry::model::name::ProducerName;
+use artifactstore_registry::model::row::{AnonymousRead, Subresource};
+use http::Uri;
+use s3s::dto::{GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, PolicyStatus, PublicAccessBlockConfiguration};
+use s3s::path::S3Path;
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::{Answer, Gateway, configuration, refuse};
+use crate::edge::auth::Caller;
+use crate::edge::request_id::RequestId;
+use crate::error::Failure;
+
+/// What stands in events and logs where an access key's id would.
+const NAME: &str = "anonymous";
+
+/// Answers for what anyone may read of all buckets.
+#[derive(Debug, Clone)]
+pub(crate) struct Anonymous {
+    registry: Registry,
+}
+
+/// What an operation asks of a producer, and of which; `None` for all that needs a key.
+fn asked<'a>(operation: &str, path: &'a S3Path) -> Option<(&'a str, AnonymousRead)> {
+    match (operation, path) {
+        ("GetObject" | "HeadObject", S3Path::Object { bucket, .. }) => Some((&**bucket, AnonymousRead::Objects)),
+        ("ListObjects" | "ListObjectsV2" | "HeadBucket", S3Path::Bucket { bucket }) => {
+            Some((&**bucket, AnonymousRead::List))
+        }
+        _ => None,
+    }
+}
+
+const fn allows(set: AnonymousRead, asked: AnonymousRead) -> bool {
+    match set {
+        AnonymousRead::Off => false,
+        AnonymousRead::Objects => matches!(asked, AnonymousRead::Objects),
+        AnonymousRead::List => true,
+    }
+}
+
+/// Refuses what would show more than the producer's files are now, or let a link make something else of them.
+fn check_query(uri: &Uri) -> Result<(), Failure> {
+    for (name, _) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        if name == "versionId" {
+            let message = "Versions are not read without a signature: sign the request.";
+            return Err(Failure::request(403, "AccessDenied", message));
+        }
+        if name.starts_with("response-") {
+            let message = "Request specific response headers cannot be used for anonymous GET requests.";
+            return Err(Failure::request(400, "InvalidRequest", message));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a block is against a bucket that anyone may read. The blocks of ACLs are not: no ACL lets anyone do so.
+fn forbids(block: &PublicAccessBlockConfiguration) -> bool {
+    block.restrict_public_buckets == Some(true) || block.block_public_policy == Some(true)
+}
+
+async fn is_blocked(registry: &Registry, producer: &ProducerName) -> Result<bool, Failure> {
+    let document = registry.subresource_told(producer, Subresource::PublicAccessBlock).await?;
+    let block = document.as_deref().map(configuration::read::<PublicAccessBlockConfiguration>).transpose()?;
+    Ok(block.as_ref().is_some_and(forbids))
+}
+
+impl Anonymous {
+    pub(crate) const fn new(registry: Registry) -> Self {
+        Self { registry }
+    }
+
+    /// Whom an unsigned request is taken for: somebody of the producer's tenant who may read that producer and do nothing
+    /// else; `None` when it needs a key.
+    pub(crate) async fn caller(
+        &self,
+        operation: &str,
+        path: &S3Path,
+        uri: &Uri,
+        request_id: Option<&RequestId>,
+    ) -> S3Result<Option<Caller>> {
+        let found = self.find(operation, path, uri).await;
+        found.map_err(|failure| refuse(&failure, request_id.map_or("", RequestId::as_str)))
+    }
+
+    async fn find(&self, operation: &str, path: &S3Path, uri: &Uri) -> Result<Option<Caller>, Failure> {
+        let Some((bucket, asked)) = asked(operation, path) else { return Ok(None) };
+        let Ok(producer) = ProducerName::parse(bucket) else { return Ok(None) };
+        let open = self.registry.producer_open(&producer).await?;
+        let Some((tenant, _)) = open.filter(|(_, set)| allows(*set, asked)) else { return Ok(None) };
+        if is_blocked(&self.registry, &producer).await? {
+            return Ok(None);
+        }
+        check_query(uri)?;
+        let reading =
+            Grant { prefix: String::new(), producer: producer.to_string(), permissions: [Permission::Read].into() };
+        let grants = Some(Arc::new(Grants(vec![reading])));
+        Ok(Some(Caller { tenant, access_key_id: NAME.to_owned(), grants }))
+    }
+}
+
+/// Whether anyone may read the bucket. Of policies only the setting is asked: those that are kept let nobody do anything.
+pub(super) async fn policy_status(
+    gateway: &Gateway,
+    req: S3Request<GetBucketPolicyStatusInput>,
+) -> Answer<GetBucketPolicyStatusOutput> {
+    let actor = gateway.actor(&req)?;
+    let name = ProducerName::parse(&req.input.bucket)?;
+    let producer = gateway.registry.producer_stat(&actor, &name).await?;
+    let open = !producer.settings.anonymous_read.is_off();
+    let is_public = open && !is_blocked(&gateway.registry, &name).await?;
+    let status = PolicyStatus { is_public: Some(is_public) };
+    Ok(S3Response::new(GetBucketPolicyStatusOutput { policy_status: Some(status) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_reading_can_be_asked_for_without_a_key() {
+        let (object, bucket) = (S3Path::object("lab", "run-1/a"), S3Path::bucket("lab"));
+        assert_eq!(asked("GetObject", &object), Some(("lab", AnonymousRead::Objects)));
+        assert_eq!(asked("ListObjectsV2", &bucket), Some(("lab", AnonymousRead::List)));
+        for operation in
+            ["PutObject", "DeleteObject", "GetObjectTagging", "GetObjectAttributes", "CopyObject", "UploadPart"]
+        {
+            assert_eq!(asked(operation, &object), None, "{operation}");
+        }
+        for operation in ["ListObjectVersions", "ListMultipartUploads", "GetBucketPolicy", "PostObject", "CreateBucket"]
+        {
+            assert_eq!(asked(operation, &bucket), None, "{operation}");
+        }
+        assert_eq!(asked("ListBuckets", &S3Path::root()), None);
+    }
+
+    #[test]
+    fn a_setting_allows_what_it_says() {
+        use AnonymousRead::{List, Objects, Off};
+        assert!(!allows(Off, Objects) && !allows(Off, List));
+        assert!(allows(Objects, Objects) && !allows(Objects, List));
+        assert!(allows(List, Objects) && allows(List, List));
+    }
+
+    #[test]
+    fn a_query_asks_for_no_version_and_no_other_headers() {
+        let code = |query: &str| {
+            let uri: Uri = format!("/lab/a?{query}").parse().unwrap();
+            check_query(&uri).err().map(|failure| failure.face().code)
+        };
+        assert_eq!(code("partNumber=1&x-id=GetObject"), None);
+        assert_eq!(code("version%49d=3"), Some("AccessDenied"));
+        assert_eq!(code("response-content-type=text%2Fhtml"), Some("InvalidRequest"));
+    }
+
+    #[test]
+    fn blocks_of_policies_are_against_it_and_blocks_of_acls_are_not() {
+        let none = PublicAccessBlockConfiguration::default();
+        assert!(!forbids(&none));
+        assert!(!forbids(&PublicAccessBlockConfiguration {
+            block_public_acls: Some(true),
+            ignore_public_acls: Some(true),
+            ..none.clone()
+        }));
+        assert!(forbids(&PublicAccessBlockConfiguration { block_public_policy: Some(true), ..none.clone() }));
+        assert!(forbids(&PublicAccessBlockConfiguration { restrict_public_buckets: Some(true), ..none }));
+    }
+}
