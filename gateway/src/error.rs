@@ -162,9 +162,13 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::SettingInvalid { .. } => (400, "InvalidArgument"),
         Refusal::KeyMissing(_) => (404, "NoSuchAccessKey"),
         Refusal::KeyTaken(_) => (409, "AccessKeyExists"),
-        Refusal::FileMissing | Refusal::FileMarked { .. } => (404, "NoSuchKey"),
+        Refusal::FileMissing | Refusal::FileMarked { .. } | Refusal::FileErased { by_number: false, .. } => {
+            (404, "NoSuchKey")
+        }
+        Refusal::ErasureShared { .. } => (409, "ErasureShared"),
+        Refusal::ErasureImpossible(_) => (409, "ErasureImpossible"),
         Refusal::MarkerMeant { .. } => (405, "MethodNotAllowed"),
-        Refusal::VersionMissing => (404, "NoSuchVersion"),
+        Refusal::VersionMissing | Refusal::FileErased { by_number: true, .. } => (404, "NoSuchVersion"),
         Refusal::PackageMissing => (404, "NoSuchPackage"),
         Refusal::PackageOpen => (409, "PackageOpen"),
         Refusal::PreconditionFailed(_) => (412, "PreconditionFailed"),

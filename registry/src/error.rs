@@ -224,6 +224,29 @@ pub enum Refusal {
         /// The sealed revision.
         revision: u32,
     },
+    /// The bytes of the version were erased.
+    #[error("its bytes were erased at {at} by event {event}: {reason}")]
+    FileErased {
+        /// The event.
+        event: u64,
+        /// When that was.
+        at: crate::clock::Timestamp,
+        /// Why.
+        reason: String,
+        /// Whether the version was asked for by its number.
+        by_number: bool,
+    },
+    /// Other versions have the same bytes, and nobody said that they are meant, too.
+    #[error("{}", copies_text(.copies, *.count))]
+    ErasureShared {
+        /// The first of them: `producer/key` and version.
+        copies: Vec<String>,
+        /// How many they are.
+        count: usize,
+    },
+    /// The bytes cannot be erased.
+    #[error("the bytes cannot be erased: {0}")]
+    ErasureImpossible(&'static str),
     /// The key is reserved for what the registry shows under `.artifact/`.
     #[error("the key is reserved: {0}")]
     KeyReserved(&'static str),
@@ -340,6 +363,14 @@ pub enum Refusal {
     /// The command was given under a lease that is over; another gateway may be at this work.
     #[error("the lease of this work is over")]
     LeaseOver,
+}
+
+fn copies_text(copies: &[String], count: usize) -> String {
+    let more = if count > copies.len() { format!(" and {} more", count - copies.len()) } else { String::new() };
+    format!(
+        "other files have the same bytes, and would lose them: {}{more}; say that all copies are meant",
+        copies.join(", ")
+    )
 }
 
 fn kept_text(reasons: &[Reason]) -> String {

@@ -18,6 +18,7 @@ mod crowd;
 mod docs;
 mod durability;
 mod edge;
+mod erase;
 mod evidence;
 mod examples;
 mod faults;

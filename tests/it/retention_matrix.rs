@@ -56,6 +56,7 @@ enum Road {
     AdminRelease,
     OverwriteUnversioned,
     DeleteUnversioned,
+    Erase,
     ExpireCurrent,
     ExpireNoncurrent,
     ExpireUnversioned,
@@ -64,7 +65,7 @@ enum Road {
     OtherGateway,
 }
 
-const ROADS: [(Road, &str); 21] = [
+const ROADS: [(Road, &str); 22] = [
     (Road::DeleteVersion, "DeleteObject with a version id"),
     (Road::DeleteObjects, "DeleteObjects with a version id"),
     (Road::DeleteName, "DeleteObject, which puts a delete marker in front"),
@@ -80,6 +81,7 @@ const ROADS: [(Road, &str); 21] = [
     (Road::AdminRelease, "admin REST: release of the package"),
     (Road::OverwriteUnversioned, "PutObject onto the key, bucket without versions"),
     (Road::DeleteUnversioned, "DeleteObject, bucket without versions"),
+    (Road::Erase, "admin REST: erasure of the version's bytes"),
     (Road::ExpireCurrent, "lifecycle rule: Expiration, which puts a delete marker in front"),
     (Road::ExpireNoncurrent, "lifecycle rule: NoncurrentVersionExpiration of the version, then a collection"),
     (Road::ExpireUnversioned, "lifecycle rule: Expiration, bucket without versions, then a collection"),
@@ -103,16 +105,20 @@ const fn destroys(road: Road) -> bool {
             | Road::ExpireUnversioned
             | Road::Collect
             | Road::OtherGateway
+            | Road::Erase
     )
 }
 
 /// What is to come of it.
 fn expected(road: Road, keeper: Keeper) -> &'static str {
-    use Keeper::{Compliance, Finalized, Governance, GovernanceBypassed, Nothing};
+    use Keeper::{Compliance, Finalized, Governance, GovernanceBypassed, LegalHold, NamedHold, Nothing};
     const ALLOWED: &str = "allowed";
     const DENIED: &str = "403 AccessDenied";
     const KEPT: &str = "kept";
     match (road, keeper) {
+        // What the law demands is not asked of a seal; the manifest stays, and shows the gap.
+        (Road::Erase, Nothing | GovernanceBypassed | Finalized) => ALLOWED,
+        (Road::Erase, Governance | Compliance | LegalHold | NamedHold) => "403 access-denied",
         (Road::DeleteBucket, _) => "409 BucketNotEmpty",
         (Road::SuspendVersioning, _) => "409 InvalidBucketState",
         (Road::AdminRelease, Finalized) => ALLOWED,
@@ -152,6 +158,12 @@ struct Cell<'a> {
     name: String,
     keeper: Keeper,
     version: String,
+    /// Its own: bytes that several cells have are shared, and erased only from all.
+    body: Vec<u8>,
+}
+
+fn body(bucket: &str) -> Vec<u8> {
+    [BODY, bucket.as_bytes()].concat()
 }
 
 fn retention(mode: &str, until: &str) -> String {
@@ -186,7 +198,7 @@ impl Cell<'_> {
             create = create.header("x-amz-bucket-object-lock-enabled", "true");
         }
         create.send().await.unwrap();
-        let mut put = s3.request("PUT", &self.name).body(BODY);
+        let mut put = s3.request("PUT", &self.name).body(&self.body);
         let mode = match self.keeper {
             Keeper::Governance | Keeper::GovernanceBypassed => "GOVERNANCE",
             Keeper::Compliance => "COMPLIANCE",
@@ -294,6 +306,11 @@ impl Cell<'_> {
                 });
                 told(&self.gateway.admin.give("PUT", &path, &body).await)
             }
+            Road::Erase => {
+                let path = format!("/v1/producers/{}/erase?key=run/x&version={}", self.bucket, self.version);
+                let body = json!({ "reason": "the matrix", "bypass_governance": bypassed });
+                told(&self.gateway.admin.give("POST", &path, &body).await)
+            }
             Road::AdminRelease => {
                 let path = format!("/v1/producers/{}/packages?name=run", self.bucket);
                 let packages = self.gateway.admin.get(&path).await.json();
@@ -356,7 +373,7 @@ impl Cell<'_> {
     /// Whether the version can be read by its number, with its bytes.
     async fn is_there(&self) -> bool {
         let found = self.gateway.s3.request("GET", &self.name).query("versionId", &self.version).send().await;
-        found.is_ok_and(|reply| reply.body == BODY)
+        found.is_ok_and(|reply| reply.body == self.body)
     }
 }
 
@@ -388,7 +405,8 @@ async fn retention_matrix_has_no_unexpected_cell() {
             let bucket = format!("matrix-{at}-{column}");
             let name = format!("{bucket}/run/x");
             let (gateway, other) = if road == Road::OtherGateway { (&one, Some(&two)) } else { (&gateway, None) };
-            let mut cell = Cell { gateway, other, bucket, name, keeper, version: String::new() };
+            let body = body(&bucket);
+            let mut cell = Cell { gateway, other, bucket, name, keeper, version: String::new(), body };
             cell.set_up(road).await;
             let got = cell.take(road).await;
             let goes = destroys(road) && got == "allowed";
@@ -416,7 +434,8 @@ async fn a_clock_set_forward_or_back_lets_nothing_go() {
     for (column, keeper) in [Keeper::Governance, Keeper::Compliance].into_iter().enumerate() {
         let (bucket, version) = (format!("clock-{column}"), String::new());
         let name = format!("{bucket}/run/x");
-        let mut cell = Cell { gateway: &gateway, other: None, bucket, name, keeper, version };
+        let body = BODY.to_vec();
+        let mut cell = Cell { gateway: &gateway, other: None, bucket, name, keeper, version, body };
         cell.set_up(Road::DeleteVersion).await;
         versions.push((cell.name, cell.version));
     }

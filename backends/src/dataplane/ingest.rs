@@ -247,7 +247,7 @@ impl<'a> Digestion<'a> {
             });
             self.kept.push(room.map(|room| (bytes.clone(), room)));
         }
-        self.finished = Some(FinishedChunk { address, bytes, md5: None, room });
+        self.finished = Some(FinishedChunk { address, bytes, md5: None, room, afresh: false });
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::dataplane::spi::{
     BackendStatus, ByteRange, ByteStream, Catalog, DataPlane, Deletion, DeletionResult, IngestHints, IngestResult,
     IngestStream, Verification, VerifyResult,
 };
-use crate::dataplane::{ingest, join, serve, sweep, verify};
+use crate::dataplane::{ingest, join, rewrite, serve, sweep, verify};
 use crate::digest::ContentAddress;
 use crate::error::{Error, Result};
 
@@ -63,9 +63,10 @@ impl InProcessDataPlane {
 #[async_trait]
 impl DataPlane for InProcessDataPlane {
     async fn ingest_stream(&self, stream: IngestStream, hints: IngestHints) -> Result<IngestResult> {
-        match &hints.join {
-            Some(parts) => join::join(&self.shelf, parts, &hints).await,
-            None => ingest::ingest(&self.shelf, stream, &hints).await,
+        match (&hints.join, &hints.rewrite) {
+            (Some(parts), _) => join::join(&self.shelf, parts, &hints).await,
+            (None, Some(chunks)) => rewrite::rewrite(&self.shelf, chunks).await,
+            (None, None) => ingest::ingest(&self.shelf, stream, &hints).await,
         }
     }
 

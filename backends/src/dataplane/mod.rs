@@ -11,6 +11,7 @@ pub mod inproc;
 mod intake;
 mod join;
 mod lanes;
+mod rewrite;
 mod serve;
 mod shelf;
 pub mod spi;

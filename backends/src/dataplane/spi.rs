@@ -99,12 +99,15 @@ pub struct IngestHints {
     /// Set to make one blob of parts that are stored already; the stream is then empty, no byte is copied, and only
     /// the digests of the whole are made (from the running ones, or by reading back).
     pub join: Option<Join>,
+    /// Set to write chunks that are stored already once more, elsewhere; the stream is then empty. They are read where they
+    /// lie, compared with their names, and named in [`IngestResult::written`].
+    pub rewrite: Option<Vec<LocatedChunk>>,
 }
 
 /// A body that is stored and synced, and named by nobody yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IngestResult {
-    /// The BLAKE3 of the whole body.
+    /// The BLAKE3 of the whole body; of chunks that are only written elsewhere, that of nothing.
     pub content_address: ContentAddress,
     /// The SHA-256 of the whole body; absent for a part of a multipart upload.
     pub sha256: Option<Sha256Digest>,

@@ -49,6 +49,8 @@ pub(super) struct FinishedChunk {
     /// The MD5 of the bytes, where it was made for the body already.
     pub(super) md5: Option<Md5Digest>,
     pub(super) room: Option<Arc<Room>>,
+    /// Whether it is to be written although it lies somewhere.
+    pub(super) afresh: bool,
 }
 
 /// A chunk that has its place.
@@ -90,9 +92,11 @@ pub(super) fn store(shelf: &Arc<Shelf>, chunk: FinishedChunk) -> BoxFuture<'stat
     async move { writing.await.map_err(|error| Error::Backend(error.into()))? }.boxed()
 }
 
-async fn store_alone(shelf: &Shelf, FinishedChunk { address, bytes, md5, room }: FinishedChunk) -> Result<Stored> {
+async fn store_alone(shelf: &Shelf, finished: FinishedChunk) -> Result<Stored> {
+    let FinishedChunk { address, bytes, md5, room, afresh } = finished;
     let chunk = Chunk { size_bytes: bytes.len() as u64, address };
-    let object = match shelf.locate(&[chunk]).await?.pop() {
+    let known = shelf.locate(&[chunk]).await?.pop();
+    let object = match known.map(|known| if afresh { not_here(known) } else { known }) {
         Some(Whereabouts::At(location)) => {
             return Ok(Stored { chunk: LocatedChunk { chunk, location }, written: false });
         }
@@ -122,6 +126,14 @@ async fn put(shelf: &Shelf, object: SealedObject, room: impl Send + Sync + 'stat
     let backend = shelf.writer().await?;
     let object = backend.put(object.holding((room, no_deletion))).await?;
     Ok(Place { backend: backend.name().to_owned(), object })
+}
+
+/// What is to be written elsewhere is as good as damaged where it lies.
+fn not_here(whereabouts: Whereabouts) -> Whereabouts {
+    match whereabouts {
+        Whereabouts::At(location) => Whereabouts::Damaged(location, 0),
+        other => other,
+    }
 }
 
 /// The event that found a chunk damaged where it lies: a mark of its number, or of a later sweep, makes a name that was
@@ -235,7 +247,8 @@ async fn store_together(shelf: &Shelf, finished: Vec<FinishedChunk>) -> Result<V
     reach(Point::PackTaken);
     let chunk = |one: &FinishedChunk| Chunk { size_bytes: one.bytes.len() as u64, address: one.address };
     let chunks: Vec<Chunk> = finished.iter().map(chunk).collect();
-    let known = shelf.locate(&chunks).await?;
+    let known = shelf.locate(&chunks).await?.into_iter().zip(&finished);
+    let known: Vec<_> = known.map(|(known, one)| if one.afresh { not_here(known) } else { known }).collect();
     let mut fresh: Vec<(Chunk, Bytes)> = Vec::new();
     let mut offsets: HashMap<ContentAddress, u64> = HashMap::new();
     let mut rooms = Vec::with_capacity(finished.len());

@@ -127,7 +127,9 @@ async fn a_body_that_does_not_fit_is_refused_in_clear_words() {
     assert_problem(&ask(&admin, finalize, "{}").await, 422, "invalid-body");
 }
 
-const ROUTES: [(&str, &str); 44] = [
+const ROUTES: [(&str, &str); 46] = [
+    ("post", "/v1/producers/{producer}/erase"),
+    ("get", "/v1/packages/{id}/erasures"),
     ("post", "/v1/gc"),
     ("post", "/v1/lifecycle"),
     ("get", "/v1/scrub"),

@@ -4,6 +4,7 @@
 //!
 //! Invariant: an error is one line on the standard error, and the exit code says so: 1, or 2 for wrong usage.
 
+mod erase;
 mod events;
 mod finalize;
 mod gc;
@@ -65,6 +66,7 @@ enum Command {
     Key(key::Args),
     Retention(retention::Args),
     Gc(gc::Args),
+    Erase(erase::Args),
     Lifecycle(lifecycle::Args),
     Storage(storage::Args),
 }
@@ -134,6 +136,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Outcome {
         Command::Key(args) => key::run(args, settings).await,
         Command::Retention(args) => retention::run(args, settings).await,
         Command::Gc(args) => gc::run(&args, settings).await,
+        Command::Erase(args) => erase::run(args, settings).await,
         Command::Lifecycle(args) => lifecycle::run(&args, settings).await,
         Command::Storage(args) => storage::run(args, settings).await,
     }

@@ -23,6 +23,9 @@ pub(super) struct Args {
     /// The digest that the manifest must have, blake3:<64 hex>
     #[arg(long, value_name = "DIGEST", requires = "manifest")]
     digest: Option<ContentAddress>,
+    /// What was erased of the package, as GET /v1/packages/{id}/erasures answers: those files may be missing
+    #[arg(long, value_name = "FILE", requires = "manifest")]
+    erasures: Option<PathBuf>,
     /// Take files of the folder that the manifest does not name for wrong, too
     #[arg(long, requires = "manifest")]
     strict: bool,
@@ -38,6 +41,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
                 manifest: manifest.clone(),
                 dir: dir.clone(),
                 digest: args.digest,
+                erasures: args.erasures.clone(),
                 strict: args.strict,
             };
             offline(request, args.json).await?
@@ -62,8 +66,9 @@ async fn online(settings: &Settings, json: bool) -> Result<bool, CliError> {
     if json {
         output::json(&serde_json::json!({ "summary": summary }))?;
     } else {
-        let VerifySummary { blobs, bytes, manifests, events, damaged } = summary;
+        let VerifySummary { blobs, bytes, manifests, erased, events, damaged } = summary;
         let verdict = if damaged == 0 { "all as it should be".to_owned() } else { format!("{damaged} damaged") };
+        let verdict = if erased == 0 { verdict } else { format!("{verdict}, {erased} erased") };
         output::line(format_args!(
             "verified {blobs} blobs ({bytes} bytes), {manifests} manifests, {events} events: {verdict}"
         ))?;
@@ -82,6 +87,11 @@ fn describe(finding: &Finding) -> String {
             let files: Vec<String> = files.iter().map(|file| shown(file)).collect();
             format!("blob {content_address}: more files: {}", files.join(", "))
         }
+        Finding::FileErased { package, relative_path, version, event, reason } => format!(
+            "package {package}: {} (version {version}) was erased by event {event}: {}; that is no damage",
+            shown(relative_path),
+            shown(reason)
+        ),
         Finding::ManifestDamaged { package, problem } => format!("manifest of package {package}: {}", shown(problem)),
         Finding::ChainBroken { sequence, problem } => format!("event {sequence}: {}", shown(problem)),
     }
@@ -105,6 +115,7 @@ async fn offline(request: verify_offline::Request, json: bool) -> Result<bool, C
         output::line(format_args!("manifest {}", report.manifest_digest))?;
         let verdict =
             if report.wrong == 0 { "all as the manifest says".to_owned() } else { format!("{} wrong", report.wrong) };
+        let verdict = if report.erased == 0 { verdict } else { format!("{verdict}, {} erased", report.erased) };
         output::line(format_args!(
             "verified {} files ({} bytes) of {}/{} revision {}: {verdict}",
             report.files,

@@ -12,7 +12,7 @@ use artifactstore_registry::actions::request::Progress;
 use artifactstore_registry::backends::digest::{ContentAddress, Sha256Digest};
 use artifactstore_registry::model::manifest::{Manifest, ManifestFile};
 use artifactstore_registry::model::name::RESERVED;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::CliError;
@@ -27,6 +27,8 @@ pub(super) struct Request {
     pub(super) dir: PathBuf,
     /// The digest that the manifest must have.
     pub(super) digest: Option<ContentAddress>,
+    /// What was erased of the package, by whoever says so.
+    pub(super) erasures: Option<PathBuf>,
     /// Whether a file that the manifest does not name is wrong.
     pub(super) strict: bool,
 }
@@ -34,7 +36,7 @@ pub(super) struct Request {
 /// One thing that is not as the manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    /// `missing`, `mismatched`, `unsafe_path`, `inconsistent`, `wrong_digest`, `unreadable` or `extra`.
+    /// `erased`, which is not wrong; `missing`, `mismatched`, `unsafe_path`, `inconsistent`, `wrong_digest`, `unreadable` or `extra`.
     finding: &'static str,
     /// The path within the package; empty when it is about the manifest itself.
     relative_path: String,
@@ -65,8 +67,44 @@ pub(super) struct Report {
     pub(super) bytes: u64,
     /// Files of the folder that the manifest does not name.
     pub(super) extra: u64,
+    /// Files that are missing because they were erased.
+    pub(super) erased: u64,
     /// How much is wrong.
     pub(super) wrong: u64,
+}
+
+/// What was erased of a package, as the admin REST tells it.
+#[derive(Debug, Default, Deserialize)]
+struct Erasures {
+    erasures: Vec<Erased>,
+}
+
+/// One file of it.
+#[derive(Debug, Deserialize)]
+struct Erased {
+    relative_path: String,
+    version: u64,
+    event: u64,
+    reason: String,
+    content_address: String,
+}
+
+impl Erasures {
+    fn read(path: Option<&PathBuf>) -> Result<Self, CliError> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let bytes = fs::read(path).map_err(|error| CliError::Unreadable(path.clone(), error))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| CliError::Other(format!("{} tells of no erasures: {error}", path.display())))
+    }
+
+    /// What is told of a file: of this very version, with these very bytes.
+    fn of(&self, file: &ManifestFile) -> Option<&Erased> {
+        self.erasures.iter().find(|erased| {
+            erased.relative_path == file.relative_path
+                && erased.version == file.sequence
+                && erased.content_address == file.content_address
+        })
+    }
 }
 
 /// Checks the folder; findings and progress are told as they come.
@@ -87,12 +125,18 @@ pub(super) fn check(
     if let Some(wanted) = request.digest.filter(|wanted| *wanted != digest) {
         check.wrong("wrong_digest", "", format!("the manifest has the digest {digest}, not {wanted}"));
     }
-    let (mut files, mut good_bytes) = (0, 0);
+    let erasures = Erasures::read(request.erasures.as_ref())?;
+    let (mut files, mut good_bytes, mut erased) = (0, 0, 0);
     for file in &manifest.files {
         match check.file(file) {
             Ok(()) => {
                 files += 1;
                 good_bytes += file.size;
+            }
+            Err(("missing", _)) if erasures.of(file).is_some() => {
+                let told = erasures.of(file).map(|told| format!("erased by event {}: {}", told.event, told.reason));
+                check.tell("erased", &file.relative_path, told.unwrap_or_default());
+                erased += 1;
             }
             Err((finding, problem)) => check.wrong(finding, &file.relative_path, problem),
         }
@@ -111,6 +155,7 @@ pub(super) fn check(
         files,
         bytes: good_bytes,
         extra,
+        erased,
         wrong: check.wrong,
     })
 }

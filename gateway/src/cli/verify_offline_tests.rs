@@ -57,7 +57,7 @@ fn checked(folder: &Path, manifest: &Manifest, strict: bool, digest: Option<Cont
     let file = folder.join("manifest.cbor");
     fs::write(&file, manifest.encode()).unwrap();
     let findings = RefCell::new(Vec::new());
-    let request = Request { manifest: file, dir: folder.join("files"), digest, strict };
+    let request = Request { manifest: file, dir: folder.join("files"), digest, erasures: None, strict };
     let report = check(&request, &|_| {}, &|finding| findings.borrow_mut().push(finding.to_string())).unwrap();
     (report, findings.into_inner())
 }

@@ -30,7 +30,7 @@ const LOOK: usize = 1024;
 
 type OnProgress<'a> = &'a (dyn Fn(CollectPhase, &CollectSummary) + Send + Sync);
 
-struct Collecting<'a> {
+pub(super) struct Collecting<'a> {
     inner: &'a Inner,
     actor: &'a Actor,
     how: &'a Collection,
@@ -51,13 +51,15 @@ impl Registry {
         how: &Collection,
         tell: &(dyn Fn(CollectPhase, &CollectSummary) + Send + Sync),
     ) -> Result<CollectSummary> {
-        let summary = CollectSummary::default();
-        let mut work = Collecting { inner: &self.inner, actor, how, tell, summary };
+        let mut work = Collecting::new(&self.inner, actor, how, tell);
         work.finish().await?;
         work.release().await?;
         work.condemn_blobs().await?;
         work.condemn_chunks().await?;
         let swept = async {
+            if !how.dry {
+                self.inner.expunge_pending(actor, LOOK).await?;
+            }
             work.sweep_blobs().await?;
             work.sweep_chunks().await?;
             work.note_orphans().await?;
@@ -75,8 +77,30 @@ impl Registry {
     }
 }
 
+impl<'a> Collecting<'a> {
+    pub(super) fn new(inner: &'a Inner, actor: &'a Actor, how: &'a Collection, tell: OnProgress<'a>) -> Self {
+        Self { inner, actor, how, tell, summary: CollectSummary::default() }
+    }
+
+    pub(super) fn into_summary(self) -> CollectSummary {
+        self.summary
+    }
+
+    /// Sweeps a condemned blob at once with all that nothing else uses of it; whether that could be.
+    pub(super) async fn expunge(&mut self, blob: ContentAddress) -> Result<bool> {
+        let events = self.step(CollectStep::Expunge { blob }).await?;
+        let begun = !events.is_empty();
+        for event in events {
+            let Event::SweepBegun(sweep) = event else { return Err(strange(&event)) };
+            reach(Point::SweepBegun);
+            self.delete(sweep.objects).await?;
+        }
+        Ok(begun)
+    }
+}
+
 impl Collecting<'_> {
-    async fn step(&self, step: CollectStep) -> Result<Vec<Event>> {
+    pub(super) async fn step(&self, step: CollectStep) -> Result<Vec<Event>> {
         if self.how.under_lease && self.inner.leases.of(&*self.inner.store, Work::Collect).await?.is_none() {
             return Err(Refusal::LeaseOver.into());
         }
@@ -131,7 +155,7 @@ impl Collecting<'_> {
         }
     }
 
-    async fn condemn(&mut self, blobs: Vec<ContentAddress>, chunks: Vec<ContentAddress>) -> Result<()> {
+    pub(super) async fn condemn(&mut self, blobs: Vec<ContentAddress>, chunks: Vec<ContentAddress>) -> Result<()> {
         for event in self.step(CollectStep::Condemn { blobs, chunks }).await? {
             match event {
                 Event::BlobCondemned(_) => self.summary.condemned_blobs += 1,

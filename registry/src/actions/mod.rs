@@ -3,6 +3,7 @@
 pub mod collect;
 mod copy;
 pub mod eligibility;
+pub mod erase;
 mod finalize;
 mod ingest;
 mod key;

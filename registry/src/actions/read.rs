@@ -144,6 +144,13 @@ impl Inner {
             let is_there = file.deleted_sequence.is_none() && file.released_sequence.is_none();
             file.name == *name && file.sequence > producer.created_sequence && is_there
         };
+        if let Some(file) = &found
+            && file.name == *name
+            && file.sequence > producer.created_sequence
+            && file.released_sequence.is_some()
+        {
+            return Err(self.why_released(file, true).await?.into());
+        }
         if let Some(file) = found {
             return Some(file).filter(shown).ok_or_else(|| Refusal::VersionMissing.into());
         }
@@ -189,6 +196,9 @@ impl Registry {
             (Some(VersionChoice::Null), Some(file)) if !file.versioned => file,
             (Some(version), _) => self.inner.file_version(&producer, name, version).await?,
         };
+        if file.released_sequence.is_some() {
+            return Err(self.inner.why_released(&file, version.is_some()).await?.into());
+        }
         Ok(FoundFile { file, versioning: producer.versioning, document: None })
     }
 
@@ -210,7 +220,7 @@ impl Registry {
         // Between the look and the reading it may have been superseded, released and swept.
         let now = self.inner.store.versions(&[found.file.sequence]).await?.pop();
         match now.filter(|file| file.released_sequence.is_some()) {
-            Some(_) => Err(Refusal::VersionMissing.into()),
+            Some(file) => Err(self.inner.why_released(&file, true).await?.into()),
             None => Err(missing.into()),
         }
     }

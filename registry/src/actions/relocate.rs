@@ -156,7 +156,8 @@ fn written(event: &Event) -> &[LocatedChunk] {
         | Event::ScrubAdvanced(_)
         | Event::ScrubEnded(_)
         | Event::ObjectDamaged(_)
-        | Event::ObjectRecovered(_) => &[],
+        | Event::ObjectRecovered(_)
+        | Event::FileErased(_) => &[],
     }
 }
 

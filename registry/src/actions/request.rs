@@ -229,6 +229,19 @@ pub enum Finding {
         /// The files: `producer/key`, version and package.
         files: Vec<String>,
     },
+    /// A file of a sealed package was erased: its manifest is as it was, and shows the gap. This is no damage.
+    FileErased {
+        /// The package's revision.
+        package: PackageId,
+        /// The path within it.
+        relative_path: String,
+        /// The version.
+        version: Sequence,
+        /// The event that erased it.
+        event: Sequence,
+        /// Why.
+        reason: String,
+    },
     /// A manifest is not what its digest says, or does not agree with the files.
     ManifestDamaged {
         /// The package's revision.
@@ -270,6 +283,8 @@ pub struct VerifySummary {
     pub bytes: u64,
     /// Manifests compared with their digests and their files.
     pub manifests: u64,
+    /// Files of sealed packages that were erased, as the log says.
+    pub erased: u64,
     /// Events whose chain was followed.
     pub events: u64,
     /// How much of it was found damaged.

@@ -125,6 +125,17 @@ impl Verifying<'_> {
                     .into_iter()
                     .map(|file| (file.sequence, file))
                     .collect();
+                for row in self.inner.store.sweeping().erasures(&sequences).await? {
+                    let entry = manifest.files.iter().find(|entry| entry.sequence == row.version);
+                    self.summary.erased += 1;
+                    (self.on_finding)(Finding::FileErased {
+                        package: package.id.clone(),
+                        relative_path: entry.map(|entry| entry.relative_path.clone()).unwrap_or_default(),
+                        version: row.version,
+                        event: row.sequence,
+                        reason: row.reason,
+                    });
+                }
                 manifest.files.iter().find_map(|entry| {
                     let same = files.get(&entry.sequence).is_some_and(|file| {
                         file.relative_path == entry.relative_path

@@ -3,6 +3,7 @@
 //! Invariant: applying never refuses; what could be refused was decided before the fact was written.
 
 mod collect;
+mod erase;
 mod retention;
 mod scrub;
 mod version;
@@ -118,6 +119,7 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
         Event::ObjectDamaged(damaged) => scrub::damaged(state, fact, damaged),
         Event::ObjectRecovered(recovered) => scrub::recovered(state, recovered),
         Event::ChunkRelocated(relocated) => scrub::relocated(state, fact, relocated),
+        Event::FileErased(erased) => erase::erased(state, fact, erased),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether a command may be, and which facts it makes. Reads the state, changes nothing; no IO, no clock.
 
 pub mod collect;
+pub mod erase;
 mod expire;
 mod key;
 mod retention;
@@ -124,6 +125,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::PackageRelease { package, reason } => retention::package_release(state, actor, package, reason),
         Command::ClockSettle { jump, genuine, reason } => retention::clock_settle(state, *jump, *genuine, reason),
         Command::Collect { step, .. } => collect::collect(state, step),
+        Command::Erase { erase, .. } => erase::erase(state, actor, erase),
         Command::Expire { name, expiry, .. } => expire::expire(state, actor, name, expiry),
         Command::ClockNote => Ok(expire::clock_note(state)),
         Command::Scrub(step) => Ok(scrub::scrub(state, step)),
@@ -462,7 +464,9 @@ fn file_describe(
 ) -> Result<Decision, Refusal> {
     let owner = producer_of(state, actor, name)?;
     let (package, _) = file_path(owner, name)?;
-    let former = state.file_current(name).ok_or(Refusal::FileMissing)?;
+    // Of one that was erased there is nothing that could be described.
+    let former = state.file_current(name).filter(|former| former.released_sequence.is_none());
+    let former = former.ok_or(Refusal::FileMissing)?;
     check_condition(Some(former), condition)?;
     // The version that has the name gives way to one with the same bytes, which is kept as it was.
     retention::check_replaceable(state, owner, name, None)?;

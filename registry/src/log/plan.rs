@@ -3,6 +3,7 @@
 //! Two rounds for commands: which package a key belongs to depends on its producer's settings.
 
 pub mod collect;
+pub mod erase;
 pub mod scrub;
 
 use artifactstore_backends::recipe::LocatedChunk;
@@ -68,6 +69,11 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         }
         Command::ClassSet { .. } | Command::ClockSettle { .. } => touched.retention = true,
         Command::Collect { step, .. } => collect::first_round(step, touched),
+        Command::Erase { erase, .. } => {
+            touched.producers.insert(erase.name.producer.clone());
+            touched.moves = true;
+            touched.retention = true;
+        }
         Command::Expire { name, .. } => {
             touched.producers.insert(name.producer.clone());
         }
@@ -109,6 +115,7 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         | Command::Scrub(_)
         | Command::VersioningSet { .. } => {}
         Command::Collect { step, .. } => collect::second_round(step, state, touched),
+        Command::Erase { erase, .. } => version_of(&erase.name, erase.version, state, touched),
         Command::Expire { name, expiry, .. } => expired(name, expiry, state, touched),
         Command::ClockNote => {}
         Command::SubresourceSet { producer, name, .. } => {
@@ -171,6 +178,7 @@ fn package_by_id(id: &PackageId, state: &State, touched: &mut Touched) {
 /// and since when. To be asked again with what it brought, until it asks for nothing new.
 pub fn third_round(command: &Command, state: &State, touched: &mut Touched) {
     let (name, version) = match command {
+        Command::Erase { erase, .. } => return erase::third_round(erase, state, touched),
         Command::FileIngest(ingest) => (&ingest.name, None),
         Command::FileDescribe { name, .. } | Command::FileRemove { name, .. } => (name, None),
         Command::VersionRemove { name, version, .. }
@@ -348,6 +356,7 @@ pub fn event(event: &Event, touched: &mut Touched) {
         Event::ObjectDamaged(fact) => scrub::damaged(fact, touched),
         Event::ObjectRecovered(fact) => scrub::recovered(fact, touched),
         Event::ChunkRelocated(fact) => scrub::relocated(fact, touched),
+        Event::FileErased(fact) => erase::erased(fact, touched),
     }
 }
 

@@ -76,7 +76,9 @@ impl Work<'_> {
             }
             Command::PackageFinalize { package, .. } => self.package_reply(actor, package),
             // Answered already.
-            Command::Collect { .. } | Command::Expire { .. } => Ok(Reply::Collected(Vec::new())),
+            Command::Collect { .. } | Command::Erase { .. } | Command::Expire { .. } => {
+                Ok(Reply::Collected(Vec::new()))
+            }
             Command::ClockNote => Ok(Reply::Noted),
             Command::Scrub(_) => Ok(Reply::Scrubbed(self.state.scrub_newest().cloned().map(Box::new))),
             Command::StorageDirect { .. } | Command::StorageClose { .. } | Command::StorageEnd { .. } => {

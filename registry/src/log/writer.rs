@@ -324,6 +324,14 @@ async fn load(batch: &mut dyn Batch, messages: &[Message], state: &mut State) ->
             let asked = plan::collect::asked(step, state);
             state.uses = batch.uses(&asked).await?;
         }
+        [Message { command: Command::Erase { erase, .. }, .. }] => {
+            state.uses = batch.uses(&plan::erase::asked(erase, state)).await?;
+            for round in [plan::erase::copies, plan::erase::keepers] {
+                let mut touched = Touched::default();
+                round(state, &mut touched);
+                batch.load(touched, state).await?;
+            }
+        }
         [Message { command: Command::Scrub(step), .. }] => state.uses = batch.uses(&plan::scrub::asked(step)).await?,
         [Message { command: Command::StorageDirect { .. }, .. }] => state.sweeping = Some(batch.sweeping().await?),
         [Message { command: Command::ProducerDelete { producer }, .. }]

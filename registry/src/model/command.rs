@@ -1,5 +1,9 @@
 //! What the registry can be asked to record. A command is a message to the log writer; it lives in no request.
 
+mod scrubbing;
+
+pub use scrubbing::{Examined, ScrubStep};
+
 use artifactstore_backends::dataplane::spi::IngestResult;
 use artifactstore_backends::digest::{Checksum, ContentAddress, ObjectKey, Sha256Digest};
 use artifactstore_backends::recipe::{LocatedChunk, Recipe};
@@ -16,7 +20,7 @@ use super::retention::{ClassRow, ClockJump, LockTerms, Mode, Period, Retention, 
 use super::row::{
     File, Package, Part, Producer, ProducerSettings, Sequence, Subresource, Upload, VersionChoice, Versioning,
 };
-use super::scrub::{ScrubPass, ScrubTally, SpoiltChunk};
+use super::scrub::ScrubPass;
 use super::storage::{Storage, StorageMove};
 use crate::clock::Timestamp;
 
@@ -368,6 +372,13 @@ pub enum Command {
         /// Only say what would be recorded.
         dry: bool,
     },
+    /// Erase the bytes of a version, where nothing forbids it. Done again, it records nothing.
+    Erase {
+        /// What, and why.
+        erase: Box<Erase>,
+        /// Only say what would be recorded.
+        dry: bool,
+    },
     /// Let something go by itself, as somebody who asks for it would delete it. What is not over any more, or gone
     /// already, records nothing.
     Expire {
@@ -384,44 +395,21 @@ pub enum Command {
     Scrub(Box<ScrubStep>),
 }
 
-/// A step of reading everything again.
+/// What is to be erased, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ScrubStep {
-    /// Begin a pass, unless one is under way.
-    Begin,
-    /// Say how far a pass came.
-    Advance {
-        /// The event that began it.
-        begun: Sequence,
-        /// The last object that was read.
-        cursor: ObjectKey,
-        /// What was read up to there.
-        tally: ScrubTally,
-    },
-    /// End a pass that has read everything.
-    End {
-        /// The event that began it.
-        begun: Sequence,
-        /// What was read.
-        tally: ScrubTally,
-    },
-    /// Say how objects were found.
-    Report(Vec<Examined>),
-}
-
-/// How an object was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Examined {
-    /// The object.
-    pub object: ObjectKey,
-    /// The backend that holds it.
-    pub backend: String,
-    /// The chunks that are not there as they were stored.
-    pub spoilt: Vec<SpoiltChunk>,
-    /// The chunks that were known to be damaged, and are there as they were stored.
-    pub whole: Vec<ContentAddress>,
-    /// What was found, in one line.
-    pub finding: String,
+pub struct Erase {
+    /// The name.
+    pub name: FileName,
+    /// Which version; the one that has the name when not said.
+    pub version: Option<VersionChoice>,
+    /// Why.
+    pub reason: String,
+    /// Who demanded it, if that is to be known.
+    pub requested_by: String,
+    /// Whether all versions that have the same bytes are meant, too.
+    pub all_copies: bool,
+    /// Whether governance does not count.
+    pub bypass: bool,
 }
 
 /// A step of collecting what nothing keeps. Whoever asks has looked without a lock: each step looks again.
@@ -454,6 +442,18 @@ pub enum CollectStep {
     End {
         /// The objects.
         objects: Vec<ObjectKey>,
+    },
+    /// Begin to sweep a condemned blob at once, if all objects go with it in which bytes of it lie that nothing else uses.
+    Expunge {
+        /// The blob.
+        blob: ContentAddress,
+    },
+    /// Record that chunks which lay in an object lie elsewhere, so that it can go.
+    Relocate {
+        /// The object.
+        from: ObjectKey,
+        /// The chunks, and where they lie.
+        chunks: Vec<LocatedChunk>,
     },
     /// Note objects that no event names.
     Note {
@@ -494,14 +494,21 @@ impl Command {
     /// changed is not in the database yet.
     #[must_use]
     pub const fn is_alone(&self) -> bool {
-        matches!(self, Self::Collect { .. } | Self::Scrub(_) | Self::StorageDirect { .. } | Self::ProducerDelete { .. })
+        matches!(
+            self,
+            Self::Collect { .. }
+                | Self::Erase { .. }
+                | Self::Scrub(_)
+                | Self::StorageDirect { .. }
+                | Self::ProducerDelete { .. }
+        )
     }
 
     /// Of a command that is answered with the events that it makes: whether it only says which it would make.
     #[must_use]
     pub const fn tells_events(&self) -> Option<bool> {
         match self {
-            Self::Collect { dry, .. } | Self::Expire { dry, .. } => Some(*dry),
+            Self::Collect { dry, .. } | Self::Erase { dry, .. } | Self::Expire { dry, .. } => Some(*dry),
             _ => None,
         }
     }
@@ -556,7 +563,7 @@ pub enum Reply {
     Class(Box<ClassRow>),
     /// The jump as it is now.
     Clock(Box<ClockJump>),
-    /// What a step of a collection, or an expiry, recorded or would record.
+    /// What a step of a collection, an erasure or an expiry recorded, or would record.
     Collected(Vec<Event>),
     /// The time was noted, or is known well enough.
     Noted,

@@ -15,6 +15,7 @@ use super::name::{Key, PackageId, PackageName, PartNumber, ProducerName, TenantN
 use super::row::{ProducerSettings, Subresource, Versioning};
 use crate::clock::Timestamp;
 
+mod erasing;
 mod file;
 mod keeping;
 mod record;
@@ -22,6 +23,7 @@ mod retention;
 mod scrubbing;
 mod sweeping;
 
+pub use erasing::FileErased;
 pub use file::{CopySource, FileDescribed, FileIngested, FileMarked, FileRemoved, FileTagged, VersionRemoved};
 pub use keeping::{KeyCreated, KeyRevoked, KeyRotated, StorageClosed, StorageDirected, StorageMoved};
 pub use record::{GENESIS_HASH, Record};
@@ -324,6 +326,8 @@ events! {
     ObjectRecovered => "v1.object.recovered",
     /// Chunks lie elsewhere.
     ChunkRelocated => "v1.chunk.relocated",
+    /// The bytes of a version were erased.
+    FileErased => "v1.file.erased",
 }
 
 impl Serialize for PackageFinalized {
@@ -363,6 +367,7 @@ impl Event {
             | Self::SweepEnded(_)
             | Self::ObjectOrphaned(_) => return None,
             Self::VersionReleased(fact) => fact.producer.clone(),
+            Self::FileErased(fact) => fact.producer.clone(),
             Self::ProducerCreated(fact) => fact.producer.clone(),
             Self::ProducerConfigured(fact) => fact.producer.clone(),
             Self::ProducerDeleted(fact) => fact.producer.clone(),
@@ -424,6 +429,7 @@ impl Event {
             Self::HoldReleased(fact) => fact.subject.package().cloned(),
             Self::PackageReleased(fact) => Some(fact.package.clone()),
             Self::VersionReleased(fact) => Some(fact.package.clone()),
+            Self::FileErased(fact) => Some(fact.package.clone()),
             Self::VersioningSet(_)
             | Self::ClassSet(_)
             | Self::LockEnabled(_)

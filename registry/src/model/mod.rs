@@ -4,6 +4,7 @@ pub mod access;
 pub mod attributes;
 pub mod cbor;
 pub mod command;
+pub mod erasure;
 pub mod event;
 pub mod glob;
 pub mod lifecycle;

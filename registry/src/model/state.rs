@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 
 use super::access::AccessKey;
+use super::erasure::Erasure;
 use super::name::{
     AccessKeyId, ClassName, FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId,
 };
@@ -210,7 +211,9 @@ pub struct State {
     pub scrubs_loaded: bool,
     /// Objects that were found damaged.
     pub damaged: Table<ObjectKey, DamagedObject>,
-    /// What one command of a sweep, or of a scrub, is decided by.
+    /// Versions that were erased.
+    pub erasures: Table<Sequence, Erasure>,
+    /// What one command of a sweep, of a scrub or of an erasure is decided by.
     pub uses: Uses,
     /// Whether an object of a sweep is not known to be gone; `None` while nobody looked.
     pub sweeping: Option<bool>,
@@ -265,6 +268,8 @@ pub struct Touched {
     pub scrubs: bool,
     /// Objects that may have been found damaged.
     pub damaged: BTreeSet<ObjectKey>,
+    /// Versions that may have been erased.
+    pub erasures: BTreeSet<Sequence>,
 }
 
 impl Touched {
@@ -303,6 +308,7 @@ impl Touched {
         self.orphans.append(&mut other.orphans);
         self.scrubs |= other.scrubs;
         self.damaged.append(&mut other.damaged);
+        self.erasures.append(&mut other.erasures);
     }
 }
 
@@ -339,6 +345,7 @@ impl State {
         touched.orphans.retain(|key| !self.orphans.is_loaded(key));
         touched.scrubs &= !self.scrubs_loaded;
         touched.damaged.retain(|key| !self.damaged.is_loaded(key));
+        touched.erasures.retain(|key| !self.erasures.is_loaded(key));
     }
 
     /// Notes that one reference more, or one less, is made to a blob; without its row where that is not loaded, so that

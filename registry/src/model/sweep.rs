@@ -67,4 +67,6 @@ pub struct Uses {
     pub used: BTreeSet<ContentAddress>,
     /// The located chunks of the objects asked about.
     pub residents: BTreeMap<ObjectKey, BTreeSet<ContentAddress>>,
+    /// The versions that have the blob asked about and did not let go of it, by number.
+    pub copies: Vec<Sequence>,
 }

@@ -163,6 +163,7 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
         orphans: [ObjectKey([6; 32]), ObjectKey([9; 32])].into(),
         scrubs: true,
         damaged: [ObjectKey([4; 32]), ObjectKey([5; 32])].into(),
+        erasures: [30, 31].into(),
     };
     let mut state = State::default();
     let mut batch = store.begin().await.unwrap();

@@ -106,11 +106,13 @@ pub enum View {
     Scrubs,
     /// Objects that were found damaged.
     Damaged,
+    /// Versions that were erased.
+    Erasures,
 }
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Producers,
         Self::Packages,
         Self::Names,
@@ -131,6 +133,7 @@ impl View {
         Self::Orphans,
         Self::Scrubs,
         Self::Damaged,
+        Self::Erasures,
     ];
 
     /// The view's table.
@@ -157,6 +160,7 @@ impl View {
             Self::Orphans => "orphan_objects",
             Self::Scrubs => "scrub_passes",
             Self::Damaged => "damaged_objects",
+            Self::Erasures => "erasures",
         }
     }
 }

@@ -6,9 +6,11 @@ use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::log::plan::collect::Asked;
+use crate::model::erasure::Erasure;
 use crate::model::name::ProducerName;
 use crate::model::row::{Blob, ChunkPlace, Sequence};
-use crate::model::sweep::SweptObject;
+use crate::model::sweep::{SweptObject, Uses};
 
 /// Chunks of a page that nothing uses, and where the next page begins; `None` at the end.
 pub type Unused = (Vec<ContentAddress>, Option<ContentAddress>);
@@ -45,6 +47,12 @@ pub trait Sweeping: Send + Sync {
     ) -> Result<Vec<ContentAddress>>;
     /// Objects of sweeps that are not known to be gone.
     async fn sweeps_open(&self, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<SweptObject>>;
+    /// What a step of a collection would be decided by now.
+    async fn uses_now(&self, asked: &Asked) -> Result<Uses>;
+    /// Those of these versions that were erased.
+    async fn erasures(&self, versions: &[Sequence]) -> Result<Vec<Erasure>>;
+    /// Blobs of erased versions that are still there, and that nothing refers to.
+    async fn erasures_pending(&self, limit: usize) -> Result<Vec<ContentAddress>>;
     /// Objects that were noted for orphans then or earlier.
     async fn orphans_noted(&self, before: Timestamp, after: Option<&ObjectKey>, limit: usize)
     -> Result<Vec<ObjectKey>>;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::ViewRow;
 use crate::model::access::AccessKey;
 use crate::model::cbor;
+use crate::model::erasure::Erasure;
 use crate::model::retention::{ClassRow, ClockJump};
 use crate::model::row::{Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload};
 use crate::model::scrub::{DamagedObject, ScrubPass};
@@ -104,6 +105,10 @@ pub(super) fn scrub_pass(row: &ScrubPass) -> ViewRow {
 
 pub(super) fn damaged(row: &DamagedObject) -> ViewRow {
     ViewRow { key: row.object.0.to_vec(), label: row.object.to_hex(), row: cbor::encode(row) }
+}
+
+pub(super) fn erasure(row: &Erasure) -> ViewRow {
+    ViewRow { key: row.version.to_be_bytes().to_vec(), label: row.version.to_string(), row: cbor::encode(row) }
 }
 
 pub(super) fn part(row: &Part) -> ViewRow {

@@ -8,6 +8,8 @@ mod collecting;
 #[path = "../promises/counting.rs"]
 mod counting;
 mod dialect;
+#[path = "../promises/erasing.rs"]
+mod erasing;
 #[path = "../promises/expiring.rs"]
 mod expiring;
 #[path = "../promises/files.rs"]

@@ -5,6 +5,7 @@
 mod collecting;
 mod counting;
 mod dialect;
+mod erasing;
 mod expiring;
 mod files;
 mod harness;

@@ -148,6 +148,7 @@ async fn a_body_with_everything_declared_and_right_is_taken() {
         compute: vec![ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Sha1],
         part_of: None,
         join: None,
+        rewrite: None,
     };
     let sent = frames([IngestFrame::Data(Bytes::from_static(text)), IngestFrame::Trailer(sha1_of(text))]);
     let result = bench.ingest(sent, hints).await.unwrap();

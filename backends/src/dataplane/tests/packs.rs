@@ -161,3 +161,24 @@ async fn what_is_damaged_where_it_lies_is_written_again_under_another_name() {
         assert_ne!(bench.store(&bytes).await.written[0].location.object, next, "a name is given once");
     }
 }
+
+#[tokio::test]
+async fn chunks_of_a_pack_are_written_elsewhere_and_only_when_they_are_whole() {
+    let bench = Bench::new(CHUNK);
+    let bodies: Vec<_> = (0..5).map(|n| noise(60, n)).collect();
+    let results = together(&bench, &bodies).await;
+    let [pack] = *objects_of(&bench, &results).await else { panic!("one pack") };
+    let living: Vec<_> = results.iter().skip(2).map(|result| result.as_ref().unwrap().written[0].clone()).collect();
+    let rewrite = || IngestHints { rewrite: Some(living.clone()), ..IngestHints::default() };
+    let moved = bench.ingest(body(b""), rewrite()).await.unwrap();
+    assert_eq!((moved.written.len(), moved.size_bytes), (3, 180));
+    assert!(moved.written.iter().all(|located| located.location.object != pack));
+    moved.written.iter().for_each(|one| bench.catalog.locate(one.chunk.address, one.location.clone()));
+    bench.memory.damage(&pack, bytes::Bytes::from_static(b"gone"));
+    for (bytes, result) in bodies.iter().zip(&results).skip(2) {
+        let address = result.as_ref().unwrap().content_address;
+        assert_eq!(bench.serve(&address, ByteRange::Full).await.unwrap(), *bytes);
+    }
+    let refused = bench.ingest(body(b""), rewrite()).await.unwrap_err();
+    assert!(matches!(refused, Error::ObjectDamaged(..)), "{refused}");
+}

@@ -51,6 +51,7 @@ fn every_request_survives_cbor() {
         compute: ChecksumAlgorithm::ALL.to_vec(),
         part_of: Some(PartOf { upload: "upload".to_owned(), number: 10_000 }),
         join: Some(Join { upload: "upload".to_owned(), parts: vec![(1, recipe()), (3, Recipe::default())] }),
+        rewrite: Some(vec![located()]),
     });
     for range in [ByteRange::Full, ByteRange::From(1), ByteRange::Span(1, 2), ByteRange::Last(3)] {
         survives(&range);

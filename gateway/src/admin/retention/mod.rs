@@ -5,6 +5,7 @@
 mod classes;
 mod clock;
 mod eligibility;
+pub(crate) mod erase;
 mod holds;
 mod keep;
 pub(crate) mod shape;
@@ -38,6 +39,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(holds::producer_show, holds::producer_put, holds::producer_delete))
         .routes(routes!(eligibility::package))
         .routes(routes!(eligibility::file))
+        .routes(routes!(erase::file))
+        .routes(routes!(erase::of_package))
         .routes(routes!(clock::show))
         .routes(routes!(clock::settle))
 }

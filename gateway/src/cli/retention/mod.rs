@@ -213,7 +213,7 @@ fn chosen(file: Option<&str>, version: Option<&str>, package: Option<&str>) -> R
 }
 
 /// `guide-board/run-42/report.xml`
-fn parse_file(text: &str, version: Option<&str>) -> Result<(FileName, Option<VersionChoice>), CliError> {
+pub(super) fn parse_file(text: &str, version: Option<&str>) -> Result<(FileName, Option<VersionChoice>), CliError> {
     let wrong = || CliError::Other(format!("{text:?} is not of the form BUCKET/KEY"));
     let (bucket, key) = text.split_once('/').ok_or_else(wrong)?;
     let version = version.map(|version| {

@@ -9,13 +9,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
+use artifactstore_backends::recipe::LocatedChunk;
 
 use super::{Decision, retention};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
+use crate::log::storage::check_places;
 use crate::model::command::CollectStep;
 use crate::model::event::{
-    BlobCondemned, ChunkCondemned, Event, ObjectAt, ObjectOrphaned, SweepBegun, SweepEnded, SweptBlob, VersionReleased,
+    BlobCondemned, ChunkCondemned, ChunkRelocated, Event, ObjectAt, ObjectOrphaned, RelocationReason, SweepBegun,
+    SweepEnded, SweptBlob, VersionReleased,
 };
 use crate::model::row::{Blob, Condemned, File, Sequence};
 use crate::model::state::State;
@@ -64,16 +67,48 @@ pub(super) fn collect(state: &State, step: &CollectStep) -> Result<Decision, Ref
         CollectStep::Release { versions } => versions.iter().filter_map(|version| release(state, *version)).collect(),
         CollectStep::Condemn { blobs, chunks } => condemn(state, blobs, chunks),
         CollectStep::Sweep { blobs, chunks, orphans, grace_micros } => {
-            if state.storage().last().is_some_and(|row| row.ended_sequence.is_none()) {
-                return Err(Refusal::StorageMoving);
-            }
+            check_still(state)?;
             let before = Timestamp(state.now.0.saturating_sub(*grace_micros));
             Sweep { state, before }.begin(blobs, chunks, orphans).into_iter().collect()
         }
+        CollectStep::Expunge { blob } => expunge(state, *blob)?.into_iter().collect(),
+        CollectStep::Relocate { from, chunks } => relocate(state, from, chunks)?.into_iter().collect(),
         CollectStep::End { objects } => end(state, objects).into_iter().collect(),
         CollectStep::Note { objects } => note(state, objects).into_iter().collect(),
     };
     Ok(Decision { events, ..Decision::default() })
+}
+
+/// Refuses while the bytes move.
+fn check_still(state: &State) -> Result<(), Refusal> {
+    let moving = state.storage().last().is_some_and(|row| row.ended_sequence.is_none());
+    if moving { Err(Refusal::StorageMoving) } else { Ok(()) }
+}
+
+/// All of it or nothing: what would be left in an object that something else lies in would be forgotten, and stay.
+fn expunge(state: &State, blob: ContentAddress) -> Result<Option<Event>, Refusal> {
+    check_still(state)?;
+    let Some(event) = (Sweep { state, before: state.now }).begin(&[blob], &[], &[]) else { return Ok(None) };
+    let Event::SweepBegun(begun) = &event else { return Ok(None) };
+    let goes = |chunk: &ContentAddress| {
+        let object = state.chunks.get(chunk).map(|place| place.location.object);
+        begun.objects.iter().any(|at| Some(at.object) == object)
+    };
+    let whole = !begun.blobs.is_empty() && begun.chunks.iter().all(goes);
+    Ok(whole.then_some(event))
+}
+
+fn relocate(state: &State, from: &ObjectKey, chunks: &[LocatedChunk]) -> Result<Option<Event>, Refusal> {
+    check_still(state)?;
+    let there =
+        |one: &&LocatedChunk| state.chunks.get(&one.chunk.address).is_some_and(|place| place.location.object == *from);
+    let chunks: Vec<LocatedChunk> = chunks.iter().filter(there).cloned().collect();
+    if chunks.iter().any(|located| state.swept.get(&located.location.object).is_some()) {
+        return Err(Refusal::ContentMissing);
+    }
+    check_places(state, &chunks)?;
+    let relocated = ChunkRelocated { chunks, reason: RelocationReason::Erasure };
+    Ok((!relocated.chunks.is_empty()).then(|| Event::ChunkRelocated(Box::new(relocated))))
 }
 
 fn release(state: &State, version: Sequence) -> Option<Event> {

@@ -220,7 +220,7 @@ pub(super) fn lock_configure(
     Ok(Decision { events, ..Decision::default() })
 }
 
-fn check_text(setting: &'static str, text: &str) -> Result<(), Refusal> {
+pub(super) fn check_text(setting: &'static str, text: &str) -> Result<(), Refusal> {
     if text.len() <= TEXT_LIMIT {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::log::decide::collect::sweepable;
 use crate::model::command::CollectStep;
 use crate::model::event::{SweepBegun, VersionReleased};
-use crate::model::row::File;
+use crate::model::row::{Blob, File};
 use crate::model::state::{State, Touched};
 
 /// What is named by the step itself.
@@ -23,6 +23,15 @@ pub(super) fn first_round(step: &CollectStep, touched: &mut Touched) {
             touched.blobs.extend(blobs);
             touched.chunks.extend(chunks);
             touched.orphans.extend(orphans);
+            touched.moves = true;
+        }
+        CollectStep::Expunge { blob } => {
+            touched.blobs.insert(*blob);
+            touched.moves = true;
+        }
+        CollectStep::Relocate { chunks, .. } => {
+            touched.chunks.extend(chunks.iter().map(|located| located.chunk.address));
+            touched.swept.extend(chunks.iter().map(|located| located.location.object));
             touched.moves = true;
         }
         CollectStep::End { objects } => touched.swept.extend(objects),
@@ -46,7 +55,14 @@ pub(super) fn second_round(step: &CollectStep, state: &State, touched: &mut Touc
             let blobs = blobs.iter().filter_map(|address| state.blobs.get(address));
             touched.chunks.extend(blobs.flat_map(|blob| &blob.recipe.chunks).map(|chunk| chunk.address));
         }
-        CollectStep::Condemn { .. } | CollectStep::End { .. } | CollectStep::Note { .. } => {}
+        CollectStep::Expunge { blob } => {
+            let chunks = state.blobs.get(blob).into_iter().flat_map(|blob| &blob.recipe.chunks);
+            touched.chunks.extend(chunks.map(|chunk| chunk.address));
+        }
+        CollectStep::Condemn { .. }
+        | CollectStep::Relocate { .. }
+        | CollectStep::End { .. }
+        | CollectStep::Note { .. } => {}
     }
 }
 
@@ -67,30 +83,38 @@ pub struct Asked {
     pub but: BTreeSet<ContentAddress>,
     /// Which chunks lie in these objects.
     pub objects: Vec<ObjectKey>,
+    /// Which versions have this blob, and did not let go of it.
+    pub copies_of: Option<ContentAddress>,
 }
 
 /// What is asked once the rows are loaded.
 #[must_use]
 pub fn asked(step: &CollectStep, state: &State) -> Asked {
     match step {
-        CollectStep::Release { .. } | CollectStep::End { .. } => Asked::default(),
+        CollectStep::Release { .. } | CollectStep::Relocate { .. } | CollectStep::End { .. } => Asked::default(),
         CollectStep::Condemn { chunks, .. } => Asked { chunks: chunks.clone(), ..Asked::default() },
+        CollectStep::Expunge { blob } => swept(state, &sweepable(state, &[*blob], state.now), &[], &[]),
         CollectStep::Sweep { blobs, chunks, orphans, grace_micros } => {
             let before = Timestamp(state.now.0.saturating_sub(*grace_micros));
-            let swept = sweepable(state, blobs, before);
-            let of_blobs = swept.iter().flat_map(|blob| &blob.recipe.chunks).map(|chunk| chunk.address);
-            let chunks: BTreeSet<ContentAddress> = of_blobs.chain(chunks.iter().copied()).collect();
-            let places = chunks.iter().filter_map(|chunk| state.chunks.get(chunk));
-            let objects = places.map(|place| place.location.object).chain(orphans.iter().copied());
-            Asked {
-                objects: objects.collect::<BTreeSet<_>>().into_iter().collect(),
-                but: swept.iter().map(|blob| blob.content_address).collect(),
-                chunks: chunks.into_iter().collect(),
-            }
+            swept(state, &sweepable(state, blobs, before), chunks, orphans)
         }
         CollectStep::Note { objects } => {
             Asked { objects: objects.iter().map(|at| at.object).collect(), ..Asked::default() }
         }
+    }
+}
+
+/// What is asked of what is to be swept.
+fn swept(state: &State, blobs: &[&Blob], chunks: &[ContentAddress], orphans: &[ObjectKey]) -> Asked {
+    let of_blobs = blobs.iter().flat_map(|blob| &blob.recipe.chunks).map(|chunk| chunk.address);
+    let chunks: BTreeSet<ContentAddress> = of_blobs.chain(chunks.iter().copied()).collect();
+    let places = chunks.iter().filter_map(|chunk| state.chunks.get(chunk));
+    let objects = places.map(|place| place.location.object).chain(orphans.iter().copied());
+    Asked {
+        objects: objects.collect::<BTreeSet<_>>().into_iter().collect(),
+        but: blobs.iter().map(|blob| blob.content_address).collect(),
+        chunks: chunks.into_iter().collect(),
+        copies_of: None,
     }
 }
 

@@ -88,6 +88,8 @@ pub struct ObjectRecovered {
 pub enum RelocationReason {
     /// They were damaged where they lay, and came again.
     Damaged,
+    /// They lay beside bytes that are to be erased.
+    Erasure,
 }
 
 /// Chunks lie elsewhere from now on, in the same backends as what is written now.

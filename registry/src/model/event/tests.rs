@@ -375,7 +375,22 @@ fn kinds_of_sweeps() -> Vec<Event> {
     ]
 }
 
-/// One of every kind about reading everything again.
+fn erased(bypassed: bool, requested_by: &str) -> FileErased {
+    FileErased {
+        key: key(),
+        size_bytes: 7,
+        reason: "article 17".to_owned(),
+        sha256: Sha256Digest([5; 32]),
+        package: package(),
+        version: 3,
+        bypassed,
+        producer: producer(),
+        requested_by: requested_by.to_owned(),
+        content_address: ContentAddress([6; 32]),
+    }
+}
+
+/// One of every kind about reading everything again, and about erasing.
 fn kinds_of_scrubs() -> Vec<Event> {
     let (object, backend) = (ObjectKey([4; 32]), "local".to_owned());
     let chunks = vec![
@@ -397,6 +412,8 @@ fn kinds_of_scrubs() -> Vec<Event> {
         Event::ObjectRecovered(Box::new(recovered(Recovery::Whole, vec![ContentAddress([6; 32])]))),
         Event::ObjectRecovered(Box::new(recovered(Recovery::Replaced, Vec::new()))),
         Event::ChunkRelocated(Box::new(ChunkRelocated { chunks: written(), reason: RelocationReason::Damaged })),
+        Event::FileErased(Box::new(erased(false, ""))),
+        Event::FileErased(Box::new(erased(true, "the data subject"))),
     ]
 }
 
@@ -481,6 +498,7 @@ fn fields_stand_in_canonical_order_so_that_nothing_is_sorted() {
             Event::ObjectDamaged(fact) => direct(fact),
             Event::ObjectRecovered(fact) => direct(fact),
             Event::ChunkRelocated(fact) => direct(fact),
+            Event::FileErased(fact) => direct(fact),
         };
         assert_eq!(cbor::check(&written), Ok(()), "{}", event.kind());
         assert_eq!(written, event.encode());

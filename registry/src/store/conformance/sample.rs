@@ -6,6 +6,7 @@ use artifactstore_backends::recipe::{Chunk, Codec, Location, Recipe, RetrievalTi
 use crate::clock::Timestamp;
 use crate::model::access::{AccessKey, Grant};
 use crate::model::attributes::{Attributes, UploadAttributes};
+use crate::model::erasure::Erasure;
 use crate::model::event::Record;
 use crate::model::name::{
     AccessKeyId, ClassName, FileName, HoldName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName,
@@ -180,6 +181,17 @@ pub(super) fn scrub_pass(sequence: Sequence, ended_sequence: Option<Sequence>) -
     }
 }
 
+pub(super) fn erasure(version: Sequence, content: &str) -> Erasure {
+    Erasure {
+        version,
+        sequence: version + 100,
+        erased_at: Timestamp(7),
+        content_address: ContentAddress::of(content.as_bytes()),
+        actor: "tester".to_owned(),
+        reason: "article 17".to_owned(),
+    }
+}
+
 pub(super) fn damaged(object: u8) -> DamagedObject {
     DamagedObject {
         object: ObjectKey([object; 32]),
@@ -298,6 +310,9 @@ pub(super) fn one_of_everything() -> State {
     state.orphans.put(row.object, row);
     for row in [scrub_pass(5, Some(9)), scrub_pass(12, None)] {
         state.scrubs.put(row.sequence, row);
+    }
+    for row in [erasure(1, "x"), erasure(30, "y")] {
+        state.erasures.put(row.version, row);
     }
     for row in [damaged(9), damaged(4)] {
         state.damaged.put(row.object, row);

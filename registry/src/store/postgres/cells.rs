@@ -5,6 +5,7 @@ use artifactstore_backends::recipe::{Codec, RetrievalTier};
 use super::statement::signed;
 use crate::model::access::AccessKey;
 use crate::model::cbor;
+use crate::model::erasure::Erasure;
 use crate::model::event::Record;
 use crate::model::name::{FileName, PackageName, ProducerName};
 use crate::model::retention::{ClassRow, ClockJump, Keeping};
@@ -238,6 +239,14 @@ pub(super) fn scrub_pass(row: &ScrubPass) -> Values {
             row.ended_at.map(|at| at.0),
         ],
         bytes: vec![row.cursor.map(|object| object.0.to_vec())],
+    }
+}
+
+pub(super) fn erasure(row: &Erasure) -> Values {
+    Values {
+        texts: vec![Some(row.actor.clone()), Some(row.reason.clone())],
+        numbers: vec![Some(signed(row.version)), Some(signed(row.sequence)), Some(row.erased_at.0)],
+        bytes: vec![Some(row.content_address.0.to_vec())],
     }
 }
 

@@ -13,6 +13,8 @@ use super::{PostgresStore, listed};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::log::plan::collect::Asked;
+use crate::log::plan::erase::COPIES_LIMIT;
+use crate::model::erasure::Erasure;
 use crate::model::name::ProducerName;
 use crate::model::row::{Blob, ChunkPlace, Sequence};
 use crate::model::state::Touched;
@@ -155,6 +157,39 @@ impl Sweeping for PostgresStore {
         self.list(asked, &rows::SWEPT, rows::swept).await
     }
 
+    async fn uses_now(&self, asked: &Asked) -> Result<Uses> {
+        let mut used = Uses::default();
+        if !asked.chunks.is_empty() {
+            let statement = used_chunks(asked)?;
+            used.used = users(asked, &self.readers.rows_at_leisure(statement).await?)?;
+        }
+        used.residents = asked.objects.iter().map(|object| (*object, BTreeSet::new())).collect();
+        if !asked.objects.is_empty() {
+            take_residents(&mut used.residents, &self.readers.rows_at_leisure(residing(&asked.objects)?).await?)?;
+        }
+        Ok(used)
+    }
+
+    async fn erasures(&self, versions: &[Sequence]) -> Result<Vec<Erasure>> {
+        let mut asked = Statement::default();
+        let versions: Vec<i64> = versions.iter().map(|version| signed(*version)).collect();
+        let versions = asked.bind(versions)?;
+        let columns = rows::ERASURE.narrow("e");
+        asked.text =
+            format!("SELECT {columns} FROM erasures AS e WHERE e.version = ANY({versions}::int8[]) ORDER BY e.version");
+        self.list(asked, &rows::ERASURE, rows::erasure).await
+    }
+
+    async fn erasures_pending(&self, limit: usize) -> Result<Vec<ContentAddress>> {
+        let mut asked = Statement::default();
+        let limit = asked.bind(limited(limit))?;
+        asked.text = format!(
+            "SELECT DISTINCT b.content_address FROM erasures AS e JOIN blobs AS b \
+             ON b.content_address = e.content_address WHERE b.reference_count = 0 LIMIT {limit}"
+        );
+        addresses(&self.readers.rows_at_leisure(asked).await?)
+    }
+
     async fn orphans_noted(
         &self,
         before: Timestamp,
@@ -177,52 +212,76 @@ pub(super) fn digests(asked: &mut Statement, keys: impl Iterator<Item = [u8; 32]
     Ok(format!("{}::bytea[]", asked.bind(keys)?))
 }
 
-/// What a step of a collection is decided by besides rows.
-pub(super) async fn uses(connection: &mut PgConnection, asked: &Asked) -> Result<Uses> {
-    let mut used = BTreeSet::new();
-    if !asked.chunks.is_empty() {
-        let mut statement = Statement::default();
-        let chunks = digests(&mut statement, asked.chunks.iter().map(|chunk| chunk.0))?;
-        // A chunk may have very many users. That there is one besides the one which does not count, the ends tell.
-        statement.text = format!(
-            "SELECT w.chunk, \
-             (SELECT b.content_address FROM blobs AS b WHERE b.content_address = w.chunk), \
-             (SELECT u.blob FROM blob_chunks AS u WHERE u.chunk = w.chunk ORDER BY u.blob LIMIT 1), \
-             (SELECT u.blob FROM blob_chunks AS u WHERE u.chunk = w.chunk ORDER BY u.blob DESC LIMIT 1), \
-             EXISTS (SELECT 1 FROM part_chunks AS u WHERE u.chunk = w.chunk) FROM unnest({chunks}) AS w (chunk)"
-        );
-        for row in statement.rows(&mut *connection).await? {
-            let mut is_used: bool = row.try_get(4)?;
-            for at in 1..=3 {
-                let user = row.try_get::<Option<&[u8]>, _>(at)?.and_then(ContentAddress::from_slice);
-                is_used |= user.is_some_and(|user| !asked.but.contains(&user));
-            }
-            if is_used {
-                used.insert(address(&row, 0)?);
-            }
-        }
-    }
-    Ok(Uses { used, residents: residents(connection, &asked.objects).await? })
+/// Who uses some chunks.
+fn used_chunks(asked: &Asked) -> Result<Statement> {
+    let mut statement = Statement::default();
+    let chunks = digests(&mut statement, asked.chunks.iter().map(|chunk| chunk.0))?;
+    // A chunk may have very many users. That there is one besides the one which does not count, the ends tell.
+    statement.text = format!(
+        "SELECT w.chunk, \
+         (SELECT b.content_address FROM blobs AS b WHERE b.content_address = w.chunk), \
+         (SELECT u.blob FROM blob_chunks AS u WHERE u.chunk = w.chunk ORDER BY u.blob LIMIT 1), \
+         (SELECT u.blob FROM blob_chunks AS u WHERE u.chunk = w.chunk ORDER BY u.blob DESC LIMIT 1), \
+         EXISTS (SELECT 1 FROM part_chunks AS u WHERE u.chunk = w.chunk) FROM unnest({chunks}) AS w (chunk)"
+    );
+    Ok(statement)
 }
 
-async fn residents(
-    connection: &mut PgConnection,
-    objects: &[ObjectKey],
-) -> Result<BTreeMap<ObjectKey, BTreeSet<ContentAddress>>> {
-    let mut residents: BTreeMap<_, BTreeSet<_>> = objects.iter().map(|object| (*object, BTreeSet::new())).collect();
-    if objects.is_empty() {
-        return Ok(residents);
+fn users(asked: &Asked, found: &[PgRow]) -> Result<BTreeSet<ContentAddress>> {
+    let mut used = BTreeSet::new();
+    for row in found {
+        let mut is_used: bool = row.try_get(4)?;
+        for at in 1..=3 {
+            let user = row.try_get::<Option<&[u8]>, _>(at)?.and_then(ContentAddress::from_slice);
+            is_used |= user.is_some_and(|user| !asked.but.contains(&user));
+        }
+        if is_used {
+            used.insert(address(row, 0)?);
+        }
     }
+    Ok(used)
+}
+
+/// Which chunks lie in some objects.
+fn residing(objects: &[ObjectKey]) -> Result<Statement> {
     let mut statement = Statement::default();
     let objects = digests(&mut statement, objects.iter().map(|object| object.0))?;
     statement.text = format!(
         "SELECT c.address, c.object FROM chunks AS c WHERE c.object = c.address AND c.address = ANY({objects}) \
          UNION ALL SELECT c.address, c.object FROM chunks AS c WHERE c.object <> c.address AND c.object = ANY({objects})"
     );
-    for row in statement.rows(connection).await? {
-        residents.entry(object(&row, 1)?).or_default().insert(address(&row, 0)?);
+    Ok(statement)
+}
+
+fn take_residents(residents: &mut BTreeMap<ObjectKey, BTreeSet<ContentAddress>>, found: &[PgRow]) -> Result<()> {
+    for row in found {
+        residents.entry(object(row, 1)?).or_default().insert(address(row, 0)?);
     }
-    Ok(residents)
+    Ok(())
+}
+
+/// What a step of a collection is decided by besides rows.
+pub(super) async fn uses(connection: &mut PgConnection, asked: &Asked) -> Result<Uses> {
+    let mut uses = Uses::default();
+    if !asked.chunks.is_empty() {
+        uses.used = users(asked, &used_chunks(asked)?.rows(&mut *connection).await?)?;
+    }
+    uses.residents = asked.objects.iter().map(|object| (*object, BTreeSet::new())).collect();
+    if !asked.objects.is_empty() {
+        take_residents(&mut uses.residents, &residing(&asked.objects)?.rows(&mut *connection).await?)?;
+    }
+    if let Some(blob) = asked.copies_of {
+        let mut statement = Statement::default();
+        let (blob, limit) = (statement.bind(blob.0.to_vec())?, statement.bind(limited(COPIES_LIMIT + 1))?);
+        statement.text = format!(
+            "SELECT f.sequence FROM files AS f WHERE f.content_address = {blob} AND f.released_sequence IS NULL \
+             ORDER BY f.sequence LIMIT {limit}"
+        );
+        for row in &statement.rows(connection).await? {
+            uses.copies.push(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0));
+        }
+    }
+    Ok(uses)
 }
 
 pub(super) async fn sweeping(connection: &mut PgConnection) -> Result<bool> {

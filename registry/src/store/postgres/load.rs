@@ -70,6 +70,12 @@ pub(super) fn question(touched: &Touched) -> Result<Option<Statement>> {
         parts.push(format!("(SELECT {columns} FROM scrub_passes AS p ORDER BY p.sequence DESC LIMIT 1)"));
     }
     bytes(&mut asked, &mut parts, &rows::DAMAGED, touched.damaged.iter().map(|key| key.0.to_vec()).collect())?;
+    if !touched.erasures.is_empty() {
+        let keys: Vec<i64> = touched.erasures.iter().map(|key| signed(*key)).collect();
+        let keys = asked.bind(keys)?;
+        let columns = rows::ERASURE.wide("e");
+        parts.push(format!("SELECT {columns} FROM erasures AS e WHERE e.version = ANY({keys}::int8[])"));
+    }
     if touched.moves {
         parts.push(format!("SELECT {} FROM storage_moves AS m", rows::MOVE.wide("m")));
     }
@@ -234,6 +240,9 @@ fn take(row: &PgRow, state: &mut State) -> Result<()> {
     } else if tag == rows::SCRUB.tag {
         let row = rows::scrub_pass(&Cells::wide(&rows::SCRUB, row))?;
         state.scrubs.load(row.sequence, Some(row));
+    } else if tag == rows::ERASURE.tag {
+        let row = rows::erasure(&Cells::wide(&rows::ERASURE, row))?;
+        state.erasures.load(row.version, Some(row));
     } else if tag == rows::DAMAGED.tag {
         let row = rows::damaged(&Cells::wide(&rows::DAMAGED, row))?;
         state.damaged.load(row.object, Some(row));
@@ -281,6 +290,7 @@ fn note_absent(touched: &Touched, state: &mut State) {
     touched.orphans.iter().for_each(|key| state.orphans.load(*key, None));
     state.scrubs_loaded |= touched.scrubs;
     touched.damaged.iter().for_each(|key| state.damaged.load(*key, None));
+    touched.erasures.iter().for_each(|key| state.erasures.load(*key, None));
 }
 
 /// Takes in what a question brought, and what it did not.

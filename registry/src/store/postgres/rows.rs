@@ -2,7 +2,7 @@
 
 mod sweeps;
 
-pub(super) use sweeps::{DAMAGED, ORPHAN, SCRUB, SWEPT, damaged, orphan, scrub_pass, swept};
+pub(super) use sweeps::{DAMAGED, ERASURE, ORPHAN, SCRUB, SWEPT, damaged, erasure, orphan, scrub_pass, swept};
 
 use artifactstore_backends::digest::{ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
 use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};

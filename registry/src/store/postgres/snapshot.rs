@@ -77,6 +77,7 @@ const fn shape(view: View) -> &'static Shape {
         View::Orphans => &rows::ORPHAN,
         View::Scrubs => &rows::SCRUB,
         View::Damaged => &rows::DAMAGED,
+        View::Erasures => &rows::ERASURE,
     }
 }
 
@@ -111,6 +112,7 @@ fn row_of(view: View, row: &PgRow) -> Result<ViewRow> {
         View::Orphans => view_row::orphan(&rows::orphan(&cells)?),
         View::Scrubs => view_row::scrub_pass(&rows::scrub_pass(&cells)?),
         View::Damaged => view_row::damaged(&rows::damaged(&cells)?),
+        View::Erasures => view_row::erasure(&rows::erasure(&cells)?),
     })
 }
 

@@ -156,7 +156,9 @@ impl Parts {
         self.replace(&rows::SCRUB, written.into_iter().map(cells::scrub_pass).collect())?;
         let (written, deleted) = state.damaged.changes();
         self.replace(&rows::DAMAGED, written.into_iter().map(cells::damaged).collect())?;
-        self.delete_digests(&rows::DAMAGED, [deleted.into_iter().map(|key| key.0.to_vec()).collect()])
+        self.delete_digests(&rows::DAMAGED, [deleted.into_iter().map(|key| key.0.to_vec()).collect()])?;
+        let (written, _) = state.erasures.changes();
+        self.replace(&rows::ERASURE, written.into_iter().map(cells::erasure).collect())
     }
 
     fn delete_part_chunks(&mut self, keys: &[&PartChunk]) -> Result<()> {

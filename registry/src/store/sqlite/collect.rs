@@ -15,7 +15,9 @@ use super::{SqliteStore, rows};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::log::plan::collect::Asked;
+use crate::log::plan::erase::COPIES_LIMIT;
 use crate::model::cbor;
+use crate::model::erasure::Erasure;
 use crate::model::name::{ProducerName, UploadId};
 use crate::model::row::{Blob, ChunkPlace, Sequence};
 use crate::model::sweep::{SweptObject, Uses};
@@ -130,6 +132,34 @@ impl Sweeping for SqliteStore {
         query.fetch_all(&self.readers).await?.iter().map(rows::swept).collect()
     }
 
+    async fn uses_now(&self, asked: &Asked) -> Result<Uses> {
+        uses(&mut *self.readers.acquire().await?, asked).await
+    }
+
+    async fn erasures(&self, versions: &[Sequence]) -> Result<Vec<Erasure>> {
+        let mut found = Vec::new();
+        for group in padded(versions) {
+            let keys = values(group.len(), 1);
+            let text =
+                format!("SELECT {} FROM erasures WHERE version IN (VALUES {keys}) ORDER BY version", rows::ERASURE);
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for version in group {
+                query = query.bind(signed(version));
+            }
+            for row in &query.fetch_all(&self.readers).await? {
+                found.push(rows::erasure(row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn erasures_pending(&self, limit: usize) -> Result<Vec<ContentAddress>> {
+        let text = "SELECT DISTINCT b.content_address FROM erasures AS e \
+             JOIN blobs AS b ON b.content_address = e.content_address WHERE b.reference_count = 0 LIMIT ?";
+        let query = sqlx::query(text).bind(limited(limit));
+        query.fetch_all(&self.readers).await?.iter().map(|row| rows::address(row, 0)).collect()
+    }
+
     async fn orphans_noted(
         &self,
         before: Timestamp,
@@ -187,7 +217,16 @@ pub(super) async fn uses(connection: &mut SqliteConnection, asked: &Asked) -> Re
             }
         }
     }
-    Ok(Uses { used, residents: residents(connection, &asked.objects).await? })
+    let mut copies = Vec::new();
+    if let Some(blob) = asked.copies_of {
+        let text = "SELECT sequence FROM files WHERE content_address = ? AND released_sequence IS NULL ORDER BY sequence \
+             LIMIT ?";
+        let query = sqlx::query(text).bind(blob.0.to_vec()).bind(limited(COPIES_LIMIT + 1));
+        for row in &query.fetch_all(&mut *connection).await? {
+            copies.push(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0));
+        }
+    }
+    Ok(Uses { used, residents: residents(connection, &asked.objects).await?, copies })
 }
 
 async fn residents(

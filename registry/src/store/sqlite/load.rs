@@ -65,6 +65,7 @@ fn absent(touched: Touched, state: &mut State) {
     touched.swept.into_iter().for_each(|key| state.swept.load(key, None));
     touched.orphans.into_iter().for_each(|key| state.orphans.load(key, None));
     touched.damaged.into_iter().for_each(|key| state.damaged.load(key, None));
+    touched.erasures.into_iter().for_each(|key| state.erasures.load(key, None));
     for key in touched.latest {
         state.latest.entry(key).or_insert(None);
     }
@@ -384,6 +385,15 @@ impl Asked {
         self.ask(&touched.damaged, 1, text, object_key, |row, state| {
             let row = rows::damaged(row)?;
             state.damaged.load(row.object, Some(row));
+            Ok(())
+        });
+        let text = |keys: &str| format!("SELECT {} FROM erasures WHERE version IN (VALUES {keys})", rows::ERASURE);
+        let bind = |script: &mut Script, version: &&Sequence| {
+            script.bind(write::signed(**version));
+        };
+        self.ask(&touched.erasures, 1, text, bind, |row, state| {
+            let row = rows::erasure(row)?;
+            state.erasures.load(row.version, Some(row));
             Ok(())
         });
     }

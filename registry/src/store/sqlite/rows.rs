@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::access::AccessKey;
 use crate::model::attributes::Attributes;
 use crate::model::cbor;
+use crate::model::erasure::Erasure;
 use crate::model::event::Record;
 use crate::model::name::{
     AccessKeyId, ClassName, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
@@ -55,6 +56,7 @@ pub(super) const SWEPT: &str = "object, backend, begun_sequence, ended_sequence"
 pub(super) const ORPHAN: &str = "object, backend, size_bytes, sequence, seen_at";
 pub(super) const SCRUB: &str = "sequence, begun_at, cursor, objects, bytes, damaged, ended_sequence, ended_at";
 pub(super) const DAMAGED: &str = "object, backend, finding, sequence, seen_at";
+pub(super) const ERASURE: &str = "version, sequence, erased_at, content_address, actor, reason";
 pub(super) const EVENT: &str =
     "sequence, occurred_at, kind, tenant, producer, package, actor, request_id, payload, hash";
 
@@ -387,6 +389,18 @@ pub(super) fn damaged(row: &SqliteRow) -> Result<DamagedObject> {
         finding: text(row, 2)?,
         sequence: count(VIEW, row, 3)?,
         seen_at: Timestamp(row.try_get(4)?),
+    })
+}
+
+pub(super) fn erasure(row: &SqliteRow) -> Result<Erasure> {
+    const VIEW: &str = "erasures";
+    Ok(Erasure {
+        version: count(VIEW, row, 0)?,
+        sequence: count(VIEW, row, 1)?,
+        erased_at: Timestamp(row.try_get(2)?),
+        content_address: digest(VIEW, row, 3, ContentAddress::from_slice)?,
+        actor: text(row, 4)?,
+        reason: text(row, 5)?,
     })
 }
 

@@ -59,6 +59,7 @@ impl Snapshot for SqliteSnapshot {
             View::Orphans => (rows::ORPHAN, "object"),
             View::Scrubs => (rows::SCRUB, "sequence"),
             View::Damaged => (rows::DAMAGED, "object"),
+            View::Erasures => (rows::ERASURE, "version"),
         };
         let alias = if view == View::History { "h" } else { "f" };
         let text = format!("SELECT {columns} FROM {} AS {alias} ORDER BY {order}", view.table());
@@ -89,6 +90,7 @@ fn row_of(view: View, row: &SqliteRow) -> Result<ViewRow> {
         View::Orphans => view_row::orphan(&rows::orphan(row)?),
         View::Scrubs => view_row::scrub_pass(&rows::scrub_pass(row)?),
         View::Damaged => view_row::damaged(&rows::damaged(row)?),
+        View::Erasures => view_row::erasure(&rows::erasure(row)?),
     })
 }
 

@@ -9,6 +9,7 @@ use super::statement::{ROWS_LIMIT, Script};
 use crate::error::Result;
 use crate::model::access::AccessKey;
 use crate::model::cbor;
+use crate::model::erasure::Erasure;
 use crate::model::event::Record;
 use crate::model::name::{PackageName, ProducerName, UploadId};
 use crate::model::retention::{ClassRow, ClockJump, Keeping};
@@ -191,7 +192,9 @@ impl Writing<'_> {
         self.replace("scrub_passes", rows::SCRUB, &written, scrub_pass).await?;
         let (written, deleted) = state.damaged.changes();
         self.replace("damaged_objects", rows::DAMAGED, &written, damaged).await?;
-        self.delete("damaged_objects", "object", &deleted, object_key).await
+        self.delete("damaged_objects", "object", &deleted, object_key).await?;
+        let (written, _) = state.erasures.changes();
+        self.replace("erasures", rows::ERASURE, &written, erasure).await
     }
 }
 
@@ -247,6 +250,16 @@ fn damaged(script: &mut Script, row: &DamagedObject) {
         .bind(row.finding.clone())
         .bind(signed(row.sequence))
         .bind(row.seen_at.0);
+}
+
+fn erasure(script: &mut Script, row: &Erasure) {
+    script
+        .bind(signed(row.version))
+        .bind(signed(row.sequence))
+        .bind(row.erased_at.0)
+        .bind(row.content_address.0.to_vec())
+        .bind(row.actor.clone())
+        .bind(row.reason.clone());
 }
 
 fn producer_name(script: &mut Script, name: &ProducerName) {

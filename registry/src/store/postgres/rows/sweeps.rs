@@ -1,11 +1,12 @@
 //! Rows of objects: of what was swept, noted, read again and found damaged.
 
-use artifactstore_backends::digest::ObjectKey;
+use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use sqlx::Row;
 
 use super::{Cells, Shape};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::model::erasure::Erasure;
 use crate::model::scrub::{DamagedObject, ScrubPass, ScrubTally};
 use crate::model::sweep::{OrphanObject, SweptObject};
 
@@ -41,6 +42,26 @@ pub(in crate::store::postgres) const DAMAGED: Shape = Shape {
     numbers: &["sequence", "seen_at"],
     bytes: &["object"],
 };
+
+pub(in crate::store::postgres) const ERASURE: Shape = Shape {
+    tag: 26,
+    table: "erasures",
+    key: &["version"],
+    texts: &["actor", "reason"],
+    numbers: &["version", "sequence", "erased_at"],
+    bytes: &["content_address"],
+};
+
+pub(in crate::store::postgres) fn erasure(cells: &Cells<'_>) -> Result<Erasure> {
+    Ok(Erasure {
+        version: cells.count(0)?,
+        sequence: cells.count(1)?,
+        erased_at: cells.time(2)?,
+        content_address: cells.digest(0, ContentAddress::from_slice)?,
+        actor: cells.text(0)?,
+        reason: cells.text(1)?,
+    })
+}
 
 pub(in crate::store::postgres) fn scrub_pass(cells: &Cells<'_>) -> Result<ScrubPass> {
     let cursor: Option<&[u8]> = cells.row.try_get(cells.bytes)?;

@@ -1,0 +1,9 @@
+-- Versions whose bytes were erased because somebody demanded it.
+CREATE TABLE erasures (
+    version         INTEGER NOT NULL PRIMARY KEY,
+    sequence        INTEGER NOT NULL,
+    erased_at       INTEGER NOT NULL,
+    content_address BLOB NOT NULL,
+    actor           TEXT NOT NULL,
+    reason          TEXT NOT NULL
+) STRICT;
