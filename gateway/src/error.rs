@@ -171,6 +171,7 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::VersionMissing | Refusal::FileErased { by_number: true, .. } => (404, "NoSuchVersion"),
         Refusal::PackageMissing => (404, "NoSuchPackage"),
         Refusal::PackageOpen => (409, "PackageOpen"),
+        Refusal::PackageSuperseded(_) => (409, "PackageSuperseded"),
         Refusal::PreconditionFailed(_) => (412, "PreconditionFailed"),
         Refusal::UploadMissing(_) => (404, "NoSuchUpload"),
         Refusal::PartInvalid(_) => (400, "InvalidPart"),

@@ -7,3 +7,6 @@ CREATE TABLE erasures (
     actor           TEXT COLLATE "C" NOT NULL,
     reason          TEXT COLLATE "C" NOT NULL
 );
+
+-- What is erased of a blob.
+CREATE INDEX erasures_by_content ON erasures (content_address);

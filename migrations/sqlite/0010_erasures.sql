@@ -7,3 +7,6 @@ CREATE TABLE erasures (
     actor           TEXT NOT NULL,
     reason          TEXT NOT NULL
 ) STRICT;
+
+-- What is erased of a blob.
+CREATE INDEX erasures_by_content ON erasures (content_address);

@@ -268,6 +268,9 @@ pub enum Refusal {
     /// The package is open, so that it has no manifest yet.
     #[error("the package is not finalized, so it has no manifest")]
     PackageOpen,
+    /// A later revision is finalized, which may hold the same files.
+    #[error("revision {0} of the package is finalized after it, and keeps what both have: release that one")]
+    PackageSuperseded(u32),
     /// A condition of the request does not hold.
     #[error("the condition {0} does not hold")]
     PreconditionFailed(&'static str),

@@ -196,6 +196,28 @@ impl Inner {
         }
     }
 
+    /// What forbids that a version goes, of the revisions behind the one that it was written into: those that have it too.
+    pub(crate) async fn later_kept(&self, file: &File, bypass: bool) -> Result<Vec<Reason>> {
+        let rules = self.rules().await?;
+        let Some(written) = self.store.package(&file.package_id).await? else { return Ok(Vec::new()) };
+        let filter = PackageFilter { name: Some(file.package.clone()), ..PackageFilter::default() };
+        let has_it = |later: &Package| {
+            let sealed = later.seal.as_ref().map_or(Sequence::MAX, |seal| seal.sequence);
+            later.revision > written.revision && file.ended_sequence.is_none_or(|ended| ended > sealed)
+        };
+        let mut kept = Vec::new();
+        let mut after = Some(PackageCursor { name: written.name.clone(), revision: written.revision });
+        loop {
+            let page = self.store.packages(&written.producer, &filter, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(kept) };
+            after = Some(PackageCursor { name: last.name.clone(), revision: last.revision });
+            for later in page.iter().filter(|later| has_it(later)) {
+                let reasons = package_reasons(later, None, rules.expiry, &|name| rules.classes.get(name));
+                kept.extend(reasons.into_iter().filter(|reason| reason.forbids(bypass)));
+            }
+        }
+    }
+
     /// The versions that a package has: those of its manifest, or those that have names in it now.
     async fn package_versions(&self, package: &Package) -> Result<Vec<Sequence>> {
         if let Some(seal) = &package.seal {

@@ -12,6 +12,10 @@ use crate::model::name::ProducerName;
 use crate::model::row::{Blob, ChunkPlace, Sequence};
 use crate::model::sweep::{SweptObject, Uses};
 
+/// Whether it was an erasure `e` that let the blob `b` go, and not a later deletion of the same content sent again. Such a blob
+/// goes only as a whole, with every object in which bytes of it lie: no ordinary sweep forgets it before.
+pub(super) const ERASED: &str = "e.content_address = b.content_address AND e.sequence = b.released_sequence";
+
 /// Chunks of a page that nothing uses, and where the next page begins; `None` at the end.
 pub type Unused = (Vec<ContentAddress>, Option<ContentAddress>);
 

@@ -52,7 +52,7 @@ fn current(path: &str) -> SubjectChoice {
 }
 
 impl Harness {
-    async fn delete(&self, key: &str, version: Option<u64>, bypass: bool) -> Result<Option<u64>> {
+    pub(crate) async fn delete(&self, key: &str, version: Option<u64>, bypass: bool) -> Result<Option<u64>> {
         let removal = Removal {
             key: name(&format!("board/{key}")).key,
             version: version.map(VersionChoice::Numbered),
@@ -359,6 +359,9 @@ async fn a_hold_on_an_earlier_revision_keeps_the_later_ones_from_being_released(
     harness.registry.hold_place(&harness.actor, to.clone(), &hold("case"), "why".to_owned()).await.unwrap();
     let release = async || harness.registry.package_release(&harness.actor, &second.id, "over".to_owned()).await;
     assert!(matches!(&kept(release().await)[..], [Reason::Hold { .. }]));
+    // Alone, the first cannot be released: files of its may be in the second.
+    let alone = harness.registry.package_release(&harness.actor, &first.id, "over".to_owned()).await;
+    assert!(matches!(alone, Err(Error::Refused(Refusal::PackageSuperseded(2)))), "{alone:?}");
     harness.registry.hold_release(&harness.actor, to.clone(), &hold("case"), String::new()).await.unwrap();
     release().await.unwrap();
     let late = harness.registry.hold_place(&harness.actor, to, &hold("late"), "why".to_owned()).await;

@@ -137,7 +137,7 @@ pub(in crate::admin) struct ReleaseRequest {
         (status = 400, description = "That is no identifier, or the body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Something keeps it; the reasons say what.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "There is no such package.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "The package is open, so that it keeps nothing.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The package is open, so that it keeps nothing; or a later revision is finalized, and is the one to release.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than 1 MiB.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "The body is not said to be JSON.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is unknown, missing or of the wrong type.", body = ProblemBody, content_type = "application/problem+json"),

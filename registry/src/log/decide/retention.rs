@@ -475,6 +475,12 @@ pub(super) fn package_release(state: &State, actor: &Actor, id: &PackageId, reas
     if package.seal.is_none() {
         return Err(Refusal::PackageOpen);
     }
+    // What this revision has, a later one may have as well; and nobody can release both but by that one.
+    let latest = state.package_latest(&(package.producer.clone(), package.name.clone()));
+    let sealed = latest.map_or(package.revision, |latest| latest.revision - u32::from(latest.seal.is_none()));
+    if sealed > package.revision {
+        return Err(Refusal::PackageSuperseded(sealed));
+    }
     let owner = producer_owned(state, actor, &package.producer)?;
     // What its files are kept by counts when they are removed.
     let kept = package_reasons(package, Some(owner), state.expiry(), &|name| state.class(name));

@@ -19,7 +19,7 @@ use crate::model::name::ProducerName;
 use crate::model::row::{Blob, ChunkPlace, Sequence};
 use crate::model::state::Touched;
 use crate::model::sweep::{SweptObject, Uses};
-use crate::store::sweeping::{Sweeping, Unused};
+use crate::store::sweeping::{ERASED, Sweeping, Unused};
 
 /// Behind nothing: the empty byte string sorts before every digest.
 pub(super) fn behind(after: Option<[u8; 32]>) -> Vec<u8> {
@@ -102,7 +102,8 @@ impl Sweeping for PostgresStore {
         let limit = asked.bind(limited(limit))?;
         asked.text = format!(
             "SELECT {} FROM blobs AS b WHERE b.reference_count = 0 AND b.condemned_at <= {before} \
-             AND b.content_address > {after} ORDER BY b.content_address LIMIT {limit}",
+             AND b.content_address > {after} AND NOT EXISTS (SELECT 1 FROM erasures AS e WHERE {ERASED}) \
+             ORDER BY b.content_address LIMIT {limit}",
             rows::BLOB.narrow("b")
         );
         listed(&self.readers.rows_at_leisure(asked).await?, &rows::BLOB, rows::blob)
@@ -184,8 +185,8 @@ impl Sweeping for PostgresStore {
         let mut asked = Statement::default();
         let limit = asked.bind(limited(limit))?;
         asked.text = format!(
-            "SELECT DISTINCT b.content_address FROM erasures AS e JOIN blobs AS b \
-             ON b.content_address = e.content_address WHERE b.reference_count = 0 LIMIT {limit}"
+            "SELECT DISTINCT b.content_address FROM erasures AS e JOIN blobs AS b ON {ERASED} \
+             WHERE b.reference_count = 0 LIMIT {limit}"
         );
         addresses(&self.readers.rows_at_leisure(asked).await?)
     }

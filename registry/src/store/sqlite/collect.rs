@@ -22,7 +22,7 @@ use crate::model::name::{ProducerName, UploadId};
 use crate::model::row::{Blob, ChunkPlace, Sequence};
 use crate::model::sweep::{SweptObject, Uses};
 use crate::store::Store;
-use crate::store::sweeping::{Sweeping, Unused};
+use crate::store::sweeping::{ERASED, Sweeping, Unused};
 
 /// Behind nothing: the empty byte string sorts before every digest.
 pub(super) fn behind(after: Option<[u8; 32]>) -> Vec<u8> {
@@ -85,8 +85,8 @@ impl Sweeping for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Blob>> {
         let text = format!(
-            "SELECT {} FROM blobs WHERE reference_count = 0 AND condemned_at <= ? AND content_address > ? \
-             ORDER BY content_address LIMIT ?",
+            "SELECT {} FROM blobs AS b WHERE reference_count = 0 AND condemned_at <= ? AND content_address > ? \
+             AND NOT EXISTS (SELECT 1 FROM erasures AS e WHERE {ERASED}) ORDER BY content_address LIMIT ?",
             rows::BLOB
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(before.0).bind(behind(after.map(|after| after.0)));
@@ -154,9 +154,11 @@ impl Sweeping for SqliteStore {
     }
 
     async fn erasures_pending(&self, limit: usize) -> Result<Vec<ContentAddress>> {
-        let text = "SELECT DISTINCT b.content_address FROM erasures AS e \
-             JOIN blobs AS b ON b.content_address = e.content_address WHERE b.reference_count = 0 LIMIT ?";
-        let query = sqlx::query(text).bind(limited(limit));
+        let text = format!(
+            "SELECT DISTINCT b.content_address FROM erasures AS e JOIN blobs AS b ON {ERASED} \
+             WHERE b.reference_count = 0 LIMIT ?"
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(limited(limit));
         query.fetch_all(&self.readers).await?.iter().map(|row| rows::address(row, 0)).collect()
     }
 
