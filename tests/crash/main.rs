@@ -121,8 +121,8 @@ async fn sweep(
     for _ in 0..AIMS_AT_THE_LAST {
         for place in needed {
             if !tally.kills.contains_key(place.name()) {
-                if place.is_of_a_collection() {
-                    // A life before it, so that there is something to collect.
+                if place.is_of_a_collection() || place.is_of_an_erasure() {
+                    // A life before it, so that there is something to collect, or to erase.
                     let place = Place::Step(Point::CommandAnswered);
                     sweep.round(Aim { place, count: GARBAGE_COMMANDS }, &mut tally).await;
                 }
@@ -140,8 +140,15 @@ fn report(what: &str, tally: &Tally, time: Duration) {
     let [happened, not] = tally.unacknowledged;
     println!(
         "FIGURE crash sweep of {what}: {} rounds in {time:.0?}, {kills} ended there and {} by the harness; {} acknowledged \
-         changes whole, {happened} others whole and {not} absent; {} events, {} objects and {} temporary files swept",
-        tally.rounds, tally.by_harness, tally.acknowledged, tally.events, tally.orphans, tally.temporaries
+         changes whole, {happened} others whole and {not} absent; {} events, {} objects and {} temporary files swept, {} files \
+         erased",
+        tally.rounds,
+        tally.by_harness,
+        tally.acknowledged,
+        tally.events,
+        tally.orphans,
+        tally.temporaries,
+        tally.erased
     );
     let each: Vec<String> = tally.kills.iter().map(|(name, count)| format!("{name} {count}")).collect();
     println!("FIGURE crash sweep of {what}: kills at {}", each.join(", "));
