@@ -26,7 +26,7 @@ const FOLDER_ROUNDS: u64 = 100;
 /// Rounds between two replays of a log that was just cut off.
 const REPLAY_EVERY: u64 = 20;
 /// How often a place is aimed at in the end that was not come to.
-const AIMS_AT_THE_LAST: usize = 10;
+const AIMS_AT_THE_LAST: u32 = 10;
 
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var_os(name)?.into_string().unwrap();
@@ -118,7 +118,8 @@ async fn sweep(
     }
     // A place that chance left out, or whose aim was too far, is aimed at once more: none may be dead.
     let mut sweep = Sweep::begin(program.to_owned(), chance.branch()).await;
-    for _ in 0..AIMS_AT_THE_LAST {
+    for attempt in 1..=AIMS_AT_THE_LAST {
+        sweep.be_patient(attempt);
         for place in needed {
             if !tally.kills.contains_key(place.name()) {
                 if place.is_of_a_collection() || place.is_of_an_erasure() {

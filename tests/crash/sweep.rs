@@ -66,6 +66,7 @@ pub(crate) struct Sweep {
     model: Model,
     chance: Chance,
     round: u64,
+    patience: Duration,
 }
 
 /// What a process is to end at.
@@ -162,7 +163,12 @@ impl Sweep {
         gateway.resume().await;
         gateway.producer(PRODUCER).await;
         gateway.kill().await;
-        Self { gateway, model: Model::default(), chance: chance.branch(), round: 0 }
+        Self { gateway, model: Model::default(), chance: chance.branch(), round: 0, patience: ROUND }
+    }
+
+    /// Lets a gateway live so many times as long before the harness ends it: on a busy machine some steps take their time.
+    pub(crate) fn be_patient(&mut self, times: u32) {
+        self.patience = ROUND * times;
     }
 
     /// One life of the gateway, up to the step that is aimed at. Says whether it ended there.
@@ -248,7 +254,7 @@ impl Sweep {
         self.look(tally).await;
         let left = std::mem::take(&mut self.model.uploads);
         let mut clients = self.clients(left);
-        let status = self.gateway.ended(ROUND).await;
+        let status = self.gateway.ended(self.patience).await;
         if status.is_none() {
             self.gateway.kill().await;
         }
