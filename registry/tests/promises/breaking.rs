@@ -112,7 +112,7 @@ impl Ground {
     }
 
     /// Everything was done that there was to do: the bytes that had to go are nowhere, and a run more does nothing.
-    async fn is_done(self) {
+    async fn end(self) {
         let last = collect(&self.harness, 0).await;
         let swept = (last.swept_blobs, last.swept_chunks, last.swept_orphans, last.deleted_objects, last.left_objects);
         assert_eq!((last.released, last.condemned_blobs, last.noted_orphans), (0, 0, 0), "{last:?}");
@@ -168,13 +168,13 @@ async fn whatever_a_backend_does_not_do_for_a_collection_the_next_one_does() {
             if !failed {
                 let deletions = calls.iter().filter(|call| matches!(call, Call::Delete(_))).count();
                 assert!(deletions == 4 && calls.contains(&Call::List) && calls.contains(&Call::Probe), "{calls:?}");
-                ground.is_done().await;
+                ground.end().await;
                 break;
             }
             let next = collect(&ground.harness, 0).await;
             assert_eq!(next.left_objects, 0, "{next:?}");
             ground.is_kept(&before).await;
-            ground.is_done().await;
+            ground.end().await;
         }
     }
 }
@@ -243,7 +243,7 @@ async fn whatever_a_backend_does_not_do_for_an_erasure_is_done_by_the_next_call_
                 let put = calls.iter().any(|call| matches!(call, Call::Put(_)));
                 let deletions = calls.iter().filter(|call| matches!(call, Call::Delete(_))).count();
                 assert!(put && deletions == 2, "{calls:?}");
-                ground.is_done().await;
+                ground.end().await;
                 break;
             }
             if n % 2 == 0 {
@@ -262,7 +262,7 @@ async fn whatever_a_backend_does_not_do_for_an_erasure_is_done_by_the_next_call_
             // What was written elsewhere and not recorded is nobody's.
             collect(&ground.harness, 0).await;
             ground.is_kept(&before).await;
-            ground.is_done().await;
+            ground.end().await;
         }
     }
 }
