@@ -228,7 +228,8 @@ fn raise(leaf: &Path, branch: &Path, begin: &str) -> io::Result<u64> {
     let mut objects = Vec::new();
     for entry in fs::read_dir(leaf)? {
         let name = entry?.file_name();
-        let known = name.to_str().filter(|name| name.starts_with(begin)).and_then(|name| ObjectKey::from_hex(name).ok());
+        let known =
+            name.to_str().filter(|name| name.starts_with(begin)).and_then(|name| ObjectKey::from_hex(name).ok());
         objects.extend(known.map(|_| name));
     }
     for name in &objects {
