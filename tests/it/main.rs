@@ -35,6 +35,7 @@ mod log;
 mod manifest;
 mod multipart;
 mod packages;
+mod policy;
 mod postgres;
 mod reading;
 mod refusals;
