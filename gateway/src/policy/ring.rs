@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use artifactstore_registry::actions::request::FoundFile;
 use artifactstore_registry::model::cbor::TextMap;
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::{FileName, ProducerName, TenantName};
@@ -135,7 +136,11 @@ impl Policies {
                 Verdict::Silent => allowed = false,
             }
         }
-        Ok(Some((bucket.owner.clone(), bucket.allows(who, allowed))))
+        let verdict = bucket.allows(who, allowed);
+        if verdict == Verdict::Silent {
+            self.tell_absence(&bucket, who, asking, &facts).await?;
+        }
+        Ok(Some((bucket.owner.clone(), verdict)))
     }
 
     /// As [`Self::judge`], of what becomes known only later which keys it is about: whether anything of it could be
@@ -153,24 +158,56 @@ impl Policies {
     }
 
     async fn tags(&self, bucket: &Bucket, asking: &Asking<'_>) -> Result<Option<TextMap>, Failure> {
-        let (true, Some(key)) = (bucket.policy.asks_for_tags(), asking.key) else { return Ok(None) };
+        if !bucket.policy.asks_for_tags() {
+            return Ok(None);
+        }
+        Ok(self.stat(bucket, asking).await?.map(|found| found.file.attributes.tags.clone()))
+    }
+
+    /// The file that is asked for, on behalf of the bucket's owner; `None` when there is none.
+    async fn stat(&self, bucket: &Bucket, asking: &Asking<'_>) -> Result<Option<FoundFile>, Failure> {
+        let Some(key) = asking.key else { return Ok(None) };
         let (Ok(name), Ok(version)) = (FileName::parse(asking.bucket, key), version(asking.version)) else {
             return Ok(None);
         };
-        let actor =
-            Actor { tenant: bucket.owner.clone(), name: "policy".to_owned(), request_id: String::new(), client: None };
+        let (tenant, name_of_asker) = (bucket.owner.clone(), "policy".to_owned());
+        let actor = Actor { tenant, name: name_of_asker, request_id: String::new(), client: None };
         match self.registry.file_stat(&actor, &name, version).await {
-            Ok(found) => Ok(Some(found.file.attributes.tags.clone())),
+            Ok(found) => Ok(Some(found)),
             Err(Error::Refused(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
+
+    /// Whoever may list a name may know that it is not there: what it may not read is then 404 and not 403, as in S3.
+    async fn tell_absence(
+        &self,
+        bucket: &Bucket,
+        who: Principal<'_>,
+        asking: &Asking<'_>,
+        facts: &Facts<'_>,
+    ) -> Result<(), Failure> {
+        let (true, Some(key)) = (matches!(asking.operation, "GetObject" | "HeadObject"), asking.key) else {
+            return Ok(());
+        };
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("prefix", key).finish();
+        let facts = Facts { query: &query, ..*facts };
+        let listing = bucket.policy.verdict(who, "s3:ListBucket", (asking.bucket, None), &facts);
+        let may_know = bucket.allows(who, listing == Verdict::Allowed) == Verdict::Allowed && !bucket.is_of(who);
+        if may_know && self.stat(bucket, asking).await?.is_none() {
+            return Err(Failure::request(404, "NoSuchKey", "The specified key does not exist."));
+        }
+        Ok(())
+    }
 }
 
 impl Bucket {
+    fn is_of(&self, who: Principal<'_>) -> bool {
+        who.0.is_some_and(|(tenant, _)| *tenant == self.owner)
+    }
+
     fn allows(&self, who: Principal<'_>, allowed: bool) -> Verdict {
-        let own = who.0.is_some_and(|(tenant, _)| *tenant == self.owner);
-        let barred = !own && self.restricted && self.policy.is_public();
+        let barred = !self.is_of(who) && self.restricted && self.policy.is_public();
         if allowed && !barred { Verdict::Allowed } else { Verdict::Silent }
     }
 }

@@ -98,7 +98,22 @@ pub(super) fn refuse_unkept_promises(headers: &HeaderMap) -> Result<(), Failure>
     Ok(())
 }
 
-/// Refuses encryption, on writes and on reads: a client that has a key must not believe that it was used.
+/// Refuses encryption on a read: nothing is encrypted with such keys, and a client that has one must not believe that it was used.
+pub(super) fn refuse_decryption(headers: &HeaderMap) -> Result<(), Failure> {
+    let names =
+        || headers.keys().map(http::HeaderName::as_str).filter(|name| name.starts_with("x-amz-server-side-encryption"));
+    if names().any(|name| !name.contains("-customer-")) {
+        let message = "x-amz-server-side-encryption header is not supported for this operation.";
+        return Err(Failure::request(400, "InvalidArgument", message));
+    }
+    if names().next().is_some() {
+        let message = "The encryption parameters are not applicable to this object.";
+        return Err(Failure::request(400, "InvalidRequest", message));
+    }
+    Ok(())
+}
+
+/// Refuses encryption on a write: a client that has a key must not believe that it was used.
 pub(super) fn refuse_encryption(headers: &HeaderMap) -> Result<(), Failure> {
     let asks = |name: &str| {
         name.starts_with("x-amz-server-side-encryption") || name.starts_with("x-amz-copy-source-server-side-encryption")
@@ -225,6 +240,11 @@ mod tests {
         let kms = ("x-amz-server-side-encryption-aws-kms-key-id", "k");
         assert_eq!(code(&[("x-amz-server-side-encryption", "AES256"), kms]), "InvalidArgument");
         assert_eq!(code(&[("x-amz-server-side-encryption", "aws:kms"), kms]), "NotImplemented");
+        let read =
+            |pairs: &[(&'static str, &str)]| refuse_decryption(&headers(pairs)).map_err(|failure| failure.face().code);
+        assert_eq!(read(&[ALGORITHM, key, MD5]), Err("InvalidRequest"));
+        assert_eq!(read(&[("x-amz-server-side-encryption", "AES256")]), Err("InvalidArgument"));
+        assert_eq!(read(&[("x-amz-acl", "private")]), Ok(()));
     }
 
     #[test]
