@@ -2,19 +2,24 @@
 
 import base64
 import concurrent.futures
+import contextlib
 import datetime
 import hashlib
 import io
+import json
 import os
 import urllib.error
 import urllib.request
 import zlib
 
 import awscrt.checksums
+import boto3
+import botocore
+import botocore.config
 import botocore.exceptions
 from boto3.s3.transfer import TransferConfig
 
-from common import WORK, body, main, rate, read, refused, s3, timed, write
+from common import WORK, admin, body, main, rate, read, refused, s3, timed, write
 
 MIB = 2**20
 
@@ -490,11 +495,47 @@ def settings():
     client.delete_bucket_cors(**bucket)
     with refused("NoSuchCORSConfiguration"):
         client.get_bucket_cors(**bucket)
-    deny = '{"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*"}]}'
+    deny = '{"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:ListBucket", "Resource": "*"}]}'
+    client.put_bucket_policy(**bucket, Policy=deny)
+    assert client.get_bucket_policy(**bucket)["Policy"] == deny
+    with refused("AccessDenied"):
+        client.list_objects_v2(**bucket)
     with refused("NotImplemented"):
-        client.put_bucket_policy(**bucket, Policy=deny)
-    client.put_bucket_policy(**bucket, Policy=deny.replace("Deny", "Allow"))
-    assert "Allow" in client.get_bucket_policy(**bucket)["Policy"]
+        client.put_bucket_policy(**bucket, Policy=deny.replace('"Principal"', '"NotPrincipal"'))
+    client.delete_bucket_policy(**bucket)
+    assert client.list_objects_v2(**bucket)["KeyCount"] == 3
+
+
+def anonymous():
+    """What anyone may read without a key: as the producer's setting says, and as a policy says."""
+    client, name = s3(), {"Bucket": "boto3-anonymous", "Key": "run-1/a.txt"}
+    bucket = {"Bucket": name["Bucket"]}
+    client.create_bucket(**bucket)
+    client.put_object(**name, Body=b"for anyone")
+    plain = botocore.config.Config(signature_version=botocore.UNSIGNED, s3={"addressing_style": "path"})
+    anyone = boto3.client("s3", config=plain)
+
+    def reads(get, listing):
+        with contextlib.nullcontext() if get else refused("AccessDenied"):
+            assert anyone.get_object(**name)["Body"].read() == b"for anyone"
+        with contextlib.nullcontext() if listing else refused("AccessDenied"):
+            assert [it["Key"] for it in anyone.list_objects_v2(**bucket)["Contents"]] == [name["Key"]]
+        with refused("AccessDenied"):
+            anyone.put_object(**name, Body=b"by anyone")
+
+    reads(False, False)
+    for setting, get, listing in (("off", False, False), ("objects", True, False), ("list", True, True), ("off", False, False)):
+        admin("PUT", "/v1/producers/boto3-anonymous", {"anonymous_read": setting})
+        reads(get, listing)
+    for action, resource, get, listing in (
+        ("s3:GetObject", "arn:aws:s3:::boto3-anonymous/run-1/*", True, False),
+        ("s3:ListBucket", "arn:aws:s3:::boto3-anonymous", False, True),
+    ):
+        allowed = {"Effect": "Allow", "Principal": "*", "Action": action, "Resource": resource}
+        client.put_bucket_policy(**bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
+        reads(get, listing)
+    client.delete_bucket_policy(**bucket)
+    reads(False, False)
 
 
 def whole_sha256():
@@ -532,6 +573,7 @@ main({
     "versions": versions,
     "locks": locks,
     "settings": settings,
+    "anonymous": anonymous,
     "whole-sha256": whole_sha256,
     "threads": threads,
     "checksums": checksums,

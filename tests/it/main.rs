@@ -36,6 +36,7 @@ mod log;
 mod manifest;
 mod multipart;
 mod packages;
+mod policy;
 mod postgres;
 mod reading;
 mod refusals;
