@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import contextlib
+import datetime
 import hashlib
 import io
 import json
@@ -400,6 +401,49 @@ def versions():
     client.delete_bucket(**bucket)
 
 
+def locks():
+    client = s3()
+    bucket, until = {"Bucket": "boto3-locks"}, datetime.datetime(2099, 1, 1, tzinfo=datetime.timezone.utc)
+    client.create_bucket(**bucket, ObjectLockEnabledForBucket=True)
+    assert client.get_object_lock_configuration(**bucket)["ObjectLockConfiguration"] == {"ObjectLockEnabled": "Enabled"}
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+    put = client.put_object(**bucket, Key="run-1/put", Body=b"put", **lock, ObjectLockLegalHoldStatus="ON")
+    copy = client.copy_object(**bucket, Key="run-1/copy", CopySource={**bucket, "Key": "run-1/put"}, **lock)
+    upload = {**bucket, "Key": "run-1/parts"}
+    upload["UploadId"] = client.create_multipart_upload(**upload, **lock)["UploadId"]
+    part = {"PartNumber": 1, "ETag": client.upload_part(**upload, PartNumber=1, Body=b"parts")["ETag"]}
+    parts = client.complete_multipart_upload(**upload, MultipartUpload={"Parts": [part]})
+    md5 = base64.b64encode(hashlib.md5(b"md5").digest()).decode()
+    plain = s3(request_checksum_calculation="when_required")
+    with_md5 = plain.put_object(**bucket, Key="run-1/md5", Body=b"md5", ContentMD5=md5, **lock)
+    for key, made in (("put", put), ("copy", copy), ("parts", parts), ("md5", with_md5)):
+        name = {**bucket, "Key": f"run-1/{key}"}
+        head = client.head_object(**name)
+        assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"]) == ("GOVERNANCE", until), head
+        assert head.get("ObjectLockLegalHoldStatus") == ("ON" if key == "put" else None), head
+        kept = client.get_object_retention(**name)["Retention"]
+        assert kept == {"Mode": "GOVERNANCE", "RetainUntilDate": until}, kept
+        version = {**name, "VersionId": made["VersionId"]}
+        with refused("AccessDenied") as seen:
+            client.delete_object(**version)
+        assert "the lock (governance) keeps it until 2099" in str(seen["error"]), seen["error"]
+        if key == "put":
+            with refused("AccessDenied") as seen:
+                client.delete_object(**version, BypassGovernanceRetention=True)
+            assert "the hold s3-legal-hold" in str(seen["error"]), seen["error"]
+            client.put_object_legal_hold(**name, LegalHold={"Status": "OFF"})
+        marker = client.delete_object(**name)
+        assert marker["DeleteMarker"] and client.get_object(**version)["Body"].read()
+        client.delete_object(**version, BypassGovernanceRetention=True)
+    default = {"Mode": "COMPLIANCE", "Days": 1}
+    rule = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": default}}
+    client.put_object_lock_configuration(**bucket, ObjectLockConfiguration=rule)
+    bare = plain.put_object(**bucket, Key="run-2/bare", Body=b"no header")
+    assert client.head_object(**bucket, Key="run-2/bare")["ObjectLockMode"] == "COMPLIANCE"
+    with refused("AccessDenied"):
+        client.delete_object(**bucket, Key="run-2/bare", VersionId=bare["VersionId"], BypassGovernanceRetention=True)
+
+
 def settings():
     client = s3()
     bucket, name = {"Bucket": "boto3-settings"}, {"Bucket": "boto3-settings", "Key": "run-1/a.txt"}
@@ -527,6 +571,7 @@ def whole_sha256():
 
 main({
     "versions": versions,
+    "locks": locks,
     "settings": settings,
     "anonymous": anonymous,
     "whole-sha256": whole_sha256,

@@ -73,6 +73,7 @@ suites! {
     boto3_parses_every_error => "boto3_suite.py" "errors" HTTP;
     boto3_parses_every_error_over_tls => "boto3_suite.py" "errors" TLS;
     boto3_keeps_versions_and_deletes_them => "boto3_suite.py" "versions" HTTP;
+    boto3_locks_what_it_writes => "boto3_suite.py" "locks" HTTP;
     boto3_sets_tags_and_configurations => "boto3_suite.py" "settings" HTTP;
     boto3_reads_without_a_key_what_is_open => "boto3_suite.py" "anonymous" HTTP;
     boto3_reads_without_a_key_what_is_open_over_tls => "boto3_suite.py" "anonymous" TLS;

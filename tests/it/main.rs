@@ -31,6 +31,7 @@ mod ingest;
 mod keys;
 mod lifecycle;
 mod listing;
+mod locking;
 mod log;
 mod manifest;
 mod multipart;

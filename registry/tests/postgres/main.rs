@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+#[path = "../promises/breaking.rs"]
+mod breaking;
 mod clocks;
 #[path = "../promises/collecting.rs"]
 mod collecting;
@@ -18,6 +20,8 @@ mod files;
 mod harness;
 #[path = "../promises/interleaving.rs"]
 mod interleaving;
+#[path = "../promises/keeping.rs"]
+mod keeping;
 #[path = "../promises/keys.rs"]
 mod keys;
 #[path = "../promises/listing.rs"]

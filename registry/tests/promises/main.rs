@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+mod breaking;
 mod collecting;
 mod counting;
 mod dialect;
@@ -10,6 +11,7 @@ mod expiring;
 mod files;
 mod harness;
 mod interleaving;
+mod keeping;
 mod keys;
 mod listing;
 mod multipart;
