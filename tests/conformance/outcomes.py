@@ -1,7 +1,8 @@
 """A pytest plugin: leaves out what `excluded.txt` names, and writes down what became of the rest.
 
 A line of that file is `<pattern><tab><reason>`. A pattern is a test's name, with `*` for anything; with `@` before it, a mark
-of the suite's own. A reason that begins with `(alone)` counts only when there is one account.
+of the suite's own; with `!` before it, a test that is run whatever its marks say. A reason that begins with `(alone)` counts only when
+there is one account.
 """
 
 import fnmatch
@@ -31,8 +32,11 @@ class Outcomes:
 
     def pytest_collection_modifyitems(self, config, items):
         known, kept, left_out = list(rules()), [], []
+        always = [pattern[1:] for pattern, _ in known if pattern.startswith("!")]
         for item in items:
             reason = next((reason for pattern, reason in known if fits(pattern, item)), None)
+            if any(fits(pattern, item) for pattern in always):
+                reason = None
             if reason is None:
                 kept.append(item)
             else:

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::form_head::FormHead;
+use super::form_head::{FORM_UNSIGNED, FormHead};
 use super::forwarded::Client;
 use super::request_id::RequestId;
 use super::{permission, subresource};
@@ -214,7 +214,7 @@ impl S3Access for Door {
             if let Some(form) = form
                 && form.fields(cx.headers()).await.is_some_and(|fields| fields.policy.is_some())
             {
-                return Err(s3_error!(InvalidArgument, "Bucket POST with a policy must contain its signature."));
+                return Err(s3_error!(InvalidArgument, "{}", FORM_UNSIGNED));
             }
             let caller = self.anonymous(cx).await?;
             cx.extensions_mut().insert(caller);

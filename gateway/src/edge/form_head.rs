@@ -17,6 +17,9 @@ use super::service::header;
 /// How much is noted at most: more than s3s takes of fields, with what stands around them.
 const NOTED_MAX_BYTES: usize = 256 * 1024;
 
+/// What is said of a form with a policy that nobody signed.
+pub(super) const FORM_UNSIGNED: &str = "Bucket POST with a policy must contain its signature.";
+
 /// What was noted of one form.
 #[derive(Debug, Clone)]
 pub(crate) struct FormHead(Arc<Noted>);
@@ -35,6 +38,8 @@ pub(crate) struct Nameless {
     pub(crate) acl: Option<String>,
     pub(crate) policy: Option<String>,
     pub(crate) tagging: Option<String>,
+    /// Whether a signature stands among them.
+    pub(crate) signed: bool,
 }
 
 impl FormHead {
@@ -86,6 +91,10 @@ async fn read(noted: Bytes, boundary: &str) -> Option<Nameless> {
             b"acl" => &mut found.acl,
             b"policy" => &mut found.policy,
             b"tagging" => &mut found.tagging,
+            b"signature" | b"x-amz-signature" => {
+                found.signed = true;
+                continue;
+            }
             _ => continue,
         };
         let mut value = Vec::new();
@@ -117,8 +126,8 @@ mod tests {
                 head.note(&Bytes::copy_from_slice(piece));
             }
             let found = head.fields(&headers()).await.unwrap();
-            let expected =
-                Nameless { acl: Some("private".to_owned()), policy: None, tagging: Some("<Tagging/>".to_owned()) };
+            let (acl, tagging) = (Some("private".to_owned()), Some("<Tagging/>".to_owned()));
+            let expected = Nameless { acl, policy: None, tagging, signed: false };
             assert_eq!(found, expected);
             assert_eq!(head.fields(&headers()).await, None, "it is asked for once");
         }

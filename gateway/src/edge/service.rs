@@ -22,7 +22,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::time::Instant;
 
 use super::auth::{Door, KeyRing};
-use super::form_head::FormHead;
+use super::form_head::{FORM_UNSIGNED, FormHead};
 use super::forwarded::{self, Client, Network};
 use super::host::Domain;
 use super::inflow::{Gauge, Inflow};
@@ -202,6 +202,8 @@ struct Asked {
     host_id: RequestId,
     client: Option<Client>,
     gauge: Arc<Gauge>,
+    /// The beginning of a form, and the headers that it is read by.
+    form: Option<(FormHead, HeaderMap)>,
 }
 
 impl Inner {
@@ -213,10 +215,13 @@ impl Inner {
         let (mut parts, body) = request.into_parts();
         let held_back = header(&parts.headers, &EXPECT).is_some_and(|it| it.eq_ignore_ascii_case("100-continue"));
         let (mut body, gauge) = Inflow::new(body, self.idle, held_back);
+        let mut form = None;
         if parts.method == Method::POST && doubt::is_form(&parts.headers) {
-            let form = FormHead::new();
-            parts.extensions.insert(form.clone());
-            body.note_in(form, self.form_head_timeout);
+            let head = FormHead::new();
+            parts.extensions.insert(head.clone());
+            body.note_in(head.clone(), self.form_head_timeout);
+            let kind = parts.headers.get(CONTENT_TYPE).map(|kind| (CONTENT_TYPE, kind.clone()));
+            form = Some((head, kind.into_iter().collect()));
         }
         let request_id = RequestId::fresh();
         parts.extensions.insert(request_id.clone());
@@ -229,6 +234,7 @@ impl Inner {
             host_id: self.host_id.clone(),
             client,
             gauge,
+            form,
         };
         let mut line = asked.line();
         let told = match &self.cors {
@@ -403,6 +409,12 @@ impl Asked {
             }
         }
         if let Some(unmet) = xml::policy_unmet(&document) {
+            // s3s compares a policy with its form also when nobody signed it.
+            if let Some((head, headers)) = &self.form
+                && head.fields(headers).await.is_some_and(|fields| !fields.signed)
+            {
+                return self.respond(&Failure::request(400, "InvalidArgument", FORM_UNSIGNED).face());
+            }
             let unmet = unmet.replace("&apos;", "'");
             let message = format!("Invalid according to Policy: policy condition {unmet}");
             return self.respond(&Failure::request(403, "AccessDenied", message).face());
