@@ -25,7 +25,7 @@ use crate::model::command::{Command, Reply};
 use crate::model::event::{Actor, Event};
 use crate::model::lifecycle::{Expiry, LifecycleRule, Outdated, first, prefixes};
 use crate::model::name::{ClassName, FileName, PackageId, PackageName, ProducerName, TenantName};
-use crate::model::retention::{Afterwards, ClassRow, Keeping, Sources, outlived, reasons};
+use crate::model::retention::{Afterwards, ClassRow, Keeping, Sources, Watched, outlived, reasons};
 use crate::model::row::{File, Package, Producer, Sequence, Subresource, Versioning};
 use crate::store::lease::Work;
 use crate::store::{KeyRange, VersionRange};
@@ -110,14 +110,22 @@ impl Registry {
     }
 
     /// Notes the time in a log to which nobody has written for half a day, so that a process that begins later knows what
-    /// time it is; says whether it did. Meant to be called now and then by every gateway: one of them does it.
+    /// time it is, and whenever another process had to believe what this one has watched; records a jump of the clock. Says
+    /// whether anything was recorded. Meant to be called now and then by every gateway: one of them does it.
     ///
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn clock_note(&self, actor: &Actor) -> Result<bool> {
         let (head, now) = (self.inner.store.head().await?, self.inner.now().await?);
+        let at = self.inner.clock.monotonic();
+        let watch = self.inner.log.clock_watch(now, at, head);
+        let (_, jumps) = self.inner.store.retention().await?;
+        let jumps: Vec<_> = jumps.iter().collect();
+        let proves = |watched: Watched| !watched.proves(jumps.iter().copied()).is_empty();
+        let news = !watch.findings(now, at, &jumps).is_empty() || watch.watched(now, at, &jumps).is_some_and(proves);
+        let quiet = now.0.saturating_sub(head.occurred_at.0) >= NOTE_AFTER_MICROS;
         // The commit looks again; this only spares it the trouble.
-        if head.sequence == 0 || now.0.saturating_sub(head.occurred_at.0) < NOTE_AFTER_MICROS {
+        if head.sequence == 0 || !(news || quiet) {
             return Ok(false);
         }
         let Some(lease) = self.inner.leases.of(&*self.inner.store, Work::NoteTime).await? else { return Ok(false) };

@@ -67,7 +67,7 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         Command::PackageRelease { package, .. } => {
             touched.packages.insert(package.clone());
         }
-        Command::ClassSet { .. } | Command::ClockSettle { .. } => touched.retention = true,
+        Command::ClassSet { .. } | Command::ClockSettle { .. } | Command::ClockNote => touched.retention = true,
         Command::Collect { step, .. } => collect::first_round(step, touched),
         Command::Erase { erase, .. } => {
             touched.producers.insert(erase.name.producer.clone());
@@ -77,7 +77,6 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         Command::Expire { name, .. } => {
             touched.producers.insert(name.producer.clone());
         }
-        Command::ClockNote => {}
         Command::Scrub(step) => scrub::step(step, touched),
     }
 }
@@ -345,7 +344,7 @@ pub fn event(event: &Event, touched: &mut Touched) {
             touched.packages.insert(fact.package_id.clone());
         }
         Event::ClassSet(_) | Event::ClockJumped(_) | Event::ClockSettled(_) => touched.retention = true,
-        Event::ClockNoted(_) => {}
+        Event::ClockNoted(fact) => touched.retention |= !fact.proves.is_empty(),
         Event::VersionReleased(fact) => collect::released(fact, touched),
         Event::BlobCondemned(fact) => touched.blobs.extend([fact.content_address]),
         Event::ChunkCondemned(fact) => touched.chunks.extend(&fact.chunks),

@@ -12,7 +12,7 @@ use super::erasure::Erasure;
 use super::name::{
     AccessKeyId, ClassName, FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId,
 };
-use super::retention::{ClassRow, ClockJump, expiry_time};
+use super::retention::{ClassRow, ClockJump, Watched, expiry_time};
 use super::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Sequence, Subresource, SubresourceRow, Upload,
 };
@@ -157,6 +157,8 @@ pub struct State {
     pub clock: Timestamp,
     /// When the last event before this batch was recorded.
     pub logged_at: Timestamp,
+    /// Since when this process has watched the clock, if it found it right all along.
+    pub watched: Option<Watched>,
     /// Producers.
     pub producers: Table<ProducerName, Producer>,
     /// Packages' revisions.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+#[path = "../promises/believing.rs"]
+mod believing;
 mod clocks;
 #[path = "../promises/collecting.rs"]
 mod collecting;

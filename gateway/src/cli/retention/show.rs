@@ -103,7 +103,9 @@ pub(super) fn jump(jump: &ClockJump) -> Result<(), CliError> {
         return line(format_args!("jump from {} to {} (recorded by the next event)", jump.from, jump.to));
     }
     let settled = match (jump.settled_sequence, jump.genuine) {
+        (None, _) if jump.is_small() => "not settled: expiry goes behind by as much".to_owned(),
         (None, _) => "not settled: expiry stands still".to_owned(),
+        (Some(_), true) if jump.is_believed() => "believed, though nothing proves it".to_owned(),
         (Some(event), true) => format!("genuine (event {event})"),
         (Some(event), false) => format!("wrong (event {event})"),
     };

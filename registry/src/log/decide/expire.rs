@@ -10,13 +10,12 @@ use super::version::{check_unsealed, file_mark, version_remove};
 use super::{Decision, file_path, file_remove, producer_of, upload_open};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
-use crate::log::clockwatch::CLOCK_LIMIT;
 use crate::model::command::WriteCondition;
 use crate::model::event::{Actor, ClockNoted, Event, UploadAborted, VersionRemoved};
 use crate::model::lifecycle::{DayLength, Expiry, LifecycleRule, Outdated, Traits};
 use crate::model::name::{FileName, PackageId, PackageName, UploadId};
-use crate::model::retention::outlived;
-use crate::model::row::{File, Producer, Sequence, VersionChoice, Versioning};
+use crate::model::retention::{CLOCK_LIMIT, outlived};
+use crate::model::row::{File, Producer, Sequence, Subresource, VersionChoice, Versioning};
 use crate::model::state::State;
 
 struct Expiring<'a> {
@@ -162,10 +161,15 @@ pub const NOTE_AFTER_MICROS: i64 = (CLOCK_LIMIT.as_micros() / 2) as i64;
 pub(super) fn clock_note(state: &State) -> Decision {
     let quiet = state.now.0.saturating_sub(state.logged_at.0);
     // Before the first event there is nothing that a jump could be told from.
-    if state.logged_at == Timestamp(0) || quiet < NOTE_AFTER_MICROS {
+    if state.logged_at == Timestamp(0) {
         return Decision::default();
     }
-    Event::ClockNoted(Box::new(ClockNoted { shown: state.clock })).into()
+    let jumps = state.jumps.present(..).map(|(_, row)| row);
+    let proves = state.watched.map(|watched| watched.proves(jumps)).unwrap_or_default();
+    if proves.is_empty() && quiet < NOTE_AFTER_MICROS {
+        return Decision::default();
+    }
+    Event::ClockNoted(Box::new(ClockNoted { shown: state.clock, proves })).into()
 }
 
 #[cfg(test)]

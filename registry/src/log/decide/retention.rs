@@ -13,8 +13,8 @@ use crate::model::event::{
 };
 use crate::model::name::{ClassName, FileName, HoldName, PackageId, ProducerName};
 use crate::model::retention::{
-    Afterwards, CLASS_TAG, Keeping, LockTerms, Mode, Period, Reason, Retention, RetentionClass, Scope, Sources, Start,
-    package_reasons, reasons,
+    Afterwards, CLASS_TAG, ClockJump, Keeping, LockTerms, Mode, Period, Reason, Retention, RetentionClass, Scope,
+    Sources, Start, package_reasons, reasons,
 };
 use crate::model::row::{File, Package, Producer, ProducerSettings, Sequence, Versioning};
 use crate::model::state::State;
@@ -500,8 +500,12 @@ pub(super) fn package_release(state: &State, actor: &Actor, id: &PackageId, reas
 pub(super) fn clock_settle(state: &State, jump: Sequence, genuine: bool, reason: &str) -> Result<Decision, Refusal> {
     check_text("reason", reason)?;
     let row = state.jumps.find(&jump).ok_or(Refusal::JumpMissing(jump))?;
-    if row.settled_sequence.is_some() && row.genuine == genuine {
-        return Ok(Decision::default());
-    }
-    Ok(Event::ClockSettled(Box::new(ClockSettled { jump, reason: reason.to_owned(), genuine })).into())
+    let is_said = |row: &ClockJump| row.settled_sequence.is_some() && row.genuine == genuine && !row.is_believed();
+    // Whoever vouches for the time vouches for what had to be believed before.
+    let before = state.jumps.present(..jump).map(|(_, row)| row).filter(|row| genuine && row.is_believed());
+    let settled = before.chain([row]).filter(|row| !is_said(row)).map(|row| {
+        let settled = ClockSettled { jump: row.sequence, reason: reason.to_owned(), genuine };
+        Event::ClockSettled(Box::new(settled))
+    });
+    Ok(Decision { events: settled.collect(), ..Decision::default() })
 }
