@@ -71,7 +71,6 @@ impl Registry {
     /// When the bytes cannot be deleted now, it is recorded all the same, and nobody is given them.
     pub async fn file_erase(&self, actor: &Actor, order: Erase, dry: bool) -> Result<ErasureOutcome> {
         let (name, version) = (order.name.clone(), order.version);
-        self.refuse_kept_later(actor, &order).await?;
         let events = match self.inner.log.record(actor, Command::Erase { erase: Box::new(order), dry }).await? {
             Reply::Collected(events) => events,
             reply => return Err(unexpected(&reply)),
@@ -103,25 +102,6 @@ impl Registry {
             self.inner.expunge(actor, &address, &mut outcome).await?;
         }
         Ok(outcome)
-    }
-
-    /// Refuses an erasure of what a revision keeps that is neither the one in which it was written nor the latest, which are
-    /// those that the commit looks at.
-    async fn refuse_kept_later(&self, actor: &Actor, order: &Erase) -> Result<()> {
-        let asked = Command::Erase { erase: Box::new(order.clone()), dry: true };
-        let events = match self.inner.log.record(actor, asked).await? {
-            Reply::Collected(events) => events,
-            reply => return Err(unexpected(&reply)),
-        };
-        let version = |event: &Event| if let Event::FileErased(fact) = event { Some(fact.version) } else { None };
-        let versions: Vec<Sequence> = events.iter().filter_map(version).collect();
-        for file in self.inner.store.versions(&versions).await? {
-            let kept = self.inner.later_kept(&file, order.bypass).await?;
-            if !kept.is_empty() {
-                return Err(Refusal::Kept(kept).into());
-            }
-        }
-        Ok(())
     }
 
     /// Which files of a sealed package were erased, by their paths.

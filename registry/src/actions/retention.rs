@@ -159,11 +159,6 @@ impl Registry {
     /// # Errors
     /// When the package is open, or something keeps it.
     pub async fn package_release(&self, actor: &Actor, package: &PackageId, reason: String) -> Result<Package> {
-        // With a revision those before it are released; what keeps one of them keeps this.
-        let kept = self.inner.earlier_kept(&self.package_stat(actor, package).await?).await?;
-        if !kept.is_empty() {
-            return Err(Refusal::Kept(kept).into());
-        }
         let command = Command::PackageRelease { package: package.clone(), reason };
         match self.inner.log.record(actor, command).await? {
             Reply::Package(package) => Ok(*package),

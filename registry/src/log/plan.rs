@@ -166,6 +166,14 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
     }
 }
 
+fn release(id: &PackageId, state: &State, touched: &mut Touched) {
+    touched.retention = true;
+    package_by_id(id, state, touched);
+    // With a revision those before it are released.
+    let package = state.packages.get(id).map(|package| (package.producer.clone(), package.name.clone()));
+    touched.keepers.extend(package);
+}
+
 fn package_by_id(id: &PackageId, state: &State, touched: &mut Touched) {
     if let Some(package) = state.packages.get(id) {
         touched.producers.insert(package.producer.clone());

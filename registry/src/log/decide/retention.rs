@@ -43,6 +43,18 @@ fn packages<'a>(state: &'a State, owner: Option<&Producer>, file: &File) -> [Opt
     [state.packages.find(&file.package_id), latest]
 }
 
+/// What keeps a version of the revisions that have it besides: those between the one that it was written into and the
+/// latest. For who has loaded them all.
+pub(super) fn kept_between(state: &State, owner: Option<&Producer>, file: &File) -> Vec<Reason> {
+    let [written_into, latest] = packages(state, owner, file);
+    let Some(written_into) = written_into else { return Vec::new() };
+    let package = (file.name.producer.clone(), file.package.clone());
+    let between = state.keepers(&package).filter(|later| {
+        later.revision > written_into.revision && latest.is_none_or(|latest| latest.id != later.id) && later.has(file)
+    });
+    between.flat_map(|later| package_reasons(later, None, state.expiry(), &|name| state.class(name))).collect()
+}
+
 /// All that a version can be kept by.
 pub(super) fn sources<'a>(state: &'a State, owner: Option<&'a Producer>, file: &'a File) -> Sources<'a> {
     Sources { file, producer: owner, packages: packages(state, owner, file), expiry: state.expiry() }
@@ -483,7 +495,10 @@ pub(super) fn package_release(state: &State, actor: &Actor, id: &PackageId, reas
     }
     let owner = producer_owned(state, actor, &package.producer)?;
     // What its files are kept by counts when they are removed.
-    let kept = package_reasons(package, Some(owner), state.expiry(), &|name| state.class(name));
+    let name = (package.producer.clone(), package.name.clone());
+    let earlier = state.keepers(&name).filter(|earlier| earlier.revision < package.revision);
+    let mut kept = package_reasons(package, Some(owner), state.expiry(), &|name| state.class(name));
+    kept.extend(earlier.flat_map(|it| package_reasons(it, None, state.expiry(), &|name| state.class(name))));
     let forbidding: Vec<Reason> = kept.into_iter().filter(|reason| reason.forbids(false)).collect();
     if !forbidding.is_empty() {
         return Err(Refusal::Kept(forbidding));
