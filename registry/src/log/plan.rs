@@ -268,6 +268,7 @@ fn file(name: &FileName, state: &State, touched: &mut Touched) {
 fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
     file(&ingest.name, state, touched);
     touched.blobs.insert(ingest.content.content_address);
+    touched.files.extend(ingest.copied_from.as_ref().map(|source| source.sequence));
     places(&ingest.content.written, touched);
     touched.retention |= !ingest.retention.is_empty() || ingest.attributes.tags.get(CLASS_TAG).is_some();
     if let Some(recipe) = &ingest.content.recipe {
