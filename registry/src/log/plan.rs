@@ -13,7 +13,7 @@ use crate::model::event::{Event, PackageFinalized, StoredManifest, Subject};
 use crate::model::lifecycle::{Expiry, Outdated};
 use crate::model::name::{FileName, Key, PackageId, ProducerName};
 use crate::model::retention::CLASS_TAG;
-use crate::model::row::{VersionChoice, Versioning};
+use crate::model::row::{Subresource, VersionChoice, Versioning};
 use crate::model::state::{State, Touched};
 
 /// What must be known before anything else: producers, and packages named by identifier.
@@ -98,10 +98,7 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
                 SubjectChoice::Producer(_) => {}
             }
         }
-        Command::PackageRelease { package, .. } => {
-            touched.retention = true;
-            package_by_id(package, state, touched);
-        }
+        Command::PackageRelease { package, .. } => release(package, state, touched),
         Command::ClassSet { .. }
         | Command::ClockSettle { .. }
         | Command::ProducerDelete { .. }
@@ -227,6 +224,9 @@ const fn expiring(expiry: &Expiry) -> Option<VersionChoice> {
 
 fn expired(name: &FileName, expiry: &Expiry, state: &State, touched: &mut Touched) {
     touched.retention = true;
+    if let Expiry::Rule { .. } = expiry {
+        touched.subresources.insert((name.producer.clone(), Subresource::Lifecycle));
+    }
     match expiry {
         Expiry::Rule { what: Outdated::Upload(upload), .. } => {
             touched.uploads.insert(upload.clone());

@@ -396,6 +396,26 @@ async fn what_was_replaced_does_not_come_back_when_its_successor_goes_by_its_cla
 }
 
 #[tokio::test]
+async fn a_null_version_that_no_class_lets_go_of_is_not_taken_by_the_marker_of_another() {
+    let harness = Harness::start().await;
+    let class = harness.class("three-days", goes(Mode::None, 3)).await;
+    let board = producer("board");
+    let null = harness.put("board/run/x", "null").await.unwrap().file.sequence;
+    harness.registry.versioning_set(&harness.actor, &board, Versioning::Enabled).await.unwrap();
+    let over = harness.put("board/run/x", "over").await.unwrap().file.sequence;
+    harness.give(current("board/run/x"), &class).await;
+    harness.registry.versioning_set(&harness.actor, &board, Versioning::Suspended).await.unwrap();
+    harness.pass(BEGIN + 3 * DAY).await;
+    assert_eq!(harness.run(&[], false).await.outlived_versions, 0, "it waits for somebody");
+    let shown: Vec<u64> = harness.shown().await.into_iter().map(|(_, version, _)| version).collect();
+    assert_eq!(shown, [over, null]);
+    harness.give(SubjectChoice::File(name("board/run/x"), Some(VersionChoice::Null)), &class).await;
+    assert!(harness.run(&[], false).await.outlived_versions > 0);
+    assert!(harness.stat("board/run/x").await.is_err());
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn a_class_of_a_package_takes_its_files_and_its_seal_keeps_them_until_it_is_released() {
     let harness = Harness::start().await;
     let class = harness.class("seal-and-a-day", RetentionClass { start: Start::Finalize, ..goes(Mode::None, 1) }).await;
