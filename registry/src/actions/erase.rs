@@ -85,7 +85,7 @@ impl Registry {
             }
         }
         if address.is_none() {
-            let file = self.inner.erased_before(&name, version).await?;
+            let file = self.inner.version_meant(&name, version).await?.ok_or(Refusal::VersionMissing)?;
             outcome.recorded_before = true;
             outcome.versions.push(ErasedVersion { name, version: file.sequence, event: None });
             address = Some(file.content_address);
@@ -119,8 +119,8 @@ impl Registry {
 }
 
 impl Inner {
-    /// The version that is meant, of one that was erased already.
-    async fn erased_before(&self, name: &FileName, version: Option<VersionChoice>) -> Result<File> {
+    /// The version that is meant, whoever's it is; also one that nobody can read any more.
+    pub(crate) async fn version_meant(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<File>> {
         let current = self.store.file(name).await?;
         let sequence = match version {
             None => current.as_ref().map(|file| file.sequence),
@@ -130,8 +130,7 @@ impl Inner {
                 None => self.store.history(name, version).await?.map(|row| row.sequence),
             },
         };
-        let found = self.store.versions(&sequence.into_iter().collect::<Vec<_>>()).await?.pop();
-        found.ok_or_else(|| Refusal::VersionMissing.into())
+        Ok(self.store.versions(&sequence.into_iter().collect::<Vec<_>>()).await?.pop())
     }
 
     /// Why a version that let go of its bytes cannot be read.

@@ -14,6 +14,8 @@ mod dialect;
 mod erasing;
 #[path = "../promises/expiring.rs"]
 mod expiring;
+#[path = "../promises/explaining.rs"]
+mod explaining;
 #[path = "../promises/files.rs"]
 mod files;
 #[path = "../promises/harness.rs"]

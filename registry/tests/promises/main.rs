@@ -8,6 +8,7 @@ mod counting;
 mod dialect;
 mod erasing;
 mod expiring;
+mod explaining;
 mod files;
 mod harness;
 mod interleaving;

@@ -390,12 +390,15 @@ pub(crate) struct EligibilityShape {
     as_of: String,
     /// Why it is kept.
     reasons: Vec<ReasonShape>,
+    /// Of a package that is finalized and was not released: its seal. Nothing of it can be removed before it is released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seal: Option<ReasonShape>,
     /// Of a package: the files that are kept one by one, the first hundred of them.
     files: Vec<VersionShape>,
     /// Of a package: how many of its files are kept one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     files_kept: Option<u64>,
-    /// Other versions that have the same bytes, the first hundred of them: the bytes stay for these.
+    /// Other versions that have the same bytes, or some of a package's, the first hundred of them: the bytes stay for these.
     references: Vec<VersionShape>,
     /// Uploads to the key, or under the package, that have not come to their end.
     uploads: Vec<UploadShape>,
@@ -410,6 +413,7 @@ impl From<&Eligibility> for EligibilityShape {
             frees_bytes: eligibility.frees_bytes,
             as_of: eligibility.as_of.to_string(),
             reasons: eligibility.reasons.iter().map(Into::into).collect(),
+            seal: eligibility.seal.as_ref().map(Into::into),
             files: eligibility.files.iter().map(Into::into).collect(),
             files_kept: eligibility.files_kept,
             references: eligibility.references.iter().map(Into::into).collect(),

@@ -55,6 +55,9 @@ pub(super) fn eligibility(eligibility: &Eligibility) -> Result<(), CliError> {
     for reason in &eligibility.reasons {
         line(shown(&reason.to_string()))?;
     }
+    if let Some(seal) = &eligibility.seal {
+        line(format_args!("{}: before its files can be removed, it has to be released", shown(&seal.to_string())))?;
+    }
     for file in &eligibility.files {
         let reasons: Vec<String> = file.reasons.iter().map(|reason| shown(&reason.to_string())).collect();
         line(format_args!("{}: {}", version(file), reasons.join("; ")))?;
