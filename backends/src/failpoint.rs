@@ -99,6 +99,14 @@ points! {
     SweepEnded = "sweep-ended";
     /// Objects that no event names were noted.
     OrphansNoted = "orphans-noted";
+    /// It is decided which of those go, and all of them are there.
+    OrphanSweepBegun = "orphan-sweep-begun";
+    /// An erasure is recorded, and the bytes are there.
+    FileErased = "file-erased";
+    /// What lies beside them is written elsewhere, and the log was not told.
+    NeighboursWritten = "neighbours-written";
+    /// The log was told, and both copies are there.
+    NeighboursMoved = "neighbours-moved";
     /// A store that is moved is copied, and writes go where they went.
     StoreCopied = "store-copied";
     /// Writes go to the new place.

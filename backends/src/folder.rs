@@ -23,7 +23,7 @@ use rustix::fs::OFlags;
 
 use crate::digest::ObjectKey;
 use crate::failpoint::{Point, reach};
-use crate::layout::{self, OBJECTS};
+use crate::layout::{FOLDER, OBJECTS};
 
 const TEMPORARIES: &str = "tmp";
 /// From this size on, an object goes around the page cache: what is smaller may well be asked for again at once.
@@ -35,19 +35,13 @@ pub(crate) const DIRECT_ALIGNMENT: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Folder {
     root: PathBuf,
-    /// Fan-out folders whose own entries are known to be on the disk: one level, and both.
-    durable: Mutex<Durable>,
+    /// Fan-out folders whose own entries are known to be on the disk.
+    durable: Mutex<HashSet<u8>>,
     /// What tells its temporary names from those of every other process that has this folder.
     tag: u64,
     serial: AtomicU64,
     /// Not every file system writes around the page cache.
     direct: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Durable {
-    branches: HashSet<u8>,
-    leaves: HashSet<[u8; 2]>,
 }
 
 impl Folder {
@@ -83,7 +77,7 @@ impl Folder {
     /// succeed over lost bytes. The caller is told, and whoever tries again brings the bytes again.
     pub(crate) fn write(&self, key: &ObjectKey, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.temporaries().join(self.unique(&key.to_hex()));
-        let object = self.root.join(layout::object_path(key));
+        let object = self.root.join(FOLDER.path(key));
         let placed = self.write_temporary(&temporary, bytes).and_then(|()| place(&temporary, &object));
         if placed.is_err()
             && let Err(error) = fs::remove_file(&temporary)
@@ -133,7 +127,7 @@ impl Folder {
 
     /// Some bytes of an object in one go; fewer when it ends before.
     pub(crate) fn read(&self, key: &ObjectKey, offset_bytes: u64, length_bytes: usize) -> io::Result<Bytes> {
-        let file = File::open(self.root.join(layout::object_path(key)))?;
+        let file = File::open(self.root.join(FOLDER.path(key)))?;
         let mut bytes = BytesMut::zeroed(length_bytes);
         let mut filled = 0;
         while filled < length_bytes {
@@ -154,21 +148,15 @@ impl Folder {
 
     /// Syncs whatever leads to an object that was just renamed into place: in the long run one folder.
     fn settle(&self, key: &ObjectKey, object: &Path) -> io::Result<()> {
-        let [first, second, ..] = key.0;
+        let [first, ..] = key.0;
         let mut folders = object.ancestors().skip(1);
         let mut sync_next = || folders.next().map_or(Ok(()), sync);
         sync_next()?;
         reach(Point::LeafSynced);
-        if self.durable().leaves.contains(&[first, second]) {
-            return Ok(());
-        }
-        sync_next()?;
-        if !self.durable().branches.contains(&first) {
+        if !self.durable().contains(&first) {
             sync_next()?;
+            self.durable().insert(first);
         }
-        let mut durable = self.durable();
-        durable.branches.insert(first);
-        durable.leaves.insert([first, second]);
         Ok(())
     }
 
@@ -209,23 +197,69 @@ impl Folder {
         Ok(swept)
     }
 
-    fn durable(&self) -> MutexGuard<'_, Durable> {
-        // The sets only grow, by folders that are synced already: a panic elsewhere leaves nothing half done.
+    fn durable(&self) -> MutexGuard<'_, HashSet<u8>> {
+        // The set only grows, by folders that are synced already: a panic elsewhere leaves nothing half done.
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Makes what an earlier process left durable once, so that a grown store starts with its long-run cost.
-fn settled(root: &Path) -> io::Result<Durable> {
-    let mut durable = Durable::default();
+fn settled(root: &Path) -> io::Result<HashSet<u8>> {
     let objects = root.join(OBJECTS);
     sync(&objects)?;
+    let mut raised = 0;
+    let mut durable = HashSet::new();
     for (first, branch) in fan_out(&objects)? {
+        for (second, leaf) in fan_out(&branch)? {
+            raised += raise(&leaf, &branch, &hex::encode([first, second]))?;
+        }
         sync(&branch)?;
-        durable.branches.insert(first);
-        durable.leaves.extend(fan_out(&branch)?.into_iter().map(|(second, _)| [first, second]));
+        durable.insert(first);
+    }
+    if raised > 0 {
+        tracing::info!(objects = raised, "objects that lay one folder deeper were brought up");
     }
     Ok(durable)
+}
+
+/// Brings the objects of a second level of folders, as earlier versions had it, up to the first; says how many.
+/// Strangers stay where they are. Whoever else opens the store at the same time may do the same.
+fn raise(leaf: &Path, branch: &Path, begin: &str) -> io::Result<u64> {
+    let mut objects = Vec::new();
+    for entry in fs::read_dir(leaf)? {
+        let name = entry?.file_name();
+        let known =
+            name.to_str().filter(|name| name.starts_with(begin)).and_then(|name| ObjectKey::from_hex(name).ok());
+        objects.extend(known.map(|_| name));
+    }
+    for name in &objects {
+        // Never without a name: a file that was only renamed could lose both when the power goes.
+        match fs::hard_link(leaf.join(name), branch.join(name)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
+            // Not every file system has links.
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+                fs::rename(leaf.join(name), branch.join(name))?;
+            }
+            outcome => outcome?,
+        }
+    }
+    sync(branch)?;
+    for name in &objects {
+        gone(fs::remove_file(leaf.join(name)))?;
+    }
+    match fs::remove_dir(leaf) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+        outcome => gone(outcome)?,
+    }
+    Ok(objects.len() as u64)
+}
+
+/// That somebody else removed it already is no failure.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// The folders in here that are named by one byte.
@@ -270,16 +304,42 @@ mod tests {
     use super::{DIRECT_ALIGNMENT, DIRECT_BYTES, Folder};
     use crate::backend::SealedObject;
     use crate::digest::ObjectKey;
+    use crate::layout::{BUCKET, FOLDER};
 
     #[test]
     fn fan_out_folders_are_known_to_be_durable_once_written_and_after_a_restart() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path()).unwrap();
         let key = ObjectKey([0xab; 32]);
-        assert!(!folder.durable().leaves.contains(&[0xab, 0xab]));
+        assert!(!folder.durable().contains(&0xab));
         folder.write(&key, b"x").unwrap();
-        assert!(folder.durable().leaves.contains(&[0xab, 0xab]));
-        assert!(Folder::open(root.path()).unwrap().durable().leaves.contains(&[0xab, 0xab]));
+        assert!(folder.durable().contains(&0xab));
+        assert!(Folder::open(root.path()).unwrap().durable().contains(&0xab));
+    }
+
+    #[test]
+    fn a_store_of_two_levels_is_brought_up_to_one_and_strangers_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let objects: Vec<_> = (0_u32..40).map(|n| SealedObject::seal(n.to_be_bytes().to_vec().into())).collect();
+        let leaf = |key: &ObjectKey| root.path().join(BUCKET.path(key)).parent().unwrap().to_owned();
+        for object in &objects {
+            std::fs::create_dir_all(leaf(&object.key())).unwrap();
+            std::fs::write(root.path().join(BUCKET.path(&object.key())), object.bytes()).unwrap();
+        }
+        let (moved, key) = (objects[0].key(), objects[1].key());
+        // One was brought up before, by a process that died before it removed the old name.
+        std::fs::hard_link(root.path().join(BUCKET.path(&moved)), root.path().join(FOLDER.path(&moved))).unwrap();
+        // Neither a stranger nor an object in a folder that is not its own is anybody's to move.
+        std::fs::write(leaf(&key).join("README"), b"?").unwrap();
+        std::fs::write(leaf(&key).join("cd".repeat(32)), b"?").unwrap();
+        for _ in 0..2 {
+            let folder = Folder::open(root.path()).unwrap();
+            for object in &objects {
+                assert_eq!(folder.read(&object.key(), 0, 100).unwrap(), object.bytes());
+            }
+            assert!(!leaf(&moved).exists());
+            assert_eq!(std::fs::read_dir(leaf(&key)).unwrap().count(), 2);
+        }
     }
 
     #[test]

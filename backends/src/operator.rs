@@ -28,7 +28,7 @@ use crate::digest::ObjectKey;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::folder::Folder;
-use crate::layout::{self, OBJECTS};
+use crate::layout::{FOLDER, OBJECTS};
 
 /// How much is read at a time.
 const PIECE_BYTES: usize = 512 * 1024;
@@ -105,24 +105,26 @@ impl OperatorBackend {
         Ok(stream::iter([Ok(piece)]).boxed())
     }
 
-    /// The sub-folders of a fan-out folder in order, without those that lie before `after`.
-    async fn fan_out(&self, folder: &str, after: &str) -> Result<Vec<String>> {
-        let entries = self.operator.list(folder).await.map_err(storage_error)?;
-        let mut folders: Vec<_> = entries
+    /// The fan-out folders in order, without those that lie before `after`.
+    async fn branches(&self, after: Option<ObjectKey>) -> Result<Vec<String>> {
+        let passed = after.map(|key| FOLDER.path(&key)).unwrap_or_default();
+        let folder = format!("{OBJECTS}/");
+        let entries = self.operator.list(&folder).await.map_err(storage_error)?;
+        let mut branches: Vec<_> = entries
             .into_iter()
             .map(|entry| entry.path().to_owned())
             .filter(|path| path.len() == folder.len() + 3 && path.ends_with('/'))
-            .filter(|path| after.get(..path.len()).is_none_or(|passed| path.as_str() >= passed))
+            .filter(|path| passed.get(..path.len()).is_none_or(|passed| path.as_str() >= passed))
             .collect();
-        folders.sort_unstable();
-        Ok(folders)
+        branches.sort_unstable();
+        Ok(branches)
     }
 
     async fn objects_in(&self, folder: &str, after: Option<ObjectKey>) -> Result<Vec<ObjectStat>> {
         let entries = self.operator.list(folder).await.map_err(storage_error)?;
         let mut stats = Vec::with_capacity(entries.len());
         for entry in entries {
-            if let Some(key) = layout::object_at(entry.path()).filter(|key| after.is_none_or(|passed| *key > passed)) {
+            if let Some(key) = FOLDER.object_at(entry.path()).filter(|key| after.is_none_or(|passed| *key > passed)) {
                 stats.push(object_stat(key, entry.metadata())?);
             }
         }
@@ -161,7 +163,7 @@ impl Backend for OperatorBackend {
     }
 
     async fn read(&self, key: &ObjectKey, range: ByteRange) -> Result<ByteStream> {
-        let (key, path) = (*key, layout::object_path(key));
+        let (key, path) = (*key, FOLDER.path(key));
         if let ByteRange::Span(start, end) = range
             && let Some(length) = end.checked_sub(start).filter(|length| (1..=PIECE_BYTES as u64).contains(length))
         {
@@ -177,7 +179,7 @@ impl Backend for OperatorBackend {
     }
 
     async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>> {
-        match self.operator.stat(&layout::object_path(key)).await {
+        match self.operator.stat(&FOLDER.path(key)).await {
             Ok(metadata) => object_stat(*key, &metadata).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(storage_error(error)),
@@ -186,25 +188,18 @@ impl Backend for OperatorBackend {
 
     fn list(&self, after: Option<ObjectKey>) -> BoxStream<'_, Result<ObjectStat>> {
         // The file system lists in no order; folder by folder, there is little to sort at a time.
-        let passed = Arc::new(after.map(|key| layout::object_path(&key)).unwrap_or_default());
-        let within = move |folder: String| {
-            let passed = Arc::clone(&passed);
-            async move { Ok(stream::iter(self.fan_out(&folder, &passed).await?.into_iter().map(Ok))) }
-        };
-        stream::once(async { Ok::<_, Error>(format!("{OBJECTS}/")) })
-            .and_then(within.clone())
+        stream::once(self.branches(after))
+            .map_ok(|branches| stream::iter(branches.into_iter().map(Ok)))
             .try_flatten()
-            .and_then(within)
-            .try_flatten()
-            .and_then(
-                move |leaf| async move { Ok(stream::iter(self.objects_in(&leaf, after).await?.into_iter().map(Ok))) },
-            )
+            .and_then(move |branch| async move {
+                Ok(stream::iter(self.objects_in(&branch, after).await?.into_iter().map(Ok)))
+            })
             .try_flatten()
             .boxed()
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<()> {
-        match self.operator.delete(&layout::object_path(key)).await {
+        match self.operator.delete(&FOLDER.path(key)).await {
             // Somebody else forgot it between the look and the removal.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             outcome => outcome.map_err(storage_error),

@@ -13,7 +13,7 @@ use crate::backend::{Backend, SealedObject};
 use crate::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
 use crate::dataplane::spi::{ByteRange, DataPlane, IngestFrame, IngestHints, Verification};
 use crate::error::Error;
-use crate::layout;
+use crate::layout::FOLDER;
 use crate::testing::catalog::MemoryCatalog;
 use crate::testing::conformance;
 
@@ -38,7 +38,7 @@ async fn the_path_of_an_object_is_the_b3sum_of_its_content() {
     let backend = OperatorBackend::local(folder.path()).await.unwrap();
     backend.put(SealedObject::seal(Bytes::from_static(b"abc"))).await.unwrap();
     let hex = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85";
-    assert_eq!(fs::read(folder.path().join("blake3/64/37").join(hex)).unwrap(), b"abc");
+    assert_eq!(fs::read(folder.path().join("blake3/64").join(hex)).unwrap(), b"abc");
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_failed_write_leaves_no_temporary_file() {
     let backend = OperatorBackend::local(folder.path()).await.unwrap();
     let object = SealedObject::seal(Bytes::from_static(b"cannot be renamed"));
     // A folder where the file should be: the bytes are written and synced, and then cannot be renamed.
-    fs::create_dir_all(folder.path().join(layout::object_path(&object.key())).join("in the way")).unwrap();
+    fs::create_dir_all(folder.path().join(FOLDER.path(&object.key())).join("in the way")).unwrap();
     backend.put(object.clone()).await.unwrap_err();
     assert_eq!(files_in(&folder.path().join("tmp")), 0);
 }
@@ -108,7 +108,7 @@ async fn strangers_in_the_folder_are_not_listed() {
     let folder = tempfile::tempdir().unwrap();
     let backend = OperatorBackend::local(folder.path()).await.unwrap();
     let key = backend.put(SealedObject::seal(Bytes::from_static(b"known"))).await.unwrap();
-    let leaf = folder.path().join(layout::object_path(&key));
+    let leaf = folder.path().join(FOLDER.path(&key));
     fs::write(leaf.with_file_name("README"), b"").unwrap();
     fs::write(folder.path().join("blake3/notes"), b"").unwrap();
     fs::create_dir_all(folder.path().join("blake3/zz/zz")).unwrap();
@@ -123,7 +123,7 @@ async fn a_read_of_a_cut_file_ends_in_an_error_and_not_early() {
     let key = backend.put(SealedObject::seal(Bytes::from(vec![7; 4 << 20]))).await.unwrap();
     let mut stream = backend.read(&key, ByteRange::Full).await.unwrap();
     stream.next().await.unwrap().unwrap();
-    let path = folder.path().join(layout::object_path(&key));
+    let path = folder.path().join(FOLDER.path(&key));
     fs::File::options().write(true).open(path).unwrap().set_len(10).unwrap();
     let outcome: Result<Vec<_>, _> = stream.try_collect().await;
     assert!(matches!(outcome, Err(Error::ObjectDamaged(..))), "{outcome:?}");
@@ -155,7 +155,7 @@ async fn a_blob_in_a_folder_reads_back_whole_and_every_file_is_named_by_its_cont
     let keys: Vec<_> = backend.list(None).map_ok(|stat| stat.key).try_collect().await.unwrap();
     assert_eq!(keys.len(), 3);
     for key in keys {
-        let content = fs::read(folder.path().join(layout::object_path(&key))).unwrap();
+        let content = fs::read(folder.path().join(FOLDER.path(&key))).unwrap();
         assert_eq!(blake3::hash(&content).to_hex().as_str(), key.to_hex());
     }
 }

@@ -10,6 +10,7 @@
     reason = "figures for people: rates and shares of counts far below what a float holds exactly"
 )]
 
+pub mod folder;
 pub mod listing;
 pub mod log;
 pub mod machine;

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use artifactstore_backends::hasher::BodyHasher;
 use serde::{Deserialize, Serialize};
 
+use crate::folder::Folder;
 use crate::measure::cores;
 
 /// The limits of this machine.
@@ -55,7 +56,7 @@ const ROUNDS: u32 = 3;
 /// When the folder cannot be written.
 pub fn machine(below: &Path, time: Duration) -> anyhow::Result<Machine> {
     std::fs::create_dir_all(below)?;
-    let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(below)?;
+    let folder = Folder::fresh(below)?;
     let rounds = (0..ROUNDS).map(|_| round(folder.path(), time / ROUNDS)).collect::<anyhow::Result<Vec<Machine>>>()?;
     let median = |limit: fn(&Machine) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(limit).collect();
@@ -140,7 +141,7 @@ enum Then {
 }
 
 fn files(below: &Path, time: Duration, threads: usize, then: Then) -> anyhow::Result<f64> {
-    let folder = tempfile::tempdir_in(below)?;
+    let folder = Folder::fresh(below)?;
     let bytes = random(FILE_BYTES);
     let done = AtomicU64::new(0);
     let started = Instant::now();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use artifactstore_bench::folder::clear;
 use artifactstore_bench::listing::{ListingOptions, listing};
 use artifactstore_bench::log::{LogOptions, log};
 use artifactstore_bench::machine::machine;
@@ -62,6 +63,9 @@ enum What {
         /// Where criterion left the results of the micro benches
         #[arg(long, default_value = "target/criterion", value_name = "FOLDER")]
         criterion: PathBuf,
+        /// The folder whose disk was measured: what the servers left in it is removed
+        #[arg(long, env = "BENCH_FOLDER", default_value = "target/bench")]
+        folder: PathBuf,
     },
 }
 
@@ -83,18 +87,16 @@ fn main() -> anyhow::Result<()> {
         What::Log { options, folder } => results.keep("log", &log(&options, &folder, &Progress::new())?),
         What::Listing { options, folder } => results.keep("listing", &listing(&options, &folder, &Progress::new())?),
         What::Wire(options) => results.keep("wire", &wire(&options, &Progress::new())?),
-        What::Report { page: None, criterion } => {
-            for (section, text) in sections(&results, &criterion)? {
-                println!("## {section}\n\n{text}");
+        What::Report { page, criterion, folder } => {
+            let sections = sections(&results, &criterion)?;
+            if let Some(page) = page {
+                let text = std::fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+                let written = sections.iter().try_fold(text, |text, (section, table)| write(&text, section, table))?;
+                std::fs::write(&page, written).with_context(|| page.display().to_string())?;
+            } else {
+                sections.iter().for_each(|(section, text)| println!("## {section}\n\n{text}"));
             }
-            Ok(())
-        }
-        What::Report { page: Some(page), criterion } => {
-            let mut text = std::fs::read_to_string(&page).with_context(|| page.display().to_string())?;
-            for (section, table) in sections(&results, &criterion)? {
-                text = write(&text, section, &table)?;
-            }
-            std::fs::write(&page, text).with_context(|| page.display().to_string())
+            clear(&folder)
         }
     }
 }

@@ -419,6 +419,8 @@ fn s3_side(settings: &Settings, registry: &Registry, credentials: &Credentials) 
         body_idle_timeout: settings.edge.body_idle_timeout,
         trusted_proxies: settings.edge.trusted_proxies.clone(),
         sigv2_presigned: settings.edge.sigv2_presigned,
+        sigv2_headers: settings.edge.sigv2_headers,
+        form_head_timeout: settings.edge.header_timeout,
         ..S3Settings::default()
     };
     Ok(s3_service(registry.clone(), s3_settings, Arc::new(keys))?)

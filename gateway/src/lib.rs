@@ -9,6 +9,7 @@ pub mod compose;
 pub mod config;
 pub mod edge;
 pub mod error;
+mod policy;
 pub mod s3;
 pub mod secrets;
 pub mod telemetry;

@@ -2,18 +2,24 @@
 
 import base64
 import concurrent.futures
+import contextlib
+import datetime
 import hashlib
 import io
+import json
 import os
 import urllib.error
 import urllib.request
 import zlib
 
 import awscrt.checksums
+import boto3
+import botocore
+import botocore.config
 import botocore.exceptions
 from boto3.s3.transfer import TransferConfig
 
-from common import WORK, body, main, rate, read, refused, s3, timed, write
+from common import WORK, admin, body, main, rate, read, refused, s3, timed, write
 
 MIB = 2**20
 
@@ -395,6 +401,49 @@ def versions():
     client.delete_bucket(**bucket)
 
 
+def locks():
+    client = s3()
+    bucket, until = {"Bucket": "boto3-locks"}, datetime.datetime(2099, 1, 1, tzinfo=datetime.timezone.utc)
+    client.create_bucket(**bucket, ObjectLockEnabledForBucket=True)
+    assert client.get_object_lock_configuration(**bucket)["ObjectLockConfiguration"] == {"ObjectLockEnabled": "Enabled"}
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+    put = client.put_object(**bucket, Key="run-1/put", Body=b"put", **lock, ObjectLockLegalHoldStatus="ON")
+    copy = client.copy_object(**bucket, Key="run-1/copy", CopySource={**bucket, "Key": "run-1/put"}, **lock)
+    upload = {**bucket, "Key": "run-1/parts"}
+    upload["UploadId"] = client.create_multipart_upload(**upload, **lock)["UploadId"]
+    part = {"PartNumber": 1, "ETag": client.upload_part(**upload, PartNumber=1, Body=b"parts")["ETag"]}
+    parts = client.complete_multipart_upload(**upload, MultipartUpload={"Parts": [part]})
+    md5 = base64.b64encode(hashlib.md5(b"md5").digest()).decode()
+    plain = s3(request_checksum_calculation="when_required")
+    with_md5 = plain.put_object(**bucket, Key="run-1/md5", Body=b"md5", ContentMD5=md5, **lock)
+    for key, made in (("put", put), ("copy", copy), ("parts", parts), ("md5", with_md5)):
+        name = {**bucket, "Key": f"run-1/{key}"}
+        head = client.head_object(**name)
+        assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"]) == ("GOVERNANCE", until), head
+        assert head.get("ObjectLockLegalHoldStatus") == ("ON" if key == "put" else None), head
+        kept = client.get_object_retention(**name)["Retention"]
+        assert kept == {"Mode": "GOVERNANCE", "RetainUntilDate": until}, kept
+        version = {**name, "VersionId": made["VersionId"]}
+        with refused("AccessDenied") as seen:
+            client.delete_object(**version)
+        assert "the lock (governance) keeps it until 2099" in str(seen["error"]), seen["error"]
+        if key == "put":
+            with refused("AccessDenied") as seen:
+                client.delete_object(**version, BypassGovernanceRetention=True)
+            assert "the hold s3-legal-hold" in str(seen["error"]), seen["error"]
+            client.put_object_legal_hold(**name, LegalHold={"Status": "OFF"})
+        marker = client.delete_object(**name)
+        assert marker["DeleteMarker"] and client.get_object(**version)["Body"].read()
+        client.delete_object(**version, BypassGovernanceRetention=True)
+    default = {"Mode": "COMPLIANCE", "Days": 1}
+    rule = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": default}}
+    client.put_object_lock_configuration(**bucket, ObjectLockConfiguration=rule)
+    bare = plain.put_object(**bucket, Key="run-2/bare", Body=b"no header")
+    assert client.head_object(**bucket, Key="run-2/bare")["ObjectLockMode"] == "COMPLIANCE"
+    with refused("AccessDenied"):
+        client.delete_object(**bucket, Key="run-2/bare", VersionId=bare["VersionId"], BypassGovernanceRetention=True)
+
+
 def settings():
     client = s3()
     bucket, name = {"Bucket": "boto3-settings"}, {"Bucket": "boto3-settings", "Key": "run-1/a.txt"}
@@ -446,11 +495,47 @@ def settings():
     client.delete_bucket_cors(**bucket)
     with refused("NoSuchCORSConfiguration"):
         client.get_bucket_cors(**bucket)
-    deny = '{"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*"}]}'
+    deny = '{"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:ListBucket", "Resource": "*"}]}'
+    client.put_bucket_policy(**bucket, Policy=deny)
+    assert client.get_bucket_policy(**bucket)["Policy"] == deny
+    with refused("AccessDenied"):
+        client.list_objects_v2(**bucket)
     with refused("NotImplemented"):
-        client.put_bucket_policy(**bucket, Policy=deny)
-    client.put_bucket_policy(**bucket, Policy=deny.replace("Deny", "Allow"))
-    assert "Allow" in client.get_bucket_policy(**bucket)["Policy"]
+        client.put_bucket_policy(**bucket, Policy=deny.replace('"Principal"', '"NotPrincipal"'))
+    client.delete_bucket_policy(**bucket)
+    assert client.list_objects_v2(**bucket)["KeyCount"] == 3
+
+
+def anonymous():
+    """What anyone may read without a key: as the producer's setting says, and as a policy says."""
+    client, name = s3(), {"Bucket": "boto3-anonymous", "Key": "run-1/a.txt"}
+    bucket = {"Bucket": name["Bucket"]}
+    client.create_bucket(**bucket)
+    client.put_object(**name, Body=b"for anyone")
+    plain = botocore.config.Config(signature_version=botocore.UNSIGNED, s3={"addressing_style": "path"})
+    anyone = boto3.client("s3", config=plain)
+
+    def reads(get, listing):
+        with contextlib.nullcontext() if get else refused("AccessDenied"):
+            assert anyone.get_object(**name)["Body"].read() == b"for anyone"
+        with contextlib.nullcontext() if listing else refused("AccessDenied"):
+            assert [it["Key"] for it in anyone.list_objects_v2(**bucket)["Contents"]] == [name["Key"]]
+        with refused("AccessDenied"):
+            anyone.put_object(**name, Body=b"by anyone")
+
+    reads(False, False)
+    for setting, get, listing in (("off", False, False), ("objects", True, False), ("list", True, True), ("off", False, False)):
+        admin("PUT", "/v1/producers/boto3-anonymous", {"anonymous_read": setting})
+        reads(get, listing)
+    for action, resource, get, listing in (
+        ("s3:GetObject", "arn:aws:s3:::boto3-anonymous/run-1/*", True, False),
+        ("s3:ListBucket", "arn:aws:s3:::boto3-anonymous", False, True),
+    ):
+        allowed = {"Effect": "Allow", "Principal": "*", "Action": action, "Resource": resource}
+        client.put_bucket_policy(**bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
+        reads(get, listing)
+    client.delete_bucket_policy(**bucket)
+    reads(False, False)
 
 
 def whole_sha256():
@@ -486,7 +571,9 @@ def whole_sha256():
 
 main({
     "versions": versions,
+    "locks": locks,
     "settings": settings,
+    "anonymous": anonymous,
     "whole-sha256": whole_sha256,
     "threads": threads,
     "checksums": checksums,

@@ -14,6 +14,14 @@ const PART_MINIMUM: usize = 5 << 20;
 /// Names that each client uses again and again.
 const NAMES: u64 = 12;
 
+/// What the seeds of contents have in common that nobody else writes.
+const UNIQUE: u64 = 1 << 63;
+
+/// Whether a content of this seed was written under one name only.
+pub(crate) const fn is_unique(seed: u64) -> bool {
+    seed & UNIQUE != 0
+}
+
 /// Whether a request was acknowledged. What is not must not be refused either: these clients ask for nothing wrong.
 fn told(outcome: Result<Reply, Refused>) -> bool {
     if let Err(refused) = &outcome {
@@ -49,7 +57,7 @@ async fn write(s3: S3, own: String, chance: &mut Chance, size: impl Fn(&mut Chan
             // Shared contents lie on both sides of the size of a chunk.
             Content::noise(seed, usize::try_from(seed * 40_000 + 1).unwrap())
         } else {
-            Content::noise(chance.number() | 1 << 63, size(chance))
+            Content::noise(chance.number() | UNIQUE, size(chance))
         };
         let acknowledged = told(s3.put(&name, &content.bytes()).await);
         if !done.note(&name, Some(content), acknowledged) {
@@ -76,7 +84,7 @@ pub(crate) async fn multipart(s3: S3, own: String, mut chance: Chance, left: Vec
         for number in 1..=parts {
             let tail = chance.size_below(600 << 10) + 1;
             let size = if number < parts { PART_MINIMUM + tail } else { tail };
-            let content = Content::noise(chance.number() | 1 << 63, size);
+            let content = Content::noise(chance.number() | UNIQUE, size);
             match s3.upload_part(&upload.name, &upload.id, number, &content.bytes()).await {
                 Ok(etag) => upload.parts.push((number, etag, content)),
                 Err(_) => {
@@ -114,7 +122,7 @@ pub(crate) async fn packages(s3: S3, own: String, mut chance: Chance) -> Done {
         let files = if chance.one_in(3) { 30 } else { 1 + chance.size_below(3) };
         for file in 0..files {
             let name = format!("{PRODUCER}/{package}/{file}");
-            let content = Content::noise(chance.number() | 1 << 63, chance.size_below(300));
+            let content = Content::noise(chance.number() | UNIQUE, chance.size_below(300));
             let acknowledged = told(s3.put(&name, &content.bytes()).await);
             if !done.note(&name, Some(content), acknowledged) {
                 return done;

@@ -26,7 +26,7 @@ const FOLDER_ROUNDS: u64 = 100;
 /// Rounds between two replays of a log that was just cut off.
 const REPLAY_EVERY: u64 = 20;
 /// How often a place is aimed at in the end that was not come to.
-const AIMS_AT_THE_LAST: usize = 10;
+const AIMS_AT_THE_LAST: u32 = 10;
 
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var_os(name)?.into_string().unwrap();
@@ -118,11 +118,12 @@ async fn sweep(
     }
     // A place that chance left out, or whose aim was too far, is aimed at once more: none may be dead.
     let mut sweep = Sweep::begin(program.to_owned(), chance.branch()).await;
-    for _ in 0..AIMS_AT_THE_LAST {
+    for attempt in 1..=AIMS_AT_THE_LAST {
+        sweep.be_patient(attempt);
         for place in needed {
             if !tally.kills.contains_key(place.name()) {
-                if place.is_of_a_collection() {
-                    // A life before it, so that there is something to collect.
+                if place.is_of_a_collection() || place.is_of_an_erasure() {
+                    // A life before it, so that there is something to collect, or to erase.
                     let place = Place::Step(Point::CommandAnswered);
                     sweep.round(Aim { place, count: GARBAGE_COMMANDS }, &mut tally).await;
                 }
@@ -140,8 +141,15 @@ fn report(what: &str, tally: &Tally, time: Duration) {
     let [happened, not] = tally.unacknowledged;
     println!(
         "FIGURE crash sweep of {what}: {} rounds in {time:.0?}, {kills} ended there and {} by the harness; {} acknowledged \
-         changes whole, {happened} others whole and {not} absent; {} events, {} objects and {} temporary files swept",
-        tally.rounds, tally.by_harness, tally.acknowledged, tally.events, tally.orphans, tally.temporaries
+         changes whole, {happened} others whole and {not} absent; {} events, {} objects and {} temporary files swept, {} files \
+         erased",
+        tally.rounds,
+        tally.by_harness,
+        tally.acknowledged,
+        tally.events,
+        tally.orphans,
+        tally.temporaries,
+        tally.erased
     );
     let each: Vec<String> = tally.kills.iter().map(|(name, count)| format!("{name} {count}")).collect();
     println!("FIGURE crash sweep of {what}: kills at {}", each.join(", "));

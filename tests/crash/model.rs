@@ -103,6 +103,21 @@ impl Model {
         self.packages.extend(done.packages);
     }
 
+    /// The names of which it is certain what they have, and what that is.
+    pub(crate) fn certain(&self) -> impl Iterator<Item = (&String, &Content)> {
+        self.files.iter().filter_map(|(name, steps)| {
+            let last = steps.last().filter(|last| last.settled)?;
+            Some((name, last.content.as_ref()?))
+        })
+    }
+
+    /// Notes that what a name has was to be erased: from then on it shows nothing.
+    pub(crate) fn erase(&mut self, name: &str, acknowledged: bool) {
+        let steps = self.files.get_mut(name).expect("a name that was written");
+        steps.push(Step { content: None, settled: acknowledged, doubtful: false });
+        self.unseen.push(name.to_owned());
+    }
+
     /// Settles what a name has now: its last acknowledged content, or the one that nobody acknowledged.
     ///
     /// # Panics

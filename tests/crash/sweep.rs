@@ -16,14 +16,21 @@ use crate::clients::{self, PRODUCER};
 use crate::model::{Model, Package, Upload, is_told_by};
 
 /// Steps of collecting what nothing keeps.
-const COLLECTING: [Point; 6] = [
+const COLLECTING: [Point; 7] = [
     Point::VersionsReleased,
     Point::GarbageCondemned,
     Point::SweepBegun,
     Point::ObjectDeleted,
     Point::SweepEnded,
     Point::OrphansNoted,
+    Point::OrphanSweepBegun,
 ];
+/// Steps of an erasure.
+const ERASING: [Point; 3] = [Point::FileErased, Point::NeighboursWritten, Point::NeighboursMoved];
+/// Files that are erased in one round, at most.
+const ERASURES: usize = 6;
+/// Small files share objects with each other.
+const SMALL: usize = 8 << 10;
 /// How long a gateway may live in a round before the harness ends it.
 const ROUND: Duration = Duration::from_millis(1500);
 const KILL: i32 = 9;
@@ -48,6 +55,8 @@ pub(crate) struct Tally {
     pub(crate) events: u64,
     pub(crate) orphans: u64,
     pub(crate) temporaries: u64,
+    /// Erasures that were acknowledged.
+    pub(crate) erased: u64,
 }
 
 /// A gateway, its folder, and what must be in it.
@@ -57,6 +66,7 @@ pub(crate) struct Sweep {
     model: Model,
     chance: Chance,
     round: u64,
+    patience: Duration,
 }
 
 /// What a process is to end at.
@@ -72,6 +82,11 @@ impl Place {
     /// Whether only a collection comes there.
     pub(crate) fn is_of_a_collection(self) -> bool {
         matches!(self, Self::Step(point) if COLLECTING.contains(&point))
+    }
+
+    /// Whether only an erasure comes there.
+    pub(crate) fn is_of_an_erasure(self) -> bool {
+        matches!(self, Self::Step(point) if ERASING.contains(&point))
     }
 
     pub(crate) const fn name(self) -> &'static str {
@@ -95,6 +110,7 @@ impl Aim {
         let most = match place {
             Place::Step(Point::FinalizeAsked | Point::ManifestStored | Point::TemporarySwept) => 1,
             Place::Step(Point::UploadJoined | Point::UploadStored | Point::PartStored) => 2,
+            Place::Step(point) if ERASING.contains(&point) => 1,
             Place::Step(point) if COLLECTING.contains(&point) => 2,
             Place::Step(_) => *chance.pick(&[1, 4, 12, 30]),
             // Counted for each thread by itself, of which there are many that write a little.
@@ -147,7 +163,12 @@ impl Sweep {
         gateway.resume().await;
         gateway.producer(PRODUCER).await;
         gateway.kill().await;
-        Self { gateway, model: Model::default(), chance: chance.branch(), round: 0 }
+        Self { gateway, model: Model::default(), chance: chance.branch(), round: 0, patience: ROUND }
+    }
+
+    /// Lets a gateway live so many times as long before the harness ends it: on a busy machine some steps take their time.
+    pub(crate) fn be_patient(&mut self, times: u32) {
+        self.patience = ROUND * times;
     }
 
     /// One life of the gateway, up to the step that is aimed at. Says whether it ended there.
@@ -161,6 +182,8 @@ impl Sweep {
         tally.temporaries += self.temporaries().len() as u64;
         let ended = if aim.place.is_of_a_collection() || (aim.place == Place::Call("unlink") && self.chance.one_in(2)) {
             self.collect(aim, tally).await
+        } else if aim.place.is_of_an_erasure() {
+            self.erase(aim, tally).await
         } else {
             self.live(aim, tally).await
         };
@@ -183,6 +206,37 @@ impl Sweep {
         !status.success()
     }
 
+    /// Erases files that nothing shares, until the process ends at the step: a client deletes what it wrote itself, so that
+    /// nobody else is about to.
+    async fn erase(&mut self, aim: Aim, tally: &mut Tally) -> bool {
+        let objects = self.gateway.object_files();
+        let own = |address: &str| objects.iter().any(|path| path.ends_with(address));
+        let mut victims: Vec<(String, bool)> = Vec::new();
+        for (name, content) in self.model.certain() {
+            let [(seed, size)] = content.0[..] else { continue };
+            if clients::is_unique(seed) && size > 0 && size <= SMALL {
+                victims.push((name.clone(), own(&content.address())));
+            }
+        }
+        self.chance.shuffle(&mut victims);
+        // Those that lie beside others first.
+        victims.sort_by_key(|(_, own)| *own);
+        for (name, _) in victims.into_iter().take(ERASURES) {
+            let mut command = self.gateway.command(&["erase", &name, "--reason", "the crash sweep", "--yes"]);
+            command.envs(aim.environment(&mut self.chance));
+            let output = command.output().await.expect("the command runs");
+            let done = output.status.success();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(done || output.status.signal() == Some(KILL), "{name}: {}: {told}", output.status);
+            self.model.erase(&name, done);
+            tally.erased += u64::from(done);
+            if !done {
+                return true;
+            }
+        }
+        false
+    }
+
     async fn live(&mut self, aim: Aim, tally: &mut Tally) -> bool {
         if matches!(aim.place, Place::Call(_)) {
             // Answering a look makes system calls as well: this life would end before there is anything to look at.
@@ -200,7 +254,7 @@ impl Sweep {
         self.look(tally).await;
         let left = std::mem::take(&mut self.model.uploads);
         let mut clients = self.clients(left);
-        let status = self.gateway.ended(ROUND).await;
+        let status = self.gateway.ended(self.patience).await;
         if status.is_none() {
             self.gateway.kill().await;
         }
@@ -296,6 +350,7 @@ impl Sweep {
 
     async fn check_log(&self, tally: &mut Tally) {
         let mut told: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+        let mut current: BTreeMap<String, u64> = BTreeMap::new();
         for event in self.gateway.admin.events(0).await {
             tally.events += 1;
             let key = || format!("{PRODUCER}/{}", event["payload"]["key"].as_str().expect("a key"));
@@ -303,6 +358,12 @@ impl Sweep {
                 Some("v1.file.ingested") => {
                     let address = event["payload"]["content_address"].as_str().expect("an address");
                     told.entry(key()).or_default().push(Some(address.trim_start_matches("blake3:").to_owned()));
+                    current.insert(key(), event["sequence"].as_u64().expect("a number"));
+                }
+                // Its key shows nothing any more, as after a removal.
+                Some("v1.file.erased") => {
+                    assert_eq!(event["payload"]["version"].as_u64(), current.get(&key()).copied(), "{event}");
+                    told.entry(key()).or_default().push(None);
                 }
                 Some("v1.file.removed") => told.entry(key()).or_default().push(None),
                 _ => {}

@@ -73,11 +73,15 @@ suites! {
     boto3_parses_every_error => "boto3_suite.py" "errors" HTTP;
     boto3_parses_every_error_over_tls => "boto3_suite.py" "errors" TLS;
     boto3_keeps_versions_and_deletes_them => "boto3_suite.py" "versions" HTTP;
+    boto3_locks_what_it_writes => "boto3_suite.py" "locks" HTTP;
     boto3_sets_tags_and_configurations => "boto3_suite.py" "settings" HTTP;
+    boto3_reads_without_a_key_what_is_open => "boto3_suite.py" "anonymous" HTTP;
+    boto3_reads_without_a_key_what_is_open_over_tls => "boto3_suite.py" "anonymous" TLS;
     boto3_compares_the_sha256_of_the_whole => "boto3_suite.py" "whole-sha256" HTTP;
     boto3_compares_the_sha256_of_the_whole_over_tls => "boto3_suite.py" "whole-sha256" TLS;
     boto3_behind_nginx_that_buffers => "nginx_suite.py" "buffered" HTTP;
     boto3_behind_nginx_that_passes_on => "nginx_suite.py" "unbuffered" HTTP;
+    boto3_behind_nginx_that_buffers_and_speaks_tls_with_the_gateway => "nginx_suite.py" "buffered" TLS;
     boto3_behind_nginx_that_speaks_tls_with_the_gateway => "nginx_suite.py" "unbuffered" TLS;
     rclone_syncs_checks_and_touches => "rclone_suite.py" "sync" HTTP;
     rclone_syncs_checks_and_touches_over_tls => "rclone_suite.py" "sync" TLS;

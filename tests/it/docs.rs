@@ -75,3 +75,41 @@ fn every_link_within_the_documentation_leads_somewhere() {
     }
     assert_eq!(broken, Vec::<String>::new());
 }
+
+/// The suite of each client, and how the compatibility page calls it. That of the AWS SDK for Rust is a program.
+const SUITES: [(&str, &str); 10] = [
+    ("aws_suite.py", "| aws CLI |"),
+    ("aws2_suite.py", "| aws CLI of Debian 12 |"),
+    ("boto3_suite.py", "| boto3 |"),
+    ("node_suite.cjs", "| `@aws-sdk/client-s3` |"),
+    ("rust_sdk", "| `aws-sdk-s3` (Rust) |"),
+    ("rclone_suite.py", "| rclone |"),
+    ("s3cmd_suite.py", "| s3cmd |"),
+    ("s5cmd_suite.py", "| s5cmd |"),
+    ("restic_suite.py", "| restic of Debian 12 |"),
+    ("nginx_suite.py", "| boto3 behind nginx |"),
+];
+
+#[test]
+fn the_compatibility_page_names_every_client_and_each_is_tried_over_both_wires() {
+    let (page, tests) = (read("docs/s3-compatibility.md"), read("tests/it/clients.rs"));
+    let mut scripts: Vec<String> = std::fs::read_dir(workspace().join("tests/clients"))
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.contains("_suite."))
+        .collect();
+    scripts.push("rust_sdk".to_owned());
+    for script in scripts {
+        let said = SUITES.iter().find(|(name, _)| *name == script).map(|(_, said)| *said);
+        let said = said.unwrap_or_else(|| panic!("{script} is not in the table of suites"));
+        assert!(page.lines().any(|line| line.starts_with(said)), "docs/s3-compatibility.md does not name {script}");
+        for wire in ["HTTP", "TLS"] {
+            let tried = tests.lines().any(|line| {
+                line.contains(&format!("\"{script}\"")) && line.contains(&format!(" {wire};"))
+                    || line.contains(&format!("{script}({wire})"))
+            });
+            assert!(tried, "{script} is not tried over {wire}");
+        }
+    }
+}

@@ -299,3 +299,101 @@ async fn a_form_holds_as_long_as_its_policy_says() {
     assert_eq!(submit(&gateway, "forms", &over, b"b").await.unwrap_err().code(), "AccessDenied");
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn the_fields_of_a_form_are_not_waited_for_again_and_again_and_its_file_is() {
+    let gateway = Harness::start_with(&[
+        ("ARTIFACTSTORE_HEADER_TIMEOUT_SECONDS", "2"),
+        ("ARTIFACTSTORE_BODY_IDLE_TIMEOUT_SECONDS", "30"),
+    ])
+    .await;
+    gateway.producer("forms").await;
+    let conditions = [json!({"bucket": "forms"}), starts("key", "")];
+    let form = signed(&gateway, &conditions, &[("key", "run-1/slow")]);
+    let (head, tail) = wrapping(&form, "a.bin");
+    let open = async |length: usize| {
+        let mut connection = Connection::open(gateway.s3.address).await.unwrap();
+        let request = format!(
+            "POST /forms HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary={BOUNDARY}\r\n\
+             content-length: {length}\r\n\r\n",
+            gateway.s3.address
+        );
+        connection.write(request.as_bytes()).await.unwrap();
+        connection
+    };
+    let events = gateway.event_count().await;
+    // A field that comes a byte at a time: each of them would be in time for a client that is only slow.
+    let mut slow = open(100_000).await;
+    let begun = std::time::Instant::now();
+    for byte in head.as_bytes().iter().take(60) {
+        if slow.write(&[*byte]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let refused = slow.reply("POST").await.unwrap();
+    assert_eq!((refused.status, refused.element("Code").as_deref()), (400, Some("RequestTimeout")));
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+
+    // Fields that do not end.
+    let mut large = open(100_000).await;
+    let field = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\n");
+    large.write(field.as_bytes()).await.unwrap();
+    for _ in 0..24 {
+        large.write(&[b'x'; 1024]).await.unwrap();
+    }
+    let refused = large.reply("POST").await.unwrap();
+    assert_eq!(refused.status, 400);
+    let code = refused.element("Code").unwrap();
+    assert!(["MaxPostPreDataLengthExceededError", "MalformedPOSTRequest"].contains(&code.as_str()), "{code}");
+    assert_eq!(gateway.event_count().await, events);
+
+    // The file itself may take longer, once somebody has signed for it.
+    let mut good = open(head.len() + 8 + tail.len()).await;
+    good.write(head.as_bytes()).await.unwrap();
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        good.write(b"a").await.unwrap();
+    }
+    good.write(tail.as_bytes()).await.unwrap();
+    assert_eq!(good.reply("POST").await.unwrap().status, 204);
+    assert_eq!(gateway.get("forms/run-1/slow").await.unwrap().body, b"aaaaaaaa");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_form_with_a_policy_needs_its_signature() {
+    let gateway = Harness::start().await;
+    gateway.producer("forms").await;
+    let mut form = signed(&gateway, &[json!({"bucket": "forms"}), starts("key", "")], &[("key", "run-1/a")]);
+    form.retain(|(name, _)| name != "x-amz-signature");
+    let refused = submit(&gateway, "forms", &form, b"a").await.unwrap_err();
+    assert_eq!((refused.status(), refused.code()), (400, "InvalidArgument"), "{}", refused.reply.text());
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn headers_of_the_old_version_are_taken_where_the_operator_says_so() {
+    let gateway = Harness::start_with(&[("ARTIFACTSTORE_SIGV2_HEADERS", "true")]).await;
+    gateway.put("old/run-1/a", b"a").await.unwrap();
+    let keys = &gateway.s3.keys;
+    let signed = |date: OffsetDateTime, name: &str| {
+        let date = date.format(&time::format_description::well_known::Rfc2822).unwrap().replace("+0000", "GMT");
+        let mut mac = Hmac::<sha1::Sha1>::new_from_slice(keys.secret_key.as_bytes()).unwrap();
+        mac.update(format!("GET\n\n\n{date}\n/{name}").as_bytes());
+        let proof = format!("AWS {}:{}", keys.access_key, STANDARD.encode(mac.finalize().into_bytes()));
+        gateway.s3.request("GET", name).anonymous().header("date", &date).header("authorization", &proof)
+    };
+    let now = OffsetDateTime::now_utc();
+    assert_eq!(signed(now, "old/run-1/a").send().await.unwrap().body, b"a");
+    let stale = signed(now - Duration::from_secs(3600), "old/run-1/a").send().await.unwrap_err();
+    assert_eq!((stale.status(), stale.code()), (403, "RequestTimeTooSkewed"));
+    // What it does not sign must not make another request of it.
+    let other = signed(now, "old/run-1/a").query("retention", "").send().await.unwrap_err();
+    assert_eq!(other.code(), "AccessDenied");
+    let forged = signed(now, "old/run-1/b").query("versionId", "1").send().await.unwrap_err();
+    assert_eq!(forged.code(), "SignatureDoesNotMatch");
+    let soon = now.unix_timestamp() + 300;
+    assert_eq!(old_link(&gateway, "old/run-1/a", soon).send().await.unwrap().body, b"a");
+    gateway.finish().await;
+}

@@ -1,5 +1,6 @@
-//! The soak: uploads small and large and in parts, overwrites, deletes, finalizes and the same content again and again,
-//! with what nothing keeps being collected all the time beside them at no grace, and everybody killed at random.
+//! The soak: uploads small and large and in parts, overwrites, deletes, finalizes, erasures and the same content again and
+//! again, a lifecycle rule that takes names away, and what nothing keeps being collected all the time beside them at no grace,
+//! with everybody killed at random.
 //!
 //! Whatever was acknowledged is readable, at any time and in the end; the audit holds; the counts of references are those
 //! that are counted; and nothing is left in the folder that no event names. `make test` soaks for a while on each
@@ -10,9 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use artifactstore_tests::ground::Ground;
 use artifactstore_tests::postgres::Cluster;
-use artifactstore_tests::{Harness, Refused, Reply, S3, command};
-use serde_json::Value;
+use artifactstore_tests::{Admin, Harness, Refused, Reply, S3, command};
+use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::body;
@@ -20,7 +22,13 @@ use crate::body;
 const PRODUCER: &str = "soak";
 /// Contents that all clients write, on both sides of the size that is small, and of several chunks.
 const SHARED: [usize; 8] = [0, 1, 900, 40_000, 262_144, 262_145, 3 << 20, 17 << 20];
+/// The seeds of contents that nobody else writes begin here.
+const OWN: u64 = 1000;
 const NAMES: u64 = 6;
+/// What keys begin with that a rule takes away.
+const EXPIRING: &str = "expiring/";
+const RULE: &str = "<LifecycleConfiguration><Rule><ID>soak</ID><Status>Enabled</Status><Filter><Prefix>expiring/</Prefix>\
+                    </Filter><Expiration><Date>2020-01-01T00:00:00Z</Date></Expiration></Rule></LifecycleConfiguration>";
 const PART_MINIMUM: usize = 5 << 20;
 
 fn seconds() -> u64 {
@@ -53,15 +61,16 @@ impl Content {
 /// What clients and the rest know of each other.
 #[derive(Debug)]
 struct Shared {
-    doors: RwLock<Vec<S3>>,
+    doors: RwLock<Vec<(S3, Admin)>>,
     over: AtomicBool,
     operations: AtomicU64,
     asked_again: AtomicU64,
     unanswered: AtomicU64,
+    erased: AtomicU64,
 }
 
 impl Shared {
-    fn door(&self, number: u64) -> S3 {
+    fn door(&self, number: u64) -> (S3, Admin) {
         let doors = self.doors.read().unwrap_or_else(PoisonError::into_inner);
         doors[usize::try_from(number).unwrap() % doors.len()].clone()
     }
@@ -134,7 +143,7 @@ struct Client {
 
 impl Client {
     fn door(&mut self) -> S3 {
-        self.shared.door(self.chance.below(1 << 20))
+        self.shared.door(self.chance.below(1 << 20)).0
     }
 
     /// What an answer says; nothing when the client is told to come again.
@@ -165,7 +174,7 @@ impl Client {
             return Content { seed: which as u64, size: SHARED[which] };
         }
         let size = usize::try_from(self.chance.below(300_000)).unwrap();
-        Content { seed: 1000 + self.chance.below(1 << 30), size }
+        Content { seed: OWN + self.chance.below(1 << 30), size }
     }
 
     async fn put(&mut self, name: &str, content: Content) -> bool {
@@ -178,6 +187,46 @@ impl Client {
     async fn delete(&mut self, name: &str) {
         let told = ask!(self, s3 => s3.delete(name));
         self.names.entry(name.to_owned()).or_default().note(None, &told);
+    }
+
+    /// Has what a name has erased, if nobody else has the same.
+    async fn erase(&mut self, name: &str) {
+        let known = self.names.get(name).filter(|known| known.doubtful.is_empty());
+        if known.and_then(|known| known.certain).is_none_or(|content| content.seed < OWN) {
+            return;
+        }
+        let (_, key) = name.split_once('/').expect("a key");
+        let (path, order) =
+            (format!("/v1/producers/{PRODUCER}/erase?key={key}"), json!({ "reason": "the soak", "all_copies": true }));
+        let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        let told = loop {
+            let (_, admin) = self.shared.door(self.chance.below(1 << 20));
+            match admin.ask("POST", &path, &order).await {
+                Some(reply) if reply.status == 503 => {
+                    count(&self.shared.asked_again);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Some(reply) => {
+                    assert_eq!(reply.status, 200, "{name}: {}", reply.text());
+                    count(&self.shared.operations);
+                    count(&self.shared.erased);
+                    break Told::Done(reply);
+                }
+                None => {
+                    count(&self.shared.unanswered);
+                    break Told::Unknown;
+                }
+            }
+        };
+        self.names.entry(name.to_owned()).or_default().note(None, &told);
+    }
+
+    /// Writes what a rule takes away, sooner or later.
+    async fn expiring(&mut self) {
+        let name = format!("{PRODUCER}/{EXPIRING}{}-{}", self.own, self.chance.below(NAMES));
+        let content = self.content();
+        self.put(&name, content).await;
+        self.names.entry(name).or_default().doubtful.push(None);
     }
 
     async fn in_parts(&mut self, name: &str) {
@@ -240,7 +289,7 @@ impl Client {
         let mut packages = 0;
         while !self.shared.is_over() {
             let name = format!("{PRODUCER}/{}/{}", self.own, self.chance.below(NAMES));
-            match self.chance.below(20) {
+            match self.chance.below(23) {
                 0..=8 => {
                     let content = self.content();
                     self.put(&name, content).await;
@@ -251,6 +300,8 @@ impl Client {
                     let name = format!("{PRODUCER}/{}/parts", self.own);
                     self.in_parts(&name).await;
                 }
+                19 => self.erase(&name).await,
+                20..=21 => self.expiring().await,
                 _ => {
                     packages += 1;
                     self.package(packages).await;
@@ -320,13 +371,15 @@ async fn soak(what: &str, mut gateways: Vec<Harness>, collectors: usize) {
         gateway.resume().await;
     }
     gateways[0].producer(PRODUCER).await;
-    let doors = gateways.iter().map(|gateway| gateway.s3.clone()).collect();
+    gateways[0].s3.request("PUT", PRODUCER).query("lifecycle", "").body(RULE.as_bytes()).send().await.unwrap();
+    let doors = gateways.iter().map(|gateway| (gateway.s3.clone(), gateway.admin.clone())).collect();
     let shared = Arc::new(Shared {
         doors: RwLock::new(doors),
         over: AtomicBool::new(false),
         operations: AtomicU64::new(0),
         asked_again: AtomicU64::new(0),
         unanswered: AtomicU64::new(0),
+        erased: AtomicU64::new(0),
     });
     let mut chance = Chance(u64::from(std::process::id()));
     let mut clients = JoinSet::new();
@@ -359,7 +412,8 @@ async fn soak(what: &str, mut gateways: Vec<Harness>, collectors: usize) {
             let which = usize::try_from(chance.below(gateways.len() as u64)).unwrap();
             gateways[which].kill().await;
             gateways[which].resume().await;
-            shared.doors.write().unwrap_or_else(PoisonError::into_inner)[which] = gateways[which].s3.clone();
+            let doors = (gateways[which].s3.clone(), gateways[which].admin.clone());
+            shared.doors.write().unwrap_or_else(PoisonError::into_inner)[which] = doors;
             kills += 1;
             next_kill = begun.elapsed() + Duration::from_millis(700 + chance.below(2500));
         }
@@ -373,9 +427,13 @@ async fn soak(what: &str, mut gateways: Vec<Harness>, collectors: usize) {
     for slot in running.into_iter().flatten() {
         collected.add(slot.await.unwrap());
     }
-    let looked = judge(&mut gateways, done).await;
+    let time = begun.elapsed();
+    let (looked, expired) = judge(&mut gateways, done).await;
     assert!(collected.runs > 0 && collected.blobs > 0 && kills > 0, "{collected:?} {kills}");
-    report(what, begun.elapsed(), &shared, kills, &collected);
+    assert!(expired > 0, "the rule took nothing");
+    report(what, time, &shared, kills, &collected);
+    let erased = shared.erased.load(Ordering::Relaxed);
+    println!("FIGURE soak of {what}: {erased} files erased, {expired} names taken by a rule");
     println!("FIGURE soak of {what}: {looked} files looked at in the end, losses = 0");
 }
 
@@ -393,8 +451,13 @@ fn report(what: &str, time: Duration, shared: &Shared, kills: u64, collected: &C
     );
 }
 
-/// Everything once more, when nobody writes any longer; how many files were looked at.
-async fn judge(gateways: &mut [Harness], done: Vec<Client>) -> usize {
+/// Everything once more, when nobody writes any longer; how many files were looked at, and how many names went by the rule.
+async fn judge(gateways: &mut [Harness], done: Vec<Client>) -> (usize, usize) {
+    let _ = gateways[0].cli(&["lifecycle"]).await.succeeded();
+    let events = gateways[0].admin.events(0).await;
+    let expired = events.iter().filter(|event| event["actor"] == "lifecycle:soak").count();
+    // From here on nothing goes by itself.
+    gateways[0].s3.request("DELETE", PRODUCER).query("lifecycle", "").send().await.unwrap();
     for _ in 0..2 {
         let _ = gateways[0].cli(&["gc", "--grace", "0"]).await.succeeded();
     }
@@ -422,12 +485,12 @@ async fn judge(gateways: &mut [Harness], done: Vec<Client>) -> usize {
     }
     let _ = gateways[0].cli(&["gc", "--recount"]).await.succeeded();
     gateways[0].audit().await;
-    looked
+    (looked, expired)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn soak_on_sqlite_loses_nothing_whatever_is_collected_and_whoever_is_killed() {
-    let settings = [("ARTIFACTSTORE_LOG_LEVEL", "warn")];
+    let settings = [("ARTIFACTSTORE_LOG_LEVEL", "warn"), ("ARTIFACTSTORE_LIFECYCLE_INTERVAL_SECONDS", "1")];
     let gateway = Harness::prepare_in(&std::env::temp_dir(), command::binary(), &settings);
     soak("SQLite and a folder", vec![gateway], 1).await;
 }
@@ -436,11 +499,16 @@ async fn soak_on_sqlite_loses_nothing_whatever_is_collected_and_whoever_is_kille
 async fn soak_of_two_gateways_on_postgresql_loses_nothing_whatever_is_collected_and_whoever_is_killed() {
     let objects = tempfile::tempdir().unwrap();
     let (url, root) = (Cluster::shared().database(), objects.path().display().to_string());
-    let settings = [
-        ("ARTIFACTSTORE_LOG_LEVEL", "warn"),
-        ("ARTIFACTSTORE_DATABASE_URL", url.as_str()),
-        ("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", root.as_str()),
-    ];
+    let database = ("ARTIFACTSTORE_DATABASE_URL", url.as_str());
+    let storage = Ground::of_the_environment().settings(&[database]).await;
+    let mut settings: Vec<(&str, &str)> = storage.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let what = if settings.is_empty() {
+        settings.push(("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", root.as_str()));
+        "PostgreSQL, two gateways and a folder"
+    } else {
+        "PostgreSQL, two gateways and RGW"
+    };
+    settings.extend([("ARTIFACTSTORE_LOG_LEVEL", "warn"), ("ARTIFACTSTORE_LIFECYCLE_INTERVAL_SECONDS", "1"), database]);
     let gateway = || Harness::prepare_in(&std::env::temp_dir(), command::binary(), &settings);
-    soak("PostgreSQL, two gateways and a folder", vec![gateway(), gateway()], 2).await;
+    soak(what, vec![gateway(), gateway()], 2).await;
 }

@@ -72,6 +72,16 @@ impl Admin {
         self.send(method, path, &headers, body.to_string().as_bytes()).await
     }
 
+    /// As [`Admin::give`] to a gateway that may end at any time: nothing when no answer comes.
+    pub async fn ask(&self, method: &str, path: &str, body: &Value) -> Option<Reply> {
+        let bearer = self.bearer();
+        let (headers, body) = ([("authorization", &*bearer), ("content-type", "application/json")], body.to_string());
+        let mut connection = Connection::open(self.address).await.ok()?;
+        connection.write(&self.head(method, path, &headers, body.len())).await.ok()?;
+        connection.write(body.as_bytes()).await.ok()?;
+        connection.reply(method).await.ok()
+    }
+
     /// All events behind a number, page by page.
     ///
     /// # Panics

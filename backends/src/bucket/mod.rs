@@ -38,7 +38,7 @@ use crate::dataplane::spi::{ByteRange, ByteStream};
 use crate::digest::ObjectKey;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::layout::{self, OBJECTS};
+use crate::layout::{BUCKET, OBJECTS};
 
 /// How many objects a store tells of at a time, at most.
 const PAGE_OBJECTS: usize = 1000;
@@ -166,7 +166,7 @@ impl BucketBackend {
         let next = entries.last().filter(|_| entries.len() == PAGE_OBJECTS).map(|entry| entry.path().to_owned());
         let mut stats = VecDeque::with_capacity(entries.len());
         for entry in entries {
-            if let Some(key) = layout::object_at(entry.path()).filter(|_| entry.path() > after) {
+            if let Some(key) = BUCKET.object_at(entry.path()).filter(|_| entry.path() > after) {
                 stats.push_back(object_stat(key, entry.metadata())?);
             }
         }
@@ -202,7 +202,7 @@ impl Backend for BucketBackend {
     }
 
     async fn put(&self, object: SealedObject) -> Result<ObjectKey> {
-        let path = layout::object_path(&object.key());
+        let path = BUCKET.path(&object.key());
         reach(Point::ObjectBegun);
         let write = || transport::knowing(object.md5(), self.operator.write(&path, object.bytes().clone()));
         let written = self.ask(write).await;
@@ -212,7 +212,7 @@ impl Backend for BucketBackend {
     }
 
     async fn read(&self, key: &ObjectKey, range: ByteRange) -> Result<ByteStream> {
-        let path = layout::object_path(key);
+        let path = BUCKET.path(key);
         let failed = |fault| self.read_error(key, fault);
         let known = match range {
             // What the data plane asks for: it knows how long its objects are, so one request is enough.
@@ -240,7 +240,7 @@ impl Backend for BucketBackend {
     }
 
     async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>> {
-        match self.metadata(&layout::object_path(key)).await {
+        match self.metadata(&BUCKET.path(key)).await {
             Ok(metadata) => object_stat(*key, &metadata).map(Some),
             Err(fault) if fault.is_absence() => Ok(None),
             Err(fault) => Err(self.error(fault)),
@@ -248,7 +248,7 @@ impl Backend for BucketBackend {
     }
 
     fn list(&self, after: Option<ObjectKey>) -> BoxStream<'_, Result<ObjectStat>> {
-        let begin = after.map(|key| layout::object_path(&key)).unwrap_or_default();
+        let begin = after.map(|key| BUCKET.path(&key)).unwrap_or_default();
         stream::try_unfold(Some(begin), move |after| async move {
             let Some(after) = after else { return Ok(None) };
             let (stats, next) = self.page(&after).await?;
@@ -259,7 +259,7 @@ impl Backend for BucketBackend {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<()> {
-        let path = layout::object_path(key);
+        let path = BUCKET.path(key);
         match self.ask(|| self.operator.delete(&path)).await {
             Err(fault) if !fault.is_absence() => Err(self.error(fault)),
             _ => Ok(()),
@@ -316,7 +316,7 @@ impl Reading {
                 return Err(self.backend.read_error(&self.key, fault));
             }
             self.resumed += 1;
-            let opened = self.backend.open_range(&layout::object_path(&self.key), self.at.clone()).await;
+            let opened = self.backend.open_range(&BUCKET.path(&self.key), self.at.clone()).await;
             (self.stream, _) = opened.map_err(|fault| self.backend.read_error(&self.key, fault))?;
         }
     }

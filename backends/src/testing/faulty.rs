@@ -3,7 +3,7 @@
 //! For fault sweeps: fail the first call, then the second, and so on, until a run meets no failure; whatever a run
 //! acknowledged must be there.
 //!
-//! Invariant: a call that fails here never reaches the backend behind.
+//! Invariant: a call that fails here never reaches the backend behind, unless only its answer was to be lost.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,6 +38,20 @@ pub enum Call {
 #[error("{0:?} was told to fail")]
 pub struct Injected(pub Call);
 
+/// What becomes of the call that is to fail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not reach the backend behind.
+    #[default]
+    Refused,
+    /// Neither does it; and a write keeps its object until something else is asked for, as one that was given up and hangs.
+    Hung,
+    /// The backend behind does it, and the answer is lost.
+    Unanswered,
+    /// Neither it nor any later call reaches the backend behind.
+    Gone,
+}
+
 /// Stands before another backend.
 #[derive(Debug)]
 pub struct FaultyBackend {
@@ -49,8 +63,7 @@ pub struct FaultyBackend {
 struct Seen {
     calls: Vec<Call>,
     failing: Option<usize>,
-    /// Whether the write that fails keeps its object, as one does that was given up and hangs.
-    hangs: bool,
+    fault: Fault,
     hung: Vec<SealedObject>,
 }
 
@@ -63,12 +76,12 @@ impl FaultyBackend {
 
     /// Forgets the calls so far, and lets the n-th from now on fail, counted from 1; zero lets all pass.
     pub fn fail_nth(&self, n: usize) {
-        *self.seen() = Seen { failing: n.checked_sub(1), ..Seen::default() };
+        self.nth(n, Fault::Refused);
     }
 
-    /// The same, and if that call is a write, it keeps its object until this or [`FaultyBackend::fail_nth`] is called.
-    pub fn hang_nth(&self, n: usize) {
-        *self.seen() = Seen { failing: n.checked_sub(1), hangs: true, ..Seen::default() };
+    /// The same, with a fault of this kind.
+    pub fn nth(&self, n: usize, fault: Fault) {
+        *self.seen() = Seen { failing: n.checked_sub(1), fault, ..Seen::default() };
     }
 
     /// The calls since the last [`FaultyBackend::fail_nth`].
@@ -84,18 +97,37 @@ impl FaultyBackend {
         seen.failing.is_some_and(|failing| seen.calls.len() > failing)
     }
 
-    fn pass(&self, call: Call) -> Result<()> {
+    /// Lets a call through or not; one that is through may be without an answer.
+    fn pass(&self, call: Call) -> Result<Way> {
         let mut seen = self.seen();
         seen.calls.push(call);
-        if seen.failing == Some(seen.calls.len() - 1) {
-            return Err(Error::Unavailable(Box::new(Injected(call))));
+        let number = seen.calls.len() - 1;
+        match seen.fault {
+            Fault::Unanswered if seen.failing == Some(number) => Ok(Way { lost: Some(call) }),
+            Fault::Gone if seen.failing.is_some_and(|failing| failing <= number) => Err(injected(call)),
+            Fault::Refused | Fault::Hung if seen.failing == Some(number) => Err(injected(call)),
+            _ => Ok(Way { lost: None }),
         }
-        Ok(())
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The way back of a call.
+struct Way {
+    lost: Option<Call>,
+}
+
+impl Way {
+    fn back<T>(self, answer: T) -> Result<T> {
+        self.lost.map_or(Ok(answer), |call| Err(injected(call)))
+    }
+}
+
+fn injected(call: Call) -> Error {
+    Error::Unavailable(Box::new(Injected(call)))
 }
 
 #[async_trait]
@@ -105,40 +137,43 @@ impl Backend for FaultyBackend {
     }
 
     async fn put(&self, object: SealedObject) -> Result<ObjectKey> {
-        if let Err(error) = self.pass(Call::Put(object.key())) {
-            let mut seen = self.seen();
-            if seen.hangs {
-                seen.hung.push(object);
+        let way = match self.pass(Call::Put(object.key())) {
+            Ok(way) => way,
+            Err(error) => {
+                let mut seen = self.seen();
+                if seen.fault == Fault::Hung {
+                    seen.hung.push(object);
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        self.behind.put(object).await
+        };
+        way.back(self.behind.put(object).await?)
     }
 
     async fn read(&self, key: &ObjectKey, range: ByteRange) -> Result<ByteStream> {
-        self.pass(Call::Read(*key))?;
-        self.behind.read(key, range).await
+        let way = self.pass(Call::Read(*key))?;
+        way.back(self.behind.read(key, range).await?)
     }
 
     async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>> {
-        self.pass(Call::Stat(*key))?;
-        self.behind.stat(key).await
+        let way = self.pass(Call::Stat(*key))?;
+        way.back(self.behind.stat(key).await?)
     }
 
     fn list(&self, after: Option<ObjectKey>) -> BoxStream<'_, Result<ObjectStat>> {
-        match self.pass(Call::List) {
+        match self.pass(Call::List).and_then(|way| way.back(())) {
             Ok(()) => self.behind.list(after),
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<()> {
-        self.pass(Call::Delete(*key))?;
-        self.behind.delete(key).await
+        let way = self.pass(Call::Delete(*key))?;
+        way.back(self.behind.delete(key).await?)
     }
 
     async fn probe(&self) -> Result<Probe> {
-        self.pass(Call::Probe)?;
-        self.behind.probe().await
+        let way = self.pass(Call::Probe)?;
+        way.back(self.behind.probe().await?)
     }
 }

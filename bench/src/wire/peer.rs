@@ -11,10 +11,10 @@ use anyhow::{Context as _, bail};
 use artifactstore_tests::sign::Keys;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 
 use super::client::Target;
 use super::http::Connection;
+use crate::folder::Folder;
 use crate::measure::{family, named};
 
 /// A server that can be measured.
@@ -68,7 +68,7 @@ pub struct Running {
     /// Its processes.
     pub pids: Vec<u32>,
     /// Its folder.
-    pub folder: TempDir,
+    pub folder: Folder,
     child: Option<Child>,
     stop: Option<String>,
 }
@@ -115,7 +115,7 @@ impl Peer {
     /// # Errors
     /// When it does not start.
     pub fn start(self, programs: &Programs, below: &Path) -> anyhow::Result<Running> {
-        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(below)?;
+        let folder = Folder::fresh(below)?;
         let mut running = match self {
             Self::Rgw => rgw(programs, folder)?,
             _ => self.local(programs, folder)?,
@@ -144,7 +144,7 @@ impl Peer {
         Ok(running)
     }
 
-    fn local(self, programs: &Programs, folder: TempDir) -> anyhow::Result<Running> {
+    fn local(self, programs: &Programs, folder: Folder) -> anyhow::Result<Running> {
         let address = free_address()?;
         let keys = Keys {
             access_key: format!("GK{}", "ab".repeat(12)),
@@ -270,7 +270,7 @@ fn garage(programs: &Programs, path: &Path, address: SocketAddr, keys: &Keys, sy
     Ok(command)
 }
 
-fn rgw(programs: &Programs, folder: TempDir) -> anyhow::Result<Running> {
+fn rgw(programs: &Programs, folder: Folder) -> anyhow::Result<Running> {
     let start = programs.rgw_start.as_deref().context("--rgw-start")?;
     let place = folder.path().display().to_string();
     let output = Command::new("sh").args(["-c", &start.replace("{dir}", &place)]).output()?;

@@ -241,6 +241,8 @@ impl Uploads<'_> {
             "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{listed}</CompleteMultipartUpload>"
         );
         let complete = Call { method: "POST", key: &key, query: &[("uploadId", upload)], ..Call::default() };
+        // The connection has said nothing since the upload was begun: a server may have closed it.
+        *connection = Connection::new(target.address);
         let begun = Instant::now();
         runtime.block_on(target.tell(connection, complete, &xml))?;
         Ok(u64::try_from(begun.elapsed().as_micros())?)

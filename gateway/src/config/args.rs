@@ -113,6 +113,9 @@ settings! {
     /// Take links and forms that are signed with the old Signature Version 2 [default: false]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sigv2_presigned: bool = "BOOLEAN", "ARTIFACTSTORE_SIGV2_PRESIGNED";
+    /// Take these, and requests that are signed with Signature Version 2 in their headers [default: false]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sigv2_headers: bool = "BOOLEAN", "ARTIFACTSTORE_SIGV2_HEADERS";
     /// What to log: off, error, warn, info, debug, trace, or a list of module=level [default: info for `serve`, else warn]
     log_level: String = "LEVEL", "ARTIFACTSTORE_LOG_LEVEL";
     /// How to log, on the standard error [default: text]

@@ -18,6 +18,8 @@ pub struct EdgeSettings {
     pub trusted_proxies: Vec<Network>,
     /// Whether links and forms that are signed with Signature Version 2 are taken.
     pub sigv2_presigned: bool,
+    /// Whether those are taken, and requests that are signed with it in their headers.
+    pub sigv2_headers: bool,
 }
 
 pub(super) fn settle(given: &SettingArgs) -> Result<EdgeSettings, ConfigError> {
@@ -35,6 +37,7 @@ pub(super) fn settle(given: &SettingArgs) -> Result<EdgeSettings, ConfigError> {
         trusted_proxies: trusted_proxies
             .map_err(|error: crate::edge::forwarded::InvalidNetwork| invalid("trusted_proxies", error.to_string()))?,
         sigv2_presigned: given.sigv2_presigned.unwrap_or(false),
+        sigv2_headers: given.sigv2_headers.unwrap_or(false),
     })
 }
 

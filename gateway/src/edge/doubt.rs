@@ -4,13 +4,13 @@
 //! Invariant: no header or query name that decides what a request means comes twice.
 
 use artifactstore_registry::clock::{Clock as _, SystemClock, Timestamp};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use time::OffsetDateTime;
-use time::format_description::well_known::Iso8601;
+use time::format_description::well_known::{Iso8601, Rfc2822};
 
-use super::service::{LINK_MAX_SECONDS, header};
+use super::service::{LINK_MAX_SECONDS, Old, header};
 use crate::error::Failure;
 
 /// Most that a request's date may be off.
@@ -62,7 +62,7 @@ const V2_HARMLESS: [&str; 15] = [
 ];
 
 /// Why a request is refused, if it is one of those.
-pub(super) fn refusal(parts: &Parts, sigv2_presigned: bool) -> Option<Failure> {
+pub(super) fn refusal(parts: &Parts, old: Old) -> Option<Failure> {
     if let Some(name) = repeated(&parts.headers) {
         return Some(Failure::request(400, "InvalidRequest", format!("The header {name} was sent more than once.")));
     }
@@ -77,7 +77,11 @@ pub(super) fn refusal(parts: &Parts, sigv2_presigned: bool) -> Option<Failure> {
     }
     let v2 =
         query.iter().any(|(name, _)| name == "Signature") && query.iter().any(|(name, _)| name == "AWSAccessKeyId");
-    if v2 && sigv2_presigned { link_of_v2(&query) } else { None }
+    if v2 && old.links {
+        return link_of_v2(&query);
+    }
+    let in_header = header(&parts.headers, &AUTHORIZATION).is_some_and(|it| it.starts_with("AWS "));
+    if in_header && old.headers { headers_of_v2(&parts.headers, &query, SystemClock.now()) } else { None }
 }
 
 /// Headers that are lists, of which some clients send each member by itself.
@@ -121,16 +125,40 @@ fn is_skewed(headers: &HeaderMap, query: &[(String, String)], now: Timestamp) ->
 /// A link of Signature Version 2 signs few names of its query, and none that comes twice: whoever holds it could make
 /// another operation of it by one that it does not sign.
 fn link_of_v2(query: &[(String, String)]) -> Option<Failure> {
-    let count = |name: &str| query.iter().filter(|(other, _)| other == name).count();
-    let may = |name: &str| V2_SIGNED.contains(&name) || V2_HARMLESS.contains(&name);
-    if let Some((name, _)) = query.iter().find(|(name, _)| count(name) > 1 || !may(name)) {
-        let message = format!("A link of Signature Version 2 does not sign {name:?} as it stands in its query.");
-        return Some(Failure::request(403, "AccessDenied", message));
+    if let Some(refused) = unsigned_by_v2(query) {
+        return Some(refused);
     }
     let ends = query.iter().find(|(name, _)| name == "Expires").and_then(|(_, text)| text.parse::<i64>().ok());
     let last = SystemClock.now().to_parts().0.saturating_add(LINK_MAX_SECONDS.into());
     let holds_too_long = ends.is_none_or(|end| end > last);
     holds_too_long.then(|| Failure::request(403, "AccessDenied", "A link holds for seven days at most."))
+}
+
+/// A name in a query that Signature Version 2 does not sign, or that comes twice.
+fn unsigned_by_v2(query: &[(String, String)]) -> Option<Failure> {
+    let count = |name: &str| query.iter().filter(|(other, _)| other == name).count();
+    let may = |name: &str| V2_SIGNED.contains(&name) || V2_HARMLESS.contains(&name);
+    let (name, _) = query.iter().find(|(name, _)| count(name) > 1 || !may(name))?;
+    let message = format!("Signature Version 2 does not sign {name:?} as it stands in the query.");
+    Some(Failure::request(403, "AccessDenied", message))
+}
+
+/// A request that is signed in its headers by Signature Version 2 has a date, within what a clock may be off.
+fn headers_of_v2(headers: &HeaderMap, query: &[(String, String)], now: Timestamp) -> Option<Failure> {
+    if let Some(refused) = unsigned_by_v2(query) {
+        return Some(refused);
+    }
+    let date = headers.get("x-amz-date").or_else(|| headers.get(DATE)).and_then(|date| date.to_str().ok());
+    let read = |text: &str| {
+        OffsetDateTime::parse(text, &Rfc2822).or_else(|_| OffsetDateTime::parse(text, &Iso8601::PARSING)).ok()
+    };
+    let Some(at) = date.and_then(read).map(OffsetDateTime::unix_timestamp).filter(|at| *at >= 0) else {
+        let message = "AWS authentication requires a valid Date or x-amz-date header.";
+        return Some(Failure::request(403, "AccessDenied", message));
+    };
+    let off = now.to_parts().0 - at;
+    let message = "The difference between the request time and the server's time is too large.";
+    (off.abs() > SKEW_MAX_SECONDS).then(|| Failure::request(403, "RequestTimeTooSkewed", message))
 }
 
 #[cfg(test)]
@@ -139,7 +167,7 @@ mod tests {
     use http::header::CONTENT_TYPE;
     use http::{HeaderMap, HeaderValue};
 
-    use super::{decoded, is_form, is_skewed, link_of_v2, repeated};
+    use super::{decoded, headers_of_v2, is_form, is_skewed, link_of_v2, repeated};
 
     #[test]
     fn what_decides_comes_once() {
@@ -191,5 +219,23 @@ mod tests {
             assert!(refused(&format!("{plain}{more}")), "{more}");
         }
         assert!(refused("AWSAccessKeyId=a&Si%67nature=s&Expires=99999999999"));
+    }
+    #[test]
+    fn a_date_of_the_second_version_is_one_and_not_far_off() {
+        let now = Timestamp(1_369_353_600_000_000);
+        let code = |name: &'static str, date: &'static str, query: &str| {
+            let headers: HeaderMap =
+                [(http::HeaderName::from_static(name), HeaderValue::from_static(date))].into_iter().collect();
+            headers_of_v2(&headers, &decoded(query), now).map(|failure| failure.face().code)
+        };
+        let good = "Fri, 24 May 2013 00:00:00 GMT";
+        assert_eq!(code("date", good, "prefix=a"), None);
+        assert_eq!(code("x-amz-date", "Fri, 24 May 2013 00:14:00 +0000", ""), None);
+        assert_eq!(code("date", "Fri, 24 May 2013 00:16:00 GMT", ""), Some("RequestTimeTooSkewed"));
+        for bad in ["", "Bad Date", "Tue, 07 Jul 1950 21:53:04 GMT"] {
+            assert_eq!(code("x-amz-date", bad, ""), Some("AccessDenied"), "{bad}");
+        }
+        assert_eq!(code("host", "x", ""), Some("AccessDenied"));
+        assert_eq!(code("date", good, "retention"), Some("AccessDenied"));
     }
 }

@@ -37,6 +37,11 @@ fn too_large() -> Face {
     refused(StatusCode::BAD_REQUEST, "EntityTooLarge", message)
 }
 
+pub(super) fn form_head_too_large() -> Face {
+    let message = "Your POST request fields preceding the upload file were too large.";
+    refused(StatusCode::BAD_REQUEST, "MaxPostPreDataLengthExceededError", message)
+}
+
 pub(super) fn sha256_mismatch() -> Face {
     let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
     refused(StatusCode::BAD_REQUEST, "XAmzContentSHA256Mismatch", message)

@@ -3,6 +3,7 @@
 //!
 //! Invariant: what is read here is what s3s read, by the same parser, and so what the form's policy was compared with.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -16,9 +17,17 @@ use super::service::header;
 /// How much is noted at most: more than s3s takes of fields, with what stands around them.
 const NOTED_MAX_BYTES: usize = 256 * 1024;
 
-/// What was noted of one form; nothing more once it was asked for.
+/// What was noted of one form.
 #[derive(Debug, Clone)]
-pub(crate) struct FormHead(Arc<Mutex<Option<BytesMut>>>);
+pub(crate) struct FormHead(Arc<Noted>);
+
+#[derive(Debug)]
+struct Noted {
+    /// Nothing more once it was asked for.
+    bytes: Mutex<Option<BytesMut>>,
+    /// Whether s3s has read the fields, and checked what they are signed with.
+    read: AtomicBool,
+}
 
 /// The fields of a form that no header has a name for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,11 +39,21 @@ pub(crate) struct Nameless {
 
 impl FormHead {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Some(BytesMut::new()))))
+        Self(Arc::new(Noted { bytes: Mutex::new(Some(BytesMut::new())), read: AtomicBool::new(false) }))
+    }
+
+    /// Says that the fields before the file were read.
+    pub(super) fn set_read(&self) {
+        self.0.read.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the fields before the file were read: what comes from now on is the file.
+    pub(super) fn is_read(&self) -> bool {
+        self.0.read.load(Ordering::Relaxed)
     }
 
     pub(super) fn note(&self, bytes: &Bytes) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.0.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(noted) = noted.as_mut() {
             let room = NOTED_MAX_BYTES.saturating_sub(noted.len());
             noted.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -43,7 +62,7 @@ impl FormHead {
 
     /// The fields before the file; `None` when they were not noted as far as it.
     pub(crate) async fn fields(&self, headers: &HeaderMap) -> Option<Nameless> {
-        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let noted = self.0.bytes.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let kind: mime::Mime = header(headers, &CONTENT_TYPE)?.parse().ok()?;
         read(noted.freeze(), kind.get_param(mime::BOUNDARY)?.as_str()).await
     }
@@ -112,6 +131,6 @@ mod tests {
         assert_eq!(head.fields(&headers()).await, None);
         let large = FormHead::new();
         large.note(&Bytes::from(vec![b'x'; NOTED_MAX_BYTES + 1]));
-        assert_eq!(large.0.lock().unwrap().as_ref().unwrap().len(), NOTED_MAX_BYTES);
+        assert_eq!(large.0.bytes.lock().unwrap().as_ref().unwrap().len(), NOTED_MAX_BYTES);
     }
 }

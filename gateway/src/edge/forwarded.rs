@@ -57,6 +57,11 @@ impl Network {
             _ => false,
         }
     }
+
+    /// Whether it is so wide that being in it says little: wider than a /8, or than a /32 of IPv6.
+    pub(crate) const fn is_broad(&self) -> bool {
+        self.bits < if self.address.is_ipv4() { 8 } else { 32 }
+    }
 }
 
 /// Who sent a request, as far as it can be known.

@@ -25,11 +25,20 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 #[error("the client sent nothing of the body for too long")]
 pub(super) struct BodyStalled;
 
+/// How much may come before the file of a form, as in S3.
+const FORM_HEAD_MAX_BYTES: u64 = 20 * 1024;
+
+/// What stands before the file of a form is too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the fields before the file of a form are more than {FORM_HEAD_MAX_BYTES} bytes")]
+pub(super) struct FormHeadTooLarge;
+
 /// What is known of a body while it comes, and afterwards.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
     bytes: AtomicU64,
     stalled: AtomicBool,
+    form_head_too_large: AtomicBool,
 }
 
 impl Gauge {
@@ -41,6 +50,11 @@ impl Gauge {
     /// Whether the client went quiet.
     pub(super) fn stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was cut because too much stands before the file of a form.
+    pub(super) fn form_head_too_large(&self) -> bool {
+        self.form_head_too_large.load(Ordering::Relaxed)
     }
 }
 
@@ -58,8 +72,11 @@ where
     waiting: bool,
     /// Whether reading would ask the client for what it holds back (`Expect: 100-continue`).
     held_back: bool,
-    /// Where the beginning of a form is noted.
-    form: Option<FormHead>,
+    /// Where the beginning of a form is noted, and until when its fields have to be here: nobody has shown a signature
+    /// before they are, so that whoever sends them slowly is not waited for again and again.
+    form: Option<(FormHead, Instant)>,
+    /// Whether no more of it is wanted; what is left is drained.
+    cut: bool,
 }
 
 impl<B> Inflow<B>
@@ -70,18 +87,27 @@ where
         let gauge = Arc::new(Gauge::default());
         let sleep = Box::pin(tokio::time::sleep(idle));
         let inner = (!inner.is_end_stream()).then_some(inner);
-        (Self { inner, gauge: Arc::clone(&gauge), idle, sleep, waiting: false, held_back, form: None }, gauge)
+        (
+            Self { inner, gauge: Arc::clone(&gauge), idle, sleep, waiting: false, held_back, form: None, cut: false },
+            gauge,
+        )
     }
 
-    /// Has the beginning noted here, because it is a form.
-    pub(super) fn note_in(&mut self, form: FormHead) {
-        self.form = Some(form);
+    /// Has the beginning noted here, because it is a form, whose fields have to come within this time.
+    pub(super) fn note_in(&mut self, form: FormHead, patience: Duration) {
+        self.form = Some((form, Instant::now() + patience));
+    }
+
+    /// Until when the fields of a form have to be here, as long as they are not.
+    fn fields_until(&self) -> Option<Instant> {
+        self.form.as_ref().filter(|(form, _)| !form.is_read()).map(|(_, until)| *until)
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Source>>> {
         if !self.waiting {
             self.waiting = true;
-            let deadline = Instant::now() + self.idle;
+            let idle = Instant::now() + self.idle;
+            let deadline = self.fields_until().map_or(idle, |until| until.min(idle));
             self.sleep.as_mut().reset(deadline);
         }
         match self.sleep.as_mut().poll(cx) {
@@ -105,6 +131,14 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         self.held_back = false;
+        if self.cut {
+            return Poll::Ready(None);
+        }
+        if self.fields_until().is_some() && self.gauge.bytes() > FORM_HEAD_MAX_BYTES {
+            self.cut = true;
+            self.gauge.form_head_too_large.store(true, Ordering::Relaxed);
+            return Poll::Ready(Some(Err(Box::new(FormHeadTooLarge))));
+        }
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         match Pin::new(inner).poll_frame(cx) {
             Poll::Pending => self.wait(cx),
@@ -120,7 +154,7 @@ where
                 self.waiting = false;
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.gauge.bytes.fetch_add(bytes, Ordering::Relaxed);
-                if let (Some(form), Some(data)) = (&self.form, frame.data_ref()) {
+                if let (Some((form, _)), Some(data)) = (&self.form, frame.data_ref()) {
                     form.note(data);
                 }
                 if self.inner.as_ref().is_some_and(Body::is_end_stream) {
@@ -132,7 +166,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_none()
+        self.inner.is_none() || self.cut
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -188,6 +222,42 @@ mod tests {
         assert!(error.is::<BodyStalled>());
         assert!(inflow.frame().await.is_none());
         assert_eq!((gauge.bytes(), gauge.stalled()), (2, true));
+    }
+
+    #[tokio::test]
+    async fn the_fields_of_a_form_are_waited_for_only_once_and_are_not_large() {
+        let trickle = || {
+            futures::stream::repeat_with(|| ()).then(|()| async {
+                tokio::time::sleep(IDLE / 4).await;
+                frame("a")
+            })
+        };
+        let (mut inflow, gauge) = body(trickle().boxed());
+        let form = FormHead::new();
+        inflow.note_in(form.clone(), IDLE);
+        let begun = Instant::now();
+        let error = loop {
+            if let Err(error) = inflow.frame().await.unwrap() {
+                break error;
+            }
+            assert!(begun.elapsed() < IDLE * 4, "it is waited for again and again");
+        };
+        assert!(error.is::<BodyStalled>() && gauge.stalled());
+
+        let (mut inflow, _) = body(trickle().take(8).boxed());
+        inflow.note_in(form.clone(), IDLE);
+        form.set_read();
+        for _ in 0..8 {
+            assert!(inflow.frame().await.unwrap().is_ok(), "the file may take longer than the fields");
+        }
+
+        let text: &'static str =
+            Box::leak("x".repeat(usize::try_from(FORM_HEAD_MAX_BYTES).unwrap() + 1).into_boxed_str());
+        let (mut inflow, gauge) = body(futures::stream::iter([frame(text), frame(text)]).boxed());
+        inflow.note_in(FormHead::new(), IDLE);
+        assert!(inflow.frame().await.unwrap().is_ok());
+        assert!(inflow.frame().await.unwrap().unwrap_err().is::<FormHeadTooLarge>());
+        assert!(inflow.frame().await.is_none() && gauge.form_head_too_large());
     }
 
     #[tokio::test]

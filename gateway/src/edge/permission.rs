@@ -2,7 +2,7 @@
 //!
 //! Invariant: an operation that is not named here takes a key that may administer.
 
-use artifactstore_registry::model::access::{Grants, Permission};
+use artifactstore_registry::model::access::{Grant, Grants, Permission};
 use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 use s3s::path::S3Path;
@@ -58,6 +58,34 @@ fn need(operation: &str, path: &S3Path) -> Need {
     }
 }
 
+/// What an operation needs that a policy can give to whoever has no right of its own: reading, listing, writing and
+/// deleting. Administration, retention and finalizing stay with the keys of the tenant. `None` for these.
+pub(super) fn by_policy(operation: &str, path: &S3Path, headers: &HeaderMap) -> Option<Grants> {
+    use Permission::{Delete, Read, Write};
+    let (bucket, key) = match path {
+        S3Path::Root => return None,
+        S3Path::Bucket { bucket } => (&**bucket, ""),
+        S3Path::Object { bucket, key } => (&**bucket, &**key),
+    };
+    if bypasses(headers) {
+        return None;
+    }
+    let permission = match (operation, need(operation, path)) {
+        ("CreateBucket", _) => return None,
+        // Their handlers ask for each key, once they know it.
+        ("DeleteObjects" | "PostObject", _) => return Some(Grants(Vec::new())),
+        (_, Need::Key(permission @ (Read | Write | Delete))) => permission,
+        (_, Need::Prefix(_) | Need::Anything) => Read,
+        (_, Need::Nothing | Need::Key(_) | Need::Producer(_)) => return None,
+    };
+    let (producer, prefix) = (bucket.to_owned(), key.to_owned());
+    Some(Grants(vec![Grant { prefix, producer, permissions: [permission].into() }]))
+}
+
+fn bypasses(headers: &HeaderMap) -> bool {
+    headers.get("x-amz-bypass-governance-retention").is_some_and(|value| value != "false")
+}
+
 /// The prefix of a listing; `None` when there are several, so that it is not certain which one counts.
 fn prefix(uri: &Uri) -> Option<String> {
     let mut found = uri.query().unwrap_or_default().split('&').filter_map(|pair| {
@@ -82,8 +110,7 @@ pub(super) fn permitted(grants: &Grants, operation: &str, path: &S3Path, uri: &U
         S3Path::Bucket { bucket } => (&**bucket, ""),
         S3Path::Object { bucket, key } => (&**bucket, &**key),
     };
-    let bypasses = headers.get("x-amz-bypass-governance-retention").is_some_and(|value| value != "false");
-    if bypasses && !grants.allow(Permission::BypassGovernance, bucket, key) {
+    if bypasses(headers) && !grants.allow(Permission::BypassGovernance, bucket, key) {
         return false;
     }
     match need(operation, path) {
@@ -153,6 +180,36 @@ mod tests {
         {
             assert!(!may(&grants, "ListObjectsV2", "lab", query), "{query}");
         }
+    }
+
+    #[test]
+    fn a_policy_gives_reading_writing_and_deleting_and_nothing_else() {
+        let given = |operation: &str, key: &str| {
+            let path = if key.is_empty() { S3Path::bucket("lab") } else { S3Path::object("lab", key) };
+            by_policy(operation, &path, &HeaderMap::new())
+        };
+        let writing = given("UploadPart", "run-1/a").unwrap();
+        assert!(writing.allow(Permission::Write, "lab", "run-1/a"));
+        assert!(
+            !writing.allow(Permission::Write, "lab", "run-1/b") && !writing.allow(Permission::Read, "lab", "run-1/a")
+        );
+        assert!(given("ListObjectsV2", "").unwrap().allow(Permission::Read, "lab", "x"));
+        assert_eq!(given("DeleteObjects", ""), Some(Grants(Vec::new())));
+        for (operation, key) in [
+            ("PutObject", "run-1/.artifact/finalize"),
+            ("PutObjectRetention", "run-1/a"),
+            ("PutObjectLegalHold", "run-1/a"),
+            ("PutBucketPolicy", ""),
+            ("DeleteBucket", ""),
+            ("CreateBucket", ""),
+            ("SomethingNew", "run-1/a"),
+        ] {
+            assert_eq!(given(operation, key), None, "{operation}");
+        }
+        let bypass = [("x-amz-bypass-governance-retention", "true")]
+            .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+        let bypass: HeaderMap = bypass.into_iter().collect();
+        assert_eq!(by_policy("DeleteObject", &S3Path::object("lab", "a"), &bypass), None);
     }
 
     #[test]

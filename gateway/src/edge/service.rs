@@ -45,8 +45,8 @@ const HEADERS_MAX_BYTES: usize = 32 * 1024;
 pub(super) const LINK_MAX_SECONDS: u32 = 7 * 24 * 60 * 60;
 
 /// The bounds of a form's fields, which are held in memory; its file is not.
-const FORM_FIELD_MAX_BYTES: usize = 64 * 1024;
-const FORM_FIELDS_MAX_BYTES: usize = 128 * 1024;
+const FORM_FIELD_MAX_BYTES: usize = 20 * 1024;
+const FORM_FIELDS_MAX_BYTES: usize = 20 * 1024;
 const FORM_PARTS_MAX: usize = 100;
 
 /// How the S3 side is to behave.
@@ -62,6 +62,10 @@ pub struct S3Settings {
     pub trusted_proxies: Vec<Network>,
     /// Whether links and forms that are signed with Signature Version 2 are taken.
     pub sigv2_presigned: bool,
+    /// Whether those are taken, and requests that are signed with it in their headers.
+    pub sigv2_headers: bool,
+    /// How long the fields of a form may take, up to its file.
+    pub form_head_timeout: Duration,
     /// How long a client may send nothing in the midst of a body.
     pub body_idle_timeout: Duration,
     /// The largest body of one PUT, in bytes.
@@ -78,6 +82,8 @@ impl Default for S3Settings {
             checksum_sha256: true,
             trusted_proxies: Vec::new(),
             sigv2_presigned: false,
+            sigv2_headers: false,
+            form_head_timeout: Duration::from_secs(60),
             body_idle_timeout: Duration::from_secs(60),
             object_max_bytes: 5 * 1024 * 1024 * 1024,
             xml_max_bytes: 8 * 1024 * 1024,
@@ -95,17 +101,13 @@ pub struct InvalidRegion(pub String);
 /// # Errors
 /// When the region is none.
 pub fn s3_service(registry: Registry, settings: S3Settings, keys: Arc<dyn KeyRing>) -> Result<Edge, InvalidRegion> {
-    let open = (Cors::new(registry.clone()), Anonymous::new(registry.clone()));
+    let (cors, anonymous) = (Cors::new(registry.clone()), Anonymous::new(registry.clone()));
     let gateway = Gateway::new(registry, settings.region.clone(), settings.checksum_sha256);
-    over(gateway, settings, keys, Some(open))
+    let door = Door::new(keys, Some(anonymous), Some(gateway.policies()));
+    over(gateway, settings, door, Some(cors))
 }
 
-fn over(
-    s3: impl s3s::S3,
-    settings: S3Settings,
-    keys: Arc<dyn KeyRing>,
-    open: Option<(Cors, Anonymous)>,
-) -> Result<Edge, InvalidRegion> {
+fn over(s3: impl s3s::S3, settings: S3Settings, door: Door, cors: Option<Cors>) -> Result<Edge, InvalidRegion> {
     let region = Region::new(settings.region.clone().into()).map_err(|_| InvalidRegion(settings.region.clone()))?;
     let mut config = S3Config::default();
     config.xml_max_body_size = settings.xml_max_bytes;
@@ -119,12 +121,11 @@ fn over(
     // The policy of a form says how long it holds; dates of anything else are looked at before s3s sees them.
     config.presigned_url_max_skew_time_secs = LINK_MAX_SECONDS;
     config.sig_v4_allowed_services = vec!["s3".to_owned()];
-    // Headers that are signed so are refused before s3s sees them.
-    config.enable_sig_v2 = settings.sigv2_presigned;
+    let old = Old { links: settings.sigv2_presigned || settings.sigv2_headers, headers: settings.sigv2_headers };
+    // What is not taken is refused before s3s sees it.
+    config.enable_sig_v2 = old.links;
     let mut builder = S3ServiceBuilder::new(s3);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    let (cors, anonymous) = open.unzip();
-    let door = Door::new(keys, anonymous);
     builder.set_auth(door.clone());
     builder.set_access(door);
     let domain = settings.domain.as_deref().map(Domain::new);
@@ -136,12 +137,20 @@ fn over(
         region: settings.region,
         idle: settings.body_idle_timeout,
         proxies: settings.trusted_proxies,
-        sigv2_presigned: settings.sigv2_presigned,
+        form_head_timeout: settings.form_head_timeout,
+        old,
         host_id: RequestId::fresh(),
         domain,
         cors,
     };
     Ok(Edge { inner: Arc::new(inner) })
+}
+
+/// What is taken that is signed with Signature Version 2.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Old {
+    pub(super) links: bool,
+    pub(super) headers: bool,
 }
 
 /// The S3 service. Cheap to clone; it never fails, because every failure has an answer.
@@ -156,7 +165,8 @@ struct Inner {
     region: String,
     idle: Duration,
     proxies: Vec<Network>,
-    sigv2_presigned: bool,
+    form_head_timeout: Duration,
+    old: Old,
     /// Which gateway of many answered: fresh for every start, and in its log.
     host_id: RequestId,
     domain: Option<Domain>,
@@ -206,7 +216,7 @@ impl Inner {
         if parts.method == Method::POST && doubt::is_form(&parts.headers) {
             let form = FormHead::new();
             parts.extensions.insert(form.clone());
-            body.note_in(form);
+            body.note_in(form, self.form_head_timeout);
         }
         let request_id = RequestId::fresh();
         parts.extensions.insert(request_id.clone());
@@ -229,7 +239,7 @@ impl Inner {
             _ => Ok(None),
         };
         let (told, refused) = match told {
-            Ok(told) => (told, refuse_early(&parts, self.sigv2_presigned)),
+            Ok(told) => (told, refuse_early(&parts, self.old)),
             Err(failure) => (None, Some(failure)),
         };
         let response = match refused {
@@ -307,18 +317,18 @@ fn internal() -> Face {
 }
 
 /// What is refused before a signature is looked at, or a byte of the body is read.
-fn refuse_early(parts: &Parts, sigv2_presigned: bool) -> Option<Failure> {
+fn refuse_early(parts: &Parts, old: Old) -> Option<Failure> {
     let head: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if head > HEADERS_MAX_BYTES || parts.uri.query().is_some_and(|query| query.len() > HEADERS_MAX_BYTES) {
         let message = format!("The headers of a request, and its query, have {HEADERS_MAX_BYTES} bytes at most.");
         return Some(Failure::request(400, "RequestHeaderSectionTooLarge", message));
     }
 
-    if let Some(failure) = doubt::refusal(parts, sigv2_presigned) {
+    if let Some(failure) = doubt::refusal(parts, old) {
         return Some(failure);
     }
     let (in_header, in_query) = signed_by_v2(parts);
-    if in_header || (in_query && !sigv2_presigned) {
+    if (in_header && !old.headers) || (in_query && !old.links) {
         return Some(Failure::request(
             400,
             "InvalidRequest",
@@ -382,6 +392,15 @@ impl Asked {
                 return self.respond(&face);
             }
             tracing::error!(request_id = %self.request_id, document = %document, "s3s met an internal error");
+        }
+        if xml::code(&document) == Some("MalformedPOSTRequest") {
+            // s3s calls every form that it cannot read to its file the same.
+            if self.gauge.stalled() {
+                return self.respond(&fault::stalled_face());
+            }
+            if self.gauge.form_head_too_large() {
+                return self.respond(&fault::form_head_too_large());
+            }
         }
         if let Some(unmet) = xml::policy_unmet(&document) {
             let unmet = unmet.replace("&apos;", "'");

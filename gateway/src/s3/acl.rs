@@ -1,7 +1,7 @@
 //! ACLs: there is one, and it says that the owner may do everything and nobody else anything. Setting it to that is
 //! accepted, because it is true; anything else is refused.
 
-use artifactstore_registry::model::name::FileName;
+use artifactstore_registry::model::name::{FileName, TenantName};
 use s3s::dto::{
     AccessControlPolicy, GetBucketAclInput, GetBucketAclOutput, GetObjectAclInput, GetObjectAclOutput, Grant, Grantee,
     Owner, Permission, PutBucketAclInput, PutBucketAclOutput, PutObjectAclInput, PutObjectAclOutput, Type,
@@ -33,6 +33,14 @@ fn check(policy: Option<&AccessControlPolicy>, owner: &Owner) -> Result<(), Fail
             && grant.permission.as_ref().is_some_and(|permission| permission.as_str() == Permission::FULL_CONTROL)
     };
     let grants = policy.grants.as_deref().unwrap_or_default();
+    let grantees = || grants.iter().filter_map(|grant| grant.grantee.as_ref());
+    if grantees().any(|grantee| grantee.email_address.is_some()) {
+        let message = "The e-mail address you provided does not match any account on record.";
+        return Err(Failure::request(400, "UnresolvableGrantByEmailAddress", message));
+    }
+    if grantees().filter_map(|grantee| grantee.id.as_deref()).any(|id| TenantName::parse(id).is_err()) {
+        return Err(Failure::request(400, "InvalidArgument", "Invalid id: an owner's id is the name of a tenant."));
+    }
     let owned = policy.owner.as_ref().is_none_or(|said| said.id == owner.id);
     if owned && grants.len() == 1 && grants.iter().all(own) {
         return Ok(());
@@ -92,6 +100,13 @@ mod tests {
             |grants: Vec<Grant>, of: &str| AccessControlPolicy { grants: Some(grants), owner: Some(owner(of)) };
         assert!(check(None, &root).is_ok());
         assert!(check(Some(&policy(full_control(&root), "root")), &root).is_ok());
+        let mut by_mail = full_control(&root);
+        by_mail[0].grantee.as_mut().unwrap().email_address = Some("somebody@example.com".to_owned());
+        for (grants, code) in
+            [(by_mail, "UnresolvableGrantByEmailAddress"), (full_control(&owner("_no tenant")), "InvalidArgument")]
+        {
+            assert_eq!(check(Some(&policy(grants, "root")), &root).unwrap_err().face().code, code);
+        }
         let mut both = full_control(&root);
         both.extend(full_control(&owner("other")));
         for refused in [

@@ -1,14 +1,14 @@
 //! Requests that nobody signed: what a producer's setting `anonymous_read` lets anyone have, unless its public access
-//! block is against it; and what `GetBucketPolicyStatus` says of that.
+//! block is against it, or what its bucket policy allows everybody; and what `GetBucketPolicyStatus` says of that.
 //!
-//! Invariant: without a signature nothing is changed, no version is read that has no name any more, and nothing at all is
-//! answered for a producer that is not set so.
+//! Invariant: without a signature nothing is changed, no version is read that has no name any more unless a policy says so,
+//! and nothing at all is answered for a producer that is neither set so nor has such a policy.
 
 use std::sync::Arc;
 
 use artifactstore_registry::model::access::{Grant, Grants, Permission};
 use artifactstore_registry::model::event::Actor;
-use artifactstore_registry::model::name::ProducerName;
+use artifactstore_registry::model::name::{ProducerName, TenantName};
 use artifactstore_registry::model::row::{AnonymousRead, Subresource};
 use artifactstore_registry::{Error, Refusal, Registry};
 use http::Uri;
@@ -63,10 +63,23 @@ const fn allows(set: AnonymousRead, asked: AnonymousRead) -> bool {
     }
 }
 
+/// What a policy can allow to whoever has no key.
+const READING: [&str; 9] = [
+    "GetBucketLocation",
+    "GetObject",
+    "GetObjectAttributes",
+    "GetObjectTagging",
+    "HeadBucket",
+    "HeadObject",
+    "ListObjects",
+    "ListObjectsV2",
+    "ListObjectVersions",
+];
+
 /// Refuses what would show more than the producer's files are now, or let a link make something else of them.
-fn check_query(uri: &Uri) -> Result<(), Failure> {
+fn check_query(uri: &Uri, versions: bool) -> Result<(), Failure> {
     for (name, _) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        if name == "versionId" {
+        if name == "versionId" && !versions {
             let message = "Versions are not read without a signature: sign the request.";
             return Err(Failure::request(403, "AccessDenied", message));
         }
@@ -95,15 +108,23 @@ impl Anonymous {
     }
 
     /// Whom an unsigned request is taken for: somebody of the producer's tenant who may read that producer and do nothing
-    /// else; `None` when it needs a key.
+    /// else; `None` when it needs a key. If a policy allows it, its bucket's owner is `allowed_by`.
     pub(crate) async fn caller(
         &self,
         operation: &str,
         path: &S3Path,
         uri: &Uri,
+        allowed_by: Option<TenantName>,
         request_id: Option<&RequestId>,
     ) -> S3Result<Option<Caller>> {
-        let found = self.find(operation, path, uri).await;
+        let found = match (allowed_by, path) {
+            (Some(owner), S3Path::Bucket { bucket } | S3Path::Object { bucket, .. })
+                if READING.contains(&operation) =>
+            {
+                check_query(uri, true).map(|()| Some(reader(owner, bucket.to_string())))
+            }
+            _ => self.find(operation, path, uri).await,
+        };
         found.map_err(|failure| refuse(&failure, request_id.map_or("", RequestId::as_str)))
     }
 
@@ -115,15 +136,18 @@ impl Anonymous {
         if is_blocked(&self.registry, &producer).await? {
             return Ok(None);
         }
-        check_query(uri)?;
-        let reading =
-            Grant { prefix: String::new(), producer: producer.to_string(), permissions: [Permission::Read].into() };
-        let grants = Some(Arc::new(Grants(vec![reading])));
-        Ok(Some(Caller { tenant, access_key_id: NAME.to_owned(), grants }))
+        check_query(uri, false)?;
+        Ok(Some(reader(tenant, producer.to_string())))
     }
 }
 
-/// Whether anyone may read the bucket. Of policies only the setting is asked: those that are kept let nobody do anything.
+/// Somebody of a tenant who may read one producer.
+fn reader(tenant: TenantName, producer: String) -> Caller {
+    let reading = Grant { prefix: String::new(), producer, permissions: [Permission::Read].into() };
+    Caller::new(tenant, NAME.to_owned(), Some(Arc::new(Grants(vec![reading]))))
+}
+
+/// Whether anyone may do something in the bucket, by the producer's setting or by its policy.
 pub(super) async fn policy_status(
     gateway: &Gateway,
     req: S3Request<GetBucketPolicyStatusInput>,
@@ -132,7 +156,8 @@ pub(super) async fn policy_status(
     let name = ProducerName::parse(&req.input.bucket)?;
     let producer = gateway.registry.producer_stat(&actor, &name).await?;
     let open = !producer.settings.anonymous_read.is_off();
-    let is_public = open && !is_blocked(&gateway.registry, &name).await?;
+    let by_policy = gateway.policies.of(name.as_str()).await?.is_some_and(|bucket| bucket.is_public());
+    let is_public = by_policy || (open && !is_blocked(&gateway.registry, &name).await?);
     let status = PolicyStatus { is_public: Some(is_public) };
     Ok(S3Response::new(GetBucketPolicyStatusOutput { policy_status: Some(status) }))
 }
@@ -186,10 +211,11 @@ mod tests {
     fn a_query_asks_for_no_version_and_no_other_headers() {
         let code = |query: &str| {
             let uri: Uri = format!("/lab/a?{query}").parse().unwrap();
-            check_query(&uri).err().map(|failure| failure.face().code)
+            check_query(&uri, false).err().map(|failure| failure.face().code)
         };
         assert_eq!(code("partNumber=1&x-id=GetObject"), None);
         assert_eq!(code("version%49d=3"), Some("AccessDenied"));
+        assert!(check_query(&"/lab/a?versionId=3".parse().unwrap(), true).is_ok());
         assert_eq!(code("response-content-type=text%2Fhtml"), Some("InvalidRequest"));
     }
 

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use artifactstore_registry::model::attributes::{Attributes, MEDIA_TYPE_UNKNOWN};
 use artifactstore_registry::model::cbor::TextMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 
 use super::{header, tagging};
@@ -96,15 +98,61 @@ pub(super) fn refuse_unkept_promises(headers: &HeaderMap) -> Result<(), Failure>
     Ok(())
 }
 
-/// Refuses encryption, on writes and on reads: a client that has a key must not believe that it was used.
+/// Refuses encryption on a read: nothing is encrypted with such keys, and a client that has one must not believe that it was used.
+pub(super) fn refuse_decryption(headers: &HeaderMap) -> Result<(), Failure> {
+    let names =
+        || headers.keys().map(http::HeaderName::as_str).filter(|name| name.starts_with("x-amz-server-side-encryption"));
+    if names().any(|name| !name.contains("-customer-")) {
+        let message = "x-amz-server-side-encryption header is not supported for this operation.";
+        return Err(Failure::request(400, "InvalidArgument", message));
+    }
+    if names().next().is_some() {
+        let message = "The encryption parameters are not applicable to this object.";
+        return Err(Failure::request(400, "InvalidRequest", message));
+    }
+    Ok(())
+}
+
+/// Refuses encryption on a write: a client that has a key must not believe that it was used.
 pub(super) fn refuse_encryption(headers: &HeaderMap) -> Result<(), Failure> {
     let asks = |name: &str| {
         name.starts_with("x-amz-server-side-encryption") || name.starts_with("x-amz-copy-source-server-side-encryption")
     };
     if headers.keys().any(|name| asks(name.as_str())) {
+        check_encryption(headers)?;
         return Err(not_implemented(
             "Server-side encryption on request (SSE-S3, SSE-KMS, SSE-C) is not available: nothing is encrypted with such keys here.",
         ));
+    }
+    Ok(())
+}
+
+/// Refuses what asks for encryption in a way that means nothing.
+fn check_encryption(headers: &HeaderMap) -> Result<(), Failure> {
+    let argument = |message: &str| Err(Failure::request(400, "InvalidArgument", message));
+    let said = |name: &str| header(headers, &format!("x-amz-server-side-encryption{name}"));
+    let own = [said("-customer-algorithm"), said("-customer-key"), said("-customer-key-md5")];
+    let by_client = own.iter().any(Option::is_some);
+    if by_client && own.iter().any(Option::is_none) {
+        return argument("Requests with a customer's key name its algorithm, the key, and the MD5 of the key.");
+    }
+    if own[0].is_some_and(|algorithm| algorithm != "AES256") {
+        let message = "The encryption request you specified is not valid. Supported value: AES256.";
+        return Err(Failure::request(400, "InvalidEncryptionAlgorithmError", message));
+    }
+    let bytes = |text: Option<&str>| text.and_then(|text| STANDARD.decode(text).ok()).map(|bytes| bytes.len());
+    if by_client && (bytes(own[1]), bytes(own[2])) != (Some(32), Some(16)) {
+        return argument("The customer's key has 32 bytes, and its MD5 16, in base64.");
+    }
+    let kind = said("");
+    if by_client && kind.is_some() {
+        return argument("Server side encryption is asked for in one way: with a customer's key, or without.");
+    }
+    if kind.is_some_and(|kind| !matches!(kind, "AES256" | "aws:kms" | "aws:kms:dsse")) {
+        return argument("The encryption method specified is not supported.");
+    }
+    if said("-aws-kms-key-id").is_some() && !kind.is_some_and(|kind| kind.starts_with("aws:kms")) {
+        return argument("A key of KMS goes with the encryption aws:kms.");
     }
     Ok(())
 }
@@ -159,7 +207,9 @@ mod tests {
     fn promises_that_would_not_be_kept_are_refused() {
         for (name, value, status, code) in [
             ("x-amz-server-side-encryption", "AES256", 501, "NotImplemented"),
-            ("x-amz-server-side-encryption-customer-key", "k", 501, "NotImplemented"),
+            ("x-amz-server-side-encryption", "aes:kms", 400, "InvalidArgument"),
+            ("x-amz-server-side-encryption-customer-key", "k", 400, "InvalidArgument"),
+            ("x-amz-server-side-encryption-aws-kms-key-id", "k", 400, "InvalidArgument"),
             ("x-amz-acl", "public-read", 400, "AccessControlListNotSupported"),
             ("x-amz-grant-read", "id=x", 400, "AccessControlListNotSupported"),
         ] {
@@ -173,6 +223,28 @@ mod tests {
             storage_class(&headers(&[(STORAGE_CLASS, "GLACIER")])).unwrap_err().face().code,
             "InvalidStorageClass"
         );
+    }
+
+    #[test]
+    fn encryption_that_means_nothing_is_the_fault_of_the_request() {
+        const ALGORITHM: (&str, &str) = ("x-amz-server-side-encryption-customer-algorithm", "AES256");
+        const MD5: (&str, &str) = ("x-amz-server-side-encryption-customer-key-md5", "DWygnHRtgiJ77HCm+1rvHw==");
+        let key = STANDARD.encode([7; 32]);
+        let key = ("x-amz-server-side-encryption-customer-key", key.as_str());
+        let code = |pairs: &[(&'static str, &str)]| refuse_encryption(&headers(pairs)).unwrap_err().face().code;
+        assert_eq!(code(&[ALGORITHM, key, MD5]), "NotImplemented");
+        assert_eq!(code(&[ALGORITHM, key, MD5, ("x-amz-server-side-encryption", "AES256")]), "InvalidArgument");
+        assert_eq!(code(&[ALGORITHM, (key.0, "c2hvcnQ="), MD5]), "InvalidArgument");
+        assert_eq!(code(&[ALGORITHM, key]), "InvalidArgument");
+        assert_eq!(code(&[(ALGORITHM.0, "AES128"), key, MD5]), "InvalidEncryptionAlgorithmError");
+        let kms = ("x-amz-server-side-encryption-aws-kms-key-id", "k");
+        assert_eq!(code(&[("x-amz-server-side-encryption", "AES256"), kms]), "InvalidArgument");
+        assert_eq!(code(&[("x-amz-server-side-encryption", "aws:kms"), kms]), "NotImplemented");
+        let read =
+            |pairs: &[(&'static str, &str)]| refuse_decryption(&headers(pairs)).map_err(|failure| failure.face().code);
+        assert_eq!(read(&[ALGORITHM, key, MD5]), Err("InvalidRequest"));
+        assert_eq!(read(&[("x-amz-server-side-encryption", "AES256")]), Err("InvalidArgument"));
+        assert_eq!(read(&[("x-amz-acl", "private")]), Ok(()));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use s3s::{S3Request, S3Response};
 
 use super::{Answer, Gateway};
 use crate::error::Failure;
+use crate::policy::Policy;
 
 /// The largest document that is kept, in bytes.
 const DOCUMENT_MAX_BYTES: usize = 256 * 1024;
@@ -33,7 +34,7 @@ pub(super) fn write<T: Serialize>(value: &T) -> Result<String, Failure> {
 }
 
 /// A document that was kept, as a configuration.
-pub(super) fn read<T: for<'xml> Deserialize<'xml>>(document: &str) -> Result<T, Failure> {
+pub(crate) fn read<T: for<'xml> Deserialize<'xml>>(document: &str) -> Result<T, Failure> {
     let mut deserializer = Deserializer::new(document.as_bytes());
     T::deserialize(&mut deserializer).map_err(|_| internal())
 }
@@ -59,7 +60,13 @@ pub(super) async fn set<I>(
     document: Option<String>,
 ) -> Result<(), Failure> {
     let actor = gateway.actor(req)?;
-    Ok(gateway.registry.subresource_set(&actor, &ProducerName::parse(bucket)?, name, document).await?)
+    let producer = ProducerName::parse(bucket)?;
+    gateway.registry.subresource_set(&actor, &producer, name, document).await?;
+    // Both say who may do what.
+    if matches!(name, Subresource::Policy | Subresource::PublicAccessBlock) {
+        gateway.policies.forget(&producer);
+    }
+    Ok(())
 }
 
 macro_rules! removals {
@@ -124,34 +131,23 @@ pub(super) async fn policy(
     Ok(S3Response::new(dto::GetBucketPolicyOutput { policy: Some(policy) }))
 }
 
-/// A policy that denies would not be enforced: who may do what is decided by tenants and their keys. One that only
-/// allows grants nobody more than they have.
+/// A policy is carried out as it stands, or refused (`crate::policy`).
 pub(super) async fn set_policy(
     gateway: &Gateway,
     req: S3Request<dto::PutBucketPolicyInput>,
 ) -> Answer<dto::PutBucketPolicyOutput> {
-    let policy = &req.input.policy;
-    let malformed = || Failure::request(400, "MalformedPolicy", "Policies must be valid JSON and have a Statement.");
+    let (policy, bucket) = (&req.input.policy, &req.input.bucket);
     if policy.len() > POLICY_MAX_BYTES {
         return Err(Failure::request(400, "PolicyTooLarge", "Policies take up to 20 KB."));
     }
-    let parsed: serde_json::Value = serde_json::from_str(policy).map_err(|_| malformed())?;
-    let statements = match parsed.get("Statement") {
-        Some(serde_json::Value::Array(statements)) if !statements.is_empty() => statements.clone(),
-        Some(statement @ serde_json::Value::Object(_)) => vec![statement.clone()],
-        _ => return Err(malformed()),
-    };
-    for statement in &statements {
-        match statement.get("Effect").and_then(serde_json::Value::as_str) {
-            Some("Allow") => {}
-            Some("Deny") => {
-                let message = "A policy that denies is not enforced here, and therefore not kept.";
-                return Err(Failure::request(501, "NotImplemented", message));
-            }
-            _ => return Err(malformed()),
-        }
+    let block: Option<dto::PublicAccessBlockConfiguration> =
+        find(gateway, &req, bucket, Subresource::PublicAccessBlock).await?;
+    let barred = block.is_some_and(|block| block.block_public_policy == Some(true));
+    if Policy::parse(policy, bucket)?.is_public() && barred {
+        let message = "The bucket blocks public policies (BlockPublicPolicy), and this one is public.";
+        return Err(Failure::request(403, "AccessDenied", message));
     }
-    set(gateway, &req, &req.input.bucket, Subresource::Policy, Some(policy.clone())).await?;
+    set(gateway, &req, bucket, Subresource::Policy, Some(policy.clone())).await?;
     Ok(S3Response::new(dto::PutBucketPolicyOutput::default()))
 }
 

@@ -15,7 +15,7 @@ use s3s::{S3Request, S3Response};
 
 use super::checksum::{self, set_checksum, set_file_checksum};
 use super::conditions::{self, ReadCondition};
-use super::{Answer, Gateway, attributes, body, faces, header, lifecycle, lock, range, tagging, version};
+use super::{Answer, Gateway, Use, attributes, body, faces, header, lifecycle, lock, range, tagging, version};
 use crate::error::Failure;
 
 const ONTO_ITSELF: &str = "This copy request is illegal because it is trying to copy an object to itself without \
@@ -33,13 +33,17 @@ async fn find<T>(
         let message = "A copy source is <bucket>/<key>; access points and outposts do not exist here.";
         return Err(Failure::request(501, "NotImplemented", message));
     };
+    let (operation, permission, version_id) = ("GetObject", Permission::Read, version_id.as_deref());
+    let wanted = Use { operation, permission, bucket, key, version: version_id };
+    // The source may be another tenant's than the copy, if its bucket's policy allows that.
+    let tenant = gateway.admit(&req.extensions, &req.headers, &wanted).await?;
     let owner = header(&req.headers, "x-amz-source-expected-bucket-owner");
-    if owner.is_some_and(|owner| owner != actor.tenant.as_str()) {
+    if owner.is_some_and(|owner| owner != tenant.as_str()) {
         return Err(Failure::request(403, "AccessDenied", "The source bucket's owner is not the expected one."));
     }
-    gateway.permit(req, Permission::Read, bucket, key)?;
     let name = FileName::parse(bucket, key)?;
-    let found = gateway.registry.file_stat(actor, &name, version(version_id.as_deref())?).await.map_err(of_source)?;
+    let reader = Actor { tenant, ..actor.clone() };
+    let found = gateway.registry.file_stat(&reader, &name, version(version_id)?).await.map_err(of_source)?;
     let version_id = faces::found_version(&found);
     Ok((found, version_id))
 }

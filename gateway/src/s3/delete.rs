@@ -11,7 +11,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response};
 
-use super::{Answer, Gateway, conditions, encoding, face, faces, request_id, version};
+use super::{Answer, Gateway, Use, conditions, encoding, face, faces, request_id, version};
 use crate::error::Failure;
 
 /// How many names one request may delete.
@@ -71,7 +71,10 @@ pub(super) async fn many(gateway: &Gateway, req: S3Request<DeleteObjectsInput>) 
     let bypass = req.input.bypass_governance_retention == Some(true);
     let (mut asked, mut removals) = (Vec::new(), Vec::new());
     for object in named {
-        if let Err(refused) = gateway.permit(&req, Permission::Delete, &req.input.bucket, &object.key) {
+        let version = object.version_id.as_deref().filter(|id| !id.is_empty());
+        let (bucket, key) = (req.input.bucket.as_str(), object.key.as_str());
+        let wanted = Use { operation: "DeleteObject", permission: Permission::Delete, bucket, key, version };
+        if let Err(refused) = gateway.admit_here(&req.extensions, &req.headers, &wanted).await {
             outcome.add(object, Err(refused));
             continue;
         }

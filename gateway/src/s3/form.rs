@@ -14,7 +14,7 @@ use s3s::post_policy::{PostPolicy, PostPolicyCondition};
 use s3s::{S3Request, S3Response};
 
 use super::checksum::{self, named_checksum};
-use super::{Answer, Gateway, object, tagging};
+use super::{Answer, Gateway, Use, object, tagging};
 use crate::edge::form_head::{FormHead, Nameless};
 use crate::error::Failure;
 
@@ -23,7 +23,6 @@ const KEPT: [HeaderName; 3] =
     [header::HOST, header::USER_AGENT, HeaderName::from_static("x-amz-expected-bucket-owner")];
 
 pub(super) async fn post(gateway: &Gateway, req: S3Request<PostObjectInput>) -> Answer<PostObjectOutput> {
-    gateway.permit(&req, Permission::Write, &req.input.bucket, &req.input.key)?;
     let mut headers = headers(&req)?;
     if let Some(head) = req.extensions.get::<FormHead>().cloned() {
         let fields = head.fields(&req.headers).await.ok_or_else(|| {
@@ -35,6 +34,9 @@ pub(super) async fn post(gateway: &Gateway, req: S3Request<PostObjectInput>) -> 
         }
         add_nameless(&mut headers, &fields)?;
     }
+    let (bucket, key) = (req.input.bucket.as_str(), req.input.key.as_str());
+    let wanted = Use { operation: "PostObject", permission: Permission::Write, bucket, key, version: None };
+    gateway.admit_here(&req.extensions, &headers, &wanted).await?;
     let mut put = req.map_input(|form| PutObjectInput {
         bucket: form.bucket,
         key: form.key,

@@ -19,7 +19,7 @@ pub(super) async fn attributes(
     req: S3Request<GetObjectAttributesInput>,
 ) -> Answer<GetObjectAttributesOutput> {
     let actor = gateway.actor(&req)?;
-    carried::refuse_encryption(&req.headers)?;
+    carried::refuse_decryption(&req.headers)?;
     let input = &req.input;
     let name = FileName::parse(&input.bucket, &input.key)?;
     if input.object_attributes.is_empty() {

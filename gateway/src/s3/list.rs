@@ -6,6 +6,7 @@ use artifactstore_registry::model::name::ProducerName;
 use artifactstore_registry::model::row::Listed;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use http::Uri;
 use s3s::dto::{
     CommonPrefix, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
     ObjectStorageClass, Owner,
@@ -36,6 +37,16 @@ pub(super) fn delimiter(text: Option<&String>) -> Option<String> {
     text.filter(|text| !text.is_empty()).cloned()
 }
 
+/// Names come in order, also for whoever allows them not to (an extension of Ceph RGW); it goes with no delimiter.
+fn check_unordered(uri: &Uri, delimiter: Option<&String>) -> Result<(), Failure> {
+    let mut pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    if delimiter.is_some() && pairs.any(|(name, value)| name == "allow-unordered" && value == "true") {
+        let message = "allow-unordered goes with no delimiter.";
+        return Err(Failure::request(400, "InvalidArgument", message));
+    }
+    Ok(())
+}
+
 async fn page(
     gateway: &Gateway,
     actor: &Actor,
@@ -58,6 +69,7 @@ async fn page(
 
 pub(super) async fn v1(gateway: &Gateway, req: S3Request<ListObjectsInput>) -> Answer<ListObjectsOutput> {
     let actor = gateway.actor(&req)?;
+    check_unordered(&req.uri, req.input.delimiter.as_ref())?;
     let input = req.input;
     let max_keys = page_size(input.max_keys, "max-keys")?;
     let by = (input.prefix.as_deref(), delimiter(input.delimiter.as_ref()));
@@ -83,6 +95,7 @@ pub(super) async fn v1(gateway: &Gateway, req: S3Request<ListObjectsInput>) -> A
 
 pub(super) async fn v2(gateway: &Gateway, req: S3Request<ListObjectsV2Input>) -> Answer<ListObjectsV2Output> {
     let actor = gateway.actor(&req)?;
+    check_unordered(&req.uri, req.input.delimiter.as_ref())?;
     let input = req.input;
     let max_keys = page_size(input.max_keys, "max-keys")?;
     let by = (input.prefix.as_deref(), delimiter(input.delimiter.as_ref()));

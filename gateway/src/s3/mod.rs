@@ -35,10 +35,11 @@ use std::sync::Arc;
 
 use artifactstore_registry::model::access::Permission;
 use artifactstore_registry::model::event::Actor;
+use artifactstore_registry::model::name::TenantName;
 use artifactstore_registry::model::retention::Reason;
 use artifactstore_registry::model::row::VersionChoice;
 use artifactstore_registry::{Error, Refusal, Registry};
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use s3s::dto;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
@@ -46,6 +47,7 @@ use crate::edge::auth::Caller;
 use crate::edge::forwarded::Client;
 use crate::edge::request_id::RequestId;
 use crate::error::{Face, Failure, chain};
+use crate::policy::{Asking, Facts, Policies, Principal, Verdict};
 
 /// How every operation ends here, before it is put in s3s's terms.
 type Answer<T> = Result<S3Response<T>, Failure>;
@@ -57,6 +59,16 @@ pub struct Gateway {
     region: String,
     checksum_sha256: bool,
     lifecycles: Arc<lifecycle::Remembered>,
+    policies: Arc<Policies>,
+}
+
+/// What one key is to be used for, within a request that names several, or names it late.
+struct Use<'a> {
+    operation: &'a str,
+    permission: Permission,
+    bucket: &'a str,
+    key: &'a str,
+    version: Option<&'a str>,
 }
 
 /// The longest `User-Agent` that is kept, in bytes.
@@ -67,7 +79,38 @@ impl Gateway {
     /// SHA-256 of the whole too, if that is wanted.
     #[must_use]
     pub fn new(registry: Registry, region: impl Into<String>, checksum_sha256: bool) -> Self {
-        Self { registry, region: region.into(), checksum_sha256, lifecycles: Arc::default() }
+        let policies = Arc::new(Policies::new(registry.clone()));
+        Self { registry, region: region.into(), checksum_sha256, lifecycles: Arc::default(), policies }
+    }
+
+    /// What the policies of buckets say.
+    pub(crate) fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies)
+    }
+
+    /// On whose behalf whoever signed may do this, with its own rights or by the policy of the bucket.
+    async fn admit(&self, of: &Extensions, headers: &HeaderMap, wanted: &Use<'_>) -> Result<TenantName, Failure> {
+        let caller = of.get::<Caller>().ok_or_else(unsigned)?.itself();
+        let client = of.get::<Client>();
+        let Use { operation, permission, bucket, key, version } = *wanted;
+        let facts = Facts { headers, query: "", client, tags: None, of_upload: false };
+        let asking = Asking { operation, bucket, key: Some(key), version, facts };
+        let who = Principal(Some((&caller.tenant, &caller.access_key_id)));
+        match self.policies.judge(who, &asking).await? {
+            Some((_, Verdict::Denied)) => {
+                Err(Failure::request(403, "AccessDenied", "The policy of the bucket denies this."))
+            }
+            Some((owner, Verdict::Allowed)) => Ok(owner),
+            _ if caller.may(permission, bucket, key) => Ok(caller.tenant.clone()),
+            _ => Err(not_permitted()),
+        }
+    }
+
+    /// As [`Self::admit`], of what is done on behalf of the tenant that the whole request is on behalf of.
+    async fn admit_here(&self, of: &Extensions, headers: &HeaderMap, wanted: &Use<'_>) -> Result<(), Failure> {
+        let tenant = self.admit(of, headers, wanted).await?;
+        let here = of.get::<Caller>().is_some_and(|caller| caller.tenant == tenant);
+        if here { Ok(()) } else { Err(not_permitted()) }
     }
 
     /// Refuses what the request's key may not do to this key.
@@ -120,7 +163,7 @@ fn cut(text: &str, max_bytes: usize) -> &str {
 }
 
 /// The version that a request names: none, `null`, or an event's number.
-fn version(text: Option<&str>) -> Result<Option<VersionChoice>, Failure> {
+pub(crate) fn version(text: Option<&str>) -> Result<Option<VersionChoice>, Failure> {
     match text {
         None => Ok(None),
         Some("null") => Ok(Some(VersionChoice::Null)),
@@ -149,7 +192,7 @@ fn face(failure: &Failure, request_id: &str) -> Face {
 }
 
 /// Says a failure in S3's words.
-fn refuse(failure: &Failure, request_id: &str) -> S3Error {
+pub(crate) fn refuse(failure: &Failure, request_id: &str) -> S3Error {
     let face = face(failure, request_id);
     let code = S3ErrorCode::from_bytes(face.code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
     let mut error = S3Error::with_message(code, encoding::xml_text(&face.message).into_owned());
@@ -162,6 +205,7 @@ fn refuse(failure: &Failure, request_id: &str) -> S3Error {
 }
 
 pub(crate) use anonymous::Anonymous;
+pub(crate) use configuration::read as read_configuration;
 pub(crate) use cors::{Cors, not_enabled as cors_not_enabled};
 pub(crate) use encoding::xml_text;
 pub(crate) use lifecycle::lifecycle_rules;

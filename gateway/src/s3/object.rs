@@ -73,7 +73,7 @@ macro_rules! show_lock {
 
 pub(super) async fn get(gateway: &Gateway, req: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
     let actor = gateway.actor(&req)?;
-    attributes::refuse_encryption(&req.headers)?;
+    attributes::refuse_decryption(&req.headers)?;
     let input = &req.input;
     let found = find(gateway, &actor, (&input.bucket, &input.key), input.version_id.as_deref()).await?;
     let file = &found.file;
@@ -97,7 +97,7 @@ pub(super) async fn get(gateway: &Gateway, req: S3Request<GetObjectInput>) -> An
 /// As GET, without the body. s3s answers 200 whatever the output says; the edge makes it 206 when there is a range.
 pub(super) async fn head(gateway: &Gateway, req: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
     let actor = gateway.actor(&req)?;
-    attributes::refuse_encryption(&req.headers)?;
+    attributes::refuse_decryption(&req.headers)?;
     let input = &req.input;
     let found = find(gateway, &actor, (&input.bucket, &input.key), input.version_id.as_deref()).await?;
     let file = &found.file;

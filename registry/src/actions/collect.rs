@@ -232,6 +232,7 @@ impl Collecting<'_> {
             self.summary.swept_blobs += count(blobs.len());
             self.summary.swept_chunks += count(chunks.len());
             if are_orphans {
+                reach(Point::OrphanSweepBegun);
                 self.summary.swept_orphans += count(objects.len());
             }
             if self.how.dry {

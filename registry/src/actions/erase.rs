@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use artifactstore_backends::dataplane::spi::IngestHints;
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
+use artifactstore_backends::failpoint::{Point, reach};
 use artifactstore_backends::recipe::LocatedChunk;
 use futures::{StreamExt, stream};
 
@@ -93,6 +94,7 @@ impl Registry {
         if dry {
             return Ok(outcome);
         }
+        reach(Point::FileErased);
         let versions: Vec<Sequence> = outcome.versions.iter().map(|erased| erased.version).collect();
         for row in self.inner.store.sweeping().erasures(&versions).await? {
             let of = outcome.versions.iter_mut().find(|erased| erased.version == row.version);
@@ -210,7 +212,9 @@ impl Inner {
         });
         let hints = IngestHints { rewrite: Some(located.collect()), ..IngestHints::default() };
         let moved = self.plane.ingest_stream(stream::empty().boxed(), hints).await?;
+        reach(Point::NeighboursWritten);
         work.step(CollectStep::Relocate { from: *object, chunks: moved.written }).await?;
+        reach(Point::NeighboursMoved);
         Ok(())
     }
 

@@ -129,6 +129,14 @@ impl Registry {
         Ok(open.filter(|(_, read)| !read.is_off()))
     }
 
+    /// Whose a producer is, whoever asks; `None` when there is no such producer.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn producer_owner(&self, name: &ProducerName) -> Result<Option<TenantName>> {
+        Ok(self.inner.store.producer(name).await?.map(|producer| producer.tenant))
+    }
+
     /// The tenant's producers behind `after`, by name.
     ///
     /// # Errors

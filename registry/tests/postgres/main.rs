@@ -4,6 +4,8 @@
 
 #[path = "../promises/believing.rs"]
 mod believing;
+#[path = "../promises/breaking.rs"]
+mod breaking;
 mod clocks;
 #[path = "../promises/collecting.rs"]
 mod collecting;
@@ -22,6 +24,8 @@ mod files;
 mod harness;
 #[path = "../promises/interleaving.rs"]
 mod interleaving;
+#[path = "../promises/keeping.rs"]
+mod keeping;
 #[path = "../promises/keys.rs"]
 mod keys;
 #[path = "../promises/listing.rs"]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
 mod believing;
+mod breaking;
 mod collecting;
 mod counting;
 mod dialect;
@@ -12,6 +13,7 @@ mod explaining;
 mod files;
 mod harness;
 mod interleaving;
+mod keeping;
 mod keys;
 mod listing;
 mod multipart;

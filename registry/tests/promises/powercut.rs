@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use artifactstore_registry::Registry;
 use artifactstore_registry::backends::backend::Backend;
 use artifactstore_registry::backends::dataplane::spi::IngestHints;
+use artifactstore_registry::backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_registry::backends::memory::MemoryBackend;
 use artifactstore_registry::backends::testing::powercut::PowerCutBackend;
 use artifactstore_registry::model::attributes::UploadAttributes;
+use artifactstore_registry::model::command::Erase;
 use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::PartNumber;
 use artifactstore_registry::model::row::ProducerSettings;
+use artifactstore_registry::{Error, Refusal, Registry};
 
+use crate::collecting::{collect, noise};
 use crate::harness::{CHUNK_SIZE_BYTES, Harness, body, name, upload};
 
 /// A registry whose bytes are durable when the test says so.
@@ -80,4 +83,64 @@ async fn no_part_is_recorded_before_its_bytes_are_synced() {
     assert!(part.await.unwrap().is_err());
     assert!(harness.store.parts(&begun.id, 0, 10).await.unwrap().is_empty());
     harness.restart_without(power).await.finish().await;
+}
+
+/// Small files, of which all but the first to come share an object: one of those, and the object.
+async fn together(harness: &Harness, power: &Arc<PowerCutBackend>) -> (u64, ObjectKey) {
+    let puts: Vec<_> = (0..6)
+        .map(|number| {
+            let (registry, actor): (Registry, Actor) = (harness.registry.clone(), harness.actor.clone());
+            let file = upload(&format!("board/p/{number}"), noise(500, number));
+            tokio::spawn(async move { registry.file_ingest(&actor, file).await })
+        })
+        .collect();
+    while !puts.iter().all(tokio::task::JoinHandle::is_finished) {
+        quiet().await;
+        power.sync(0).await.unwrap();
+    }
+    for put in puts {
+        put.await.unwrap().unwrap();
+    }
+    let chunks: Vec<ContentAddress> = (0..6).map(|number| ContentAddress::of(&noise(500, number))).collect();
+    let places = harness.store.locations(&chunks).await.unwrap();
+    let objects: Vec<ObjectKey> = places.into_iter().map(|place| place.unwrap().location.object).collect();
+    let shared = |object: &&ObjectKey| objects.iter().filter(|other| other == object).count() > 1;
+    let pack = *objects.iter().find(shared).expect("small files that come together share an object");
+    (objects.iter().zip(0..).find(|(object, _)| **object == pack).unwrap().1, pack)
+}
+
+#[tokio::test]
+async fn what_makes_room_for_an_erasure_is_said_to_lie_elsewhere_when_it_is_synced_there() {
+    let (harness, power) = start().await;
+    let (victim, pack) = together(&harness, &power).await;
+    let path = format!("board/p/{victim}");
+    let before = harness.events().await.len() as u64;
+    let (registry, actor) = (harness.registry.clone(), harness.actor.clone());
+    let order = Erase {
+        name: name(&path),
+        version: None,
+        reason: "article 17".to_owned(),
+        requested_by: String::new(),
+        all_copies: false,
+        bypass: false,
+    };
+    let erasure = tokio::spawn(async move { registry.file_erase(&actor, order, false).await });
+    power.until_unsynced(1).await;
+    quiet().await;
+    let kinds: Vec<String> =
+        harness.registry.event_list(before, 9).await.unwrap().into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, ["v1.file.erased", "v1.blob.condemned"], "nothing was said to lie elsewhere, or to go");
+    power.cut();
+    assert!(matches!(erasure.await.unwrap(), Err(Error::Bytes(_))));
+    assert!(harness.backend.stat(&pack).await.unwrap().is_some());
+    let harness = harness.restart_without(power).await;
+    for _ in 0..2 {
+        for number in (0..6).filter(|number| *number != victim) {
+            assert_eq!(harness.read(&format!("board/p/{number}")).await.unwrap(), noise(500, number));
+        }
+        assert!(matches!(harness.stat(&path).await, Err(Error::Refused(Refusal::FileErased { .. }))));
+        collect(&harness, 86_400).await;
+        assert!(harness.backend.stat(&pack).await.unwrap().is_none());
+    }
+    harness.finish().await;
 }

@@ -11,6 +11,7 @@ use super::{Bench, noise};
 use crate::dataplane::inproc::PlaneOptions;
 use crate::dataplane::spi::{ByteRange, IngestFrame, IngestHints, IngestResult, IngestStream};
 use crate::digest::ContentAddress;
+use crate::testing::faulty::Fault;
 
 /// Few enough bytes to be hashed on the spot: a paused clock must not run on while another thread works.
 const CHUNK: usize = 64 * 1024;
@@ -117,7 +118,7 @@ async fn a_trickle_is_taken_whole_while_others_want_its_room() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_was_given_up_and_hangs_keeps_its_room() {
     let bench = bench(1);
-    bench.faulty.hang_nth(1);
+    bench.faulty.nth(1, Fault::Hung);
     let bytes = noise(CHUNK, 9);
     bench.ingest(super::body(&bytes), IngestHints::default()).await.expect_err("the write hangs");
     let mut next = Box::pin(bench.ingest(super::body(&bytes), IngestHints::default()));

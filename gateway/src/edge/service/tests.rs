@@ -15,7 +15,7 @@ impl s3s::S3 for Nothing {}
 fn edge() -> Edge {
     let key = AccessKey::new("hush", TenantName::parse("acme").unwrap());
     let keys = StaticKeys::new([("AKIA".to_owned(), key)]);
-    over(Nothing, S3Settings::default(), Arc::new(keys), None).unwrap()
+    over(Nothing, S3Settings::default(), Door::new(Arc::new(keys), None, None), None).unwrap()
 }
 
 async fn ask(request: http::request::Builder) -> (StatusCode, HeaderMap, String) {
@@ -106,5 +106,5 @@ async fn a_head_that_is_refused_has_an_id_and_no_body() {
 #[test]
 fn a_region_is_a_name() {
     let settings = S3Settings { region: "no region!".to_owned(), ..S3Settings::default() };
-    assert!(over(Nothing, settings, Arc::new(StaticKeys::default()), None).is_err());
+    assert!(over(Nothing, settings, Door::new(Arc::new(StaticKeys::default()), None, None), None).is_err());
 }
