@@ -4,7 +4,8 @@
 //! look old. [`Clock::agreed`] is where a gateway gives way.
 
 use std::fmt;
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,12 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// set right.
     fn agreed(&self, shared: Option<Timestamp>) -> Timestamp {
         shared.unwrap_or_else(|| self.now())
+    }
+
+    /// How long it has been since some moment in the life of this process, by a clock that nobody sets.
+    fn monotonic(&self) -> Duration {
+        static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGUN.elapsed()
     }
 }
 

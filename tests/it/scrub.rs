@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::body;
 
 async fn pass_ended(gateway: &Harness) -> Value {
-    let begun = gateway.admin.give("POST", "/v1/scrub", &json!(null)).await;
+    let begun = gateway.admin.give("POST", "/v1/verify", &json!(null)).await;
     assert_eq!(begun.status, 202, "{}", begun.text());
     let event = begun.json()["pass"]["event"].clone();
     for _ in 0..600 {

@@ -32,12 +32,40 @@ pub(super) struct Extent {
 pub(super) async fn serve(shelf: &Arc<Shelf>, address: &ContentAddress, range: ByteRange) -> Result<ByteStream> {
     let blob = shelf.catalog.blob_locate(address).await?.ok_or(Error::BlobMissing(*address))?;
     let range = range.resolve(blob.size_bytes)?;
-    let wanted = range.end - range.start;
+    let (from, wanted) = (range.start, range.end - range.start);
     let extents = extents(&blob.chunks, range);
     if extents.iter().map(|extent| extent.end - extent.begin).sum::<u64>() != wanted {
         return Err(Error::Catalog(format!("the chunks of {address} do not sum up to its size").into()));
     }
-    primed(read(shelf, extents)).await
+    primed(read_lasting(shelf, *address, from, extents)).await
+}
+
+/// As [`read`], of a blob: what is not where it lay when it was looked up may have been moved out of the way of something
+/// that had to go, and is looked up once more.
+fn read_lasting(shelf: &Arc<Shelf>, address: ContentAddress, from: u64, extents: Vec<Extent>) -> ByteStream {
+    let shelf = Arc::clone(shelf);
+    let begins = extents.iter().scan(from, |at, extent| {
+        let begin = *at;
+        *at += extent.end - extent.begin;
+        Some(begin)
+    });
+    let spans: Vec<(u64, Extent)> = begins.collect::<Vec<_>>().into_iter().zip(extents).collect();
+    stream::iter(spans)
+        .map(move |(begin, extent)| tokio::spawn(open_lasting(Arc::clone(&shelf), address, begin, extent)))
+        .buffered(EXTENTS_OPEN)
+        .map(|opened| opened.map_err(|error| Error::Backend(error.into()))?)
+        .try_flatten()
+        .boxed()
+}
+
+async fn open_lasting(shelf: Arc<Shelf>, address: ContentAddress, begin: u64, extent: Extent) -> Result<ByteStream> {
+    let missing = match open(shelf.reader(&extent.backend), extent.clone()).await {
+        Err(error @ Error::ObjectMissing(_)) => error,
+        opened => return opened,
+    };
+    let blob = shelf.catalog.blob_locate(&address).await?.ok_or(Error::BlobMissing(address))?;
+    let now = extents(&blob.chunks, begin..begin + (extent.end - extent.begin));
+    if now == [extent] { Err(missing) } else { primed(read(&shelf, now)).await }
 }
 
 /// Where the bytes in this range of the chunks lie; neighbours in one object become one extent.

@@ -209,7 +209,7 @@ fn exposition(admin: &Admin, health: &Health, unsettled: usize, scrubbed: Option
         figure("backend_free_bytes", "gauge", "Bytes still free in the backend.", &plain(free.to_string()));
     }
     if health.database_ready() {
-        let help = "Jumps of the clock that nobody has settled: nothing expires behind the first of them.";
+        let help = "Jumps of the clock that nobody has settled: expiry does not go along with them.";
         figure("clock_jumps_unsettled", "gauge", help, &plain(unsettled.to_string()));
     }
     let totals = admin.registry.collect_totals();

@@ -142,6 +142,7 @@ fn routes() -> (OpenApiRouter<Arc<Admin>>, OpenApiRouter<Arc<Admin>>) {
         .routes(routes!(keys::rotate))
         .routes(routes!(collect::collect))
         .routes(routes!(lifecycle::lifecycle))
+        .routes(routes!(scrub::verify))
         .routes(routes!(scrub::show, scrub::begin))
         .routes(routes!(scrub::one))
         .merge(retention::routes());

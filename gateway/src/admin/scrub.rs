@@ -231,7 +231,18 @@ pub(super) async fn show(
     Ok(Json(shape(&admin, after.as_ref(), limit).await?))
 }
 
-/// Begins to read all objects again, unless that is being done, and answers at once; a gateway takes it up within seconds.
+/// Begins to read all objects again, unless that is being done, and answers at once; a gateway takes it up within seconds, and
+/// `GET /v1/scrub` tells what it finds.
+#[utoipa::path(post, path = "/v1/verify", tag = "scrub", operation_id = "verify",
+    responses((status = 202, description = "A pass is under way.", body = ScrubShape)))]
+pub(super) async fn verify(
+    state: State<Arc<Admin>>,
+    caller: Caller,
+) -> Result<(http::StatusCode, Json<ScrubShape>), Problem> {
+    begin(state, caller).await
+}
+
+/// The same as `POST /v1/verify`, beside what tells of it.
 #[utoipa::path(post, path = "/v1/scrub", tag = "scrub", operation_id = "scrub_begin",
     responses((status = 202, description = "A pass is under way.", body = ScrubShape)))]
 pub(super) async fn begin(

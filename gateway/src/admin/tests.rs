@@ -127,11 +127,12 @@ async fn a_body_that_does_not_fit_is_refused_in_clear_words() {
     assert_problem(&ask(&admin, finalize, "{}").await, 422, "invalid-body");
 }
 
-const ROUTES: [(&str, &str); 46] = [
+const ROUTES: [(&str, &str); 47] = [
     ("post", "/v1/producers/{producer}/erase"),
     ("get", "/v1/packages/{id}/erasures"),
     ("post", "/v1/gc"),
     ("post", "/v1/lifecycle"),
+    ("post", "/v1/verify"),
     ("get", "/v1/scrub"),
     ("post", "/v1/scrub"),
     ("get", "/v1/scrub/damage/{object}"),

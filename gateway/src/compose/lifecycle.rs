@@ -96,7 +96,7 @@ pub(super) async fn note_time_now_and_then(registry: Registry, stop: Cancellatio
             _ = ticks.tick() => {}
         }
         match registry.clock_note(&gateway()).await {
-            Ok(true) => tracing::info!("nobody wrote for half a day; the time is noted"),
+            Ok(true) => tracing::info!("what is known of the time is noted"),
             Ok(false) => {}
             Err(error) => tracing::warn!(error = chain(&error), "the time could not be noted"),
         }

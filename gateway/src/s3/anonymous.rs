@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use artifactstore_registry::Registry;
 use artifactstore_registry::model::access::{Grant, Grants, Permission};
+use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::{ProducerName, TenantName};
 use artifactstore_registry::model::row::{AnonymousRead, Subresource};
+use artifactstore_registry::{Error, Refusal, Registry};
 use http::Uri;
 use s3s::dto::{GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, PolicyStatus, PublicAccessBlockConfiguration};
 use s3s::path::S3Path;
@@ -37,6 +38,20 @@ fn asked<'a>(operation: &str, path: &'a S3Path) -> Option<(&'a str, AnonymousRea
             Some((&**bucket, AnonymousRead::List))
         }
         _ => None,
+    }
+}
+
+/// What somebody is told whose file is not found: that it was erased, and why, is for those who signed.
+pub(super) fn not_found(actor: &Actor, error: Error) -> Failure {
+    match error {
+        Error::Refused(Refusal::FileErased { by_number, .. }) if actor.name == NAME => {
+            if by_number {
+                Refusal::VersionMissing.into()
+            } else {
+                Refusal::FileMissing.into()
+            }
+        }
+        error => error.into(),
     }
 }
 
@@ -166,6 +181,22 @@ mod tests {
             assert_eq!(asked(operation, &bucket), None, "{operation}");
         }
         assert_eq!(asked("ListBuckets", &S3Path::root()), None);
+    }
+
+    #[test]
+    fn why_a_file_was_erased_is_told_to_those_who_signed() {
+        let told = |name: &str, by_number| {
+            let tenant = artifactstore_registry::model::name::TenantName::parse("default").unwrap();
+            let actor = Actor { tenant, name: name.to_owned(), request_id: String::new(), client: None };
+            let (event, at) = (7, artifactstore_registry::clock::Timestamp(0));
+            let erased = Refusal::FileErased { event, at, reason: "a name in it".to_owned(), by_number };
+            not_found(&actor, Error::Refused(erased)).face()
+        };
+        assert!(told("AKIA1", false).message.contains("a name in it"));
+        for by_number in [false, true] {
+            let missing = if by_number { Refusal::VersionMissing } else { Refusal::FileMissing };
+            assert_eq!(told(NAME, by_number), Failure::from(missing).face());
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::body::{self, Incoming};
 use super::checksum::{add_sha256, set_file_checksum};
 use super::conditions::{self, ReadCondition};
 use super::faces::{self, described};
-use super::{Answer, Gateway, attributes, lifecycle, lock, range, request_id, version};
+use super::{Answer, Gateway, anonymous, attributes, lifecycle, lock, range, request_id, version};
 use crate::error::Failure;
 
 pub(super) async fn put(gateway: &Gateway, mut req: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
@@ -54,7 +54,8 @@ async fn find(
     version_id: Option<&str>,
 ) -> Result<FoundFile, Failure> {
     let name = FileName::parse(bucket, key)?;
-    Ok(gateway.registry.file_stat(actor, &name, version(version_id)?).await?)
+    let found = gateway.registry.file_stat(actor, &name, version(version_id)?).await;
+    found.map_err(|error| anonymous::not_found(actor, error))
 }
 
 fn wants_checksum(mode: Option<&ChecksumMode>) -> bool {
@@ -87,7 +88,8 @@ pub(super) async fn get(gateway: &Gateway, req: S3Request<GetObjectInput>) -> An
     output.version_id = faces::found_version(&found);
     output.expiration = lifecycle::expiration(gateway, file).await;
     show_lock!(output, lock::shown(gateway, &found).await?);
-    let bytes = gateway.registry.file_read(&found, selection.byte_range()).await?;
+    let bytes = gateway.registry.file_read(&found, selection.byte_range()).await;
+    let bytes = bytes.map_err(|error| anonymous::not_found(&actor, error))?;
     output.body = Some(body::outgoing(bytes, request_id(&req).to_owned()));
     Ok(S3Response::with_headers(output, faces::file_headers(file)))
 }

@@ -1,19 +1,23 @@
 //! Whether something may go, and every reason why not. Nothing is changed by asking.
 
-use std::collections::BTreeMap;
+mod simulation;
 
+pub use simulation::Simulation;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use artifactstore_backends::digest::ContentAddress;
 use serde::Serialize;
 
+use super::list::range;
 use super::request::{FILES_TOLD, PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Refusal, Result};
 use crate::model::event::Actor;
 use crate::model::manifest::Manifest;
-use crate::model::name::{ClassName, FileName, PackageId, ProducerName};
-use crate::model::retention::{
-    ClassRow, ClockJump, LockTerms, Mode, Reason, RetentionClass, Sources, package_reasons, reasons,
-};
-use crate::model::row::{File, Package, Producer, Sequence, VersionChoice};
+use crate::model::name::{ClassName, FileName, KeyMeaning, PackageId, PackageName, ProducerName};
+use crate::model::retention::{ClassRow, ClockJump, LockTerms, Mode, Reason, Sources, package_reasons, reasons};
+use crate::model::row::{File, Package, Producer, Sequence, Upload, VersionChoice};
 use crate::store::KeyRange;
 use crate::{Inner, Registry};
 
@@ -56,38 +60,24 @@ pub struct Eligibility {
     pub as_of: Timestamp,
     /// Why it is kept.
     pub reasons: Vec<Reason>,
+    /// Of a package that is finalized and was not released: its seal. Nothing of it can be removed before it is released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Reason>,
     /// Of a package: the files that are kept one by one, the first hundred of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<VersionTold>,
     /// Of a package: how many of its files are kept one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files_kept: Option<u64>,
-    /// Other versions that have the same bytes, the first hundred of them: the bytes stay for these.
+    /// Other versions that have the same bytes, or some of a package's, the first hundred of them: the bytes stay for these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<VersionTold>,
     /// Uploads to the key, or under the package, that have not come to their end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub uploads: Vec<UploadTold>,
-    /// Jumps of the clock that nobody has settled: nothing expires behind the first of them.
+    /// Jumps of the clock that nobody has settled: expiry does not go along with them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clock_jumps: Vec<ClockJump>,
-}
-
-/// What a changed class would let go.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Simulation {
-    /// How many versions are kept by the class now.
-    pub versions_kept: u64,
-    /// How many of those no class, lock or hold would keep any more. A seal does all the same, until it is released.
-    pub versions_released: u64,
-    /// Their bytes, those that others have as well among them.
-    pub bytes_released: u64,
-    /// The first hundred of them.
-    pub versions: Vec<VersionTold>,
-    /// How many packages would be kept no more by the class, or by anything else of their own.
-    pub packages_released: u64,
-    /// The first hundred of them.
-    pub packages: Vec<PackageId>,
 }
 
 /// The classes and the time that reasons are found by.
@@ -103,6 +93,14 @@ struct Kept {
     producer: Option<Producer>,
     written_into: Option<Package>,
     latest: Option<Package>,
+}
+
+/// Who asks, and what was found so far.
+struct Asking<'a> {
+    actor: &'a Actor,
+    /// Whether producers are the actor's.
+    own: BTreeMap<ProducerName, bool>,
+    references: Vec<VersionTold>,
 }
 
 impl Kept {
@@ -147,74 +145,115 @@ impl Inner {
         Ok(Kept { file, producer, written_into, latest })
     }
 
-    async fn uploads_under(&self, producer: &ProducerName, from: &str, whole: bool) -> Result<Vec<UploadTold>> {
-        let range = KeyRange { from: Some(from.to_owned()), ..KeyRange::default() };
-        let uploads = self.store.uploads(producer, &range, None, FILES_TOLD).await?;
-        let fits = |key: &str| if whole { key == from } else { key.starts_with(from) };
-        let told = uploads.into_iter().filter(|upload| fits(upload.name.key.as_str())).map(|upload| UploadTold {
-            key: upload.name.key.to_string(),
-            upload: upload.id.to_string(),
-            event: upload.sequence,
-        });
-        Ok(told.collect())
+    /// The first uploads to a key that have not come to their end.
+    async fn uploads_to(&self, name: &FileName) -> Result<Vec<UploadTold>> {
+        let range = KeyRange { from: Some(name.key.to_string()), ..KeyRange::default() };
+        let uploads = self.store.uploads(&name.producer, &range, None, FILES_TOLD).await?;
+        Ok(uploads.iter().filter(|upload| upload.name.key == name.key).map(upload_told).collect())
     }
 
-    /// Other versions with the same bytes. Those of other tenants have events, and no names.
-    async fn references(&self, actor: &Actor, file: &File) -> Result<Vec<VersionTold>> {
-        let same = self.store.files_of_blob(&file.content_address, 0, FILES_TOLD + 1).await?;
-        let mut own = BTreeMap::new();
-        let mut references = Vec::new();
-        for other in same.iter().filter(|other| other.sequence != file.sequence).take(FILES_TOLD) {
-            let producer = &other.name.producer;
-            if !own.contains_key(producer) {
-                let there = self.store.producer(producer).await?;
-                own.insert(producer.clone(), there.is_some_and(|there| there.tenant == actor.tenant));
+    /// Adds versions that have these blobs, each of which so many of those have that are meant, and are none of these; until
+    /// there are enough.
+    async fn references(
+        &self,
+        asking: &mut Asking<'_>,
+        blobs: &BTreeMap<ContentAddress, usize>,
+        own: &BTreeSet<Sequence>,
+    ) -> Result<()> {
+        let blobs: Vec<(ContentAddress, usize)> = blobs.iter().map(|(blob, count)| (*blob, *count)).collect();
+        for page in blobs.chunks(PAGE) {
+            // Those that are meant come along with those that are asked for.
+            let limit = page.iter().map(|(_, count)| count).sum::<usize>() + FILES_TOLD;
+            let page: Vec<ContentAddress> = page.iter().map(|(blob, _)| *blob).collect();
+            for other in self.store.sweeping().sharers(&page, limit).await? {
+                if asking.references.len() >= FILES_TOLD {
+                    return Ok(());
+                }
+                if own.contains(&other.sequence) {
+                    continue;
+                }
+                let producer = &other.name.producer;
+                if !asking.own.contains_key(producer) {
+                    let there = self.store.producer(producer).await?;
+                    let is_own = there.is_some_and(|there| there.tenant == asking.actor.tenant);
+                    asking.own.insert(producer.clone(), is_own);
+                }
+                let mut reference = told(&other, Vec::new());
+                // Those of other tenants have events, and no names.
+                if asking.own.get(producer) != Some(&true) {
+                    (reference.producer, reference.key) = (ProducerName::trusted(""), String::new());
+                }
+                asking.references.push(reference);
             }
-            let mut reference = told(other, Vec::new());
-            if own.get(producer) != Some(&true) {
-                (reference.producer, reference.key) = (ProducerName::trusted(""), String::new());
-            }
-            references.push(reference);
         }
-        Ok(references)
+        Ok(())
     }
 
-    /// Why revisions before this one are kept.
-    pub(crate) async fn earlier_kept(&self, package: &Package) -> Result<Vec<Reason>> {
-        let rules = self.rules().await?;
+    /// What keeps those revisions of a package that fit, behind one of them.
+    async fn revisions_kept(
+        &self,
+        package: &Package,
+        behind: u32,
+        rules: &Rules,
+        fits: impl Fn(&Package) -> bool + Send + Sync,
+    ) -> Result<Vec<Reason>> {
         let filter = PackageFilter { name: Some(package.name.clone()), ..PackageFilter::default() };
         let mut kept = Vec::new();
-        let mut after = None;
+        let mut after = PackageCursor { name: package.name.clone(), revision: behind };
         loop {
-            let page = self.store.packages(&package.producer, &filter, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(kept) };
-            after = Some(PackageCursor { name: last.name.clone(), revision: last.revision });
-            for earlier in page.iter().filter(|earlier| earlier.revision < package.revision) {
-                let reasons = package_reasons(earlier, None, rules.expiry, &|name| rules.classes.get(name));
-                kept.extend(reasons.into_iter().filter(|reason| reason.forbids(false)));
+            let page = self.store.packages(&package.producer, &filter, Some(&after), PAGE).await?;
+            for revision in page.iter().filter(|revision| fits(revision)) {
+                kept.extend(package_reasons(revision, None, rules.expiry, &|name| rules.classes.get(name)));
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after.revision = last.revision,
+                _ => return Ok(kept),
             }
         }
     }
 
-    /// What forbids that a version goes, of the revisions behind the one that it was written into: those that have it too.
-    pub(crate) async fn later_kept(&self, file: &File, bypass: bool) -> Result<Vec<Reason>> {
-        let rules = self.rules().await?;
-        let Some(written) = self.store.package(&file.package_id).await? else { return Ok(Vec::new()) };
-        let filter = PackageFilter { name: Some(file.package.clone()), ..PackageFilter::default() };
-        let has_it = |later: &Package| {
-            let sealed = later.seal.as_ref().map_or(Sequence::MAX, |seal| seal.sequence);
-            later.revision > written.revision && file.ended_sequence.is_none_or(|ended| ended > sealed)
+    /// What keeps a version of the revisions that have it besides: those between the one that it was written into and the
+    /// latest.
+    async fn kept_between(&self, kept: &Kept, rules: &Rules) -> Result<Vec<Reason>> {
+        let (Some(written_into), Some(latest)) = (&kept.written_into, &kept.latest) else { return Ok(Vec::new()) };
+        let between = |revision: &Package| revision.id != latest.id && revision.has(&kept.file);
+        self.revisions_kept(written_into, written_into.revision, rules, between).await
+    }
+
+    /// Why a package is kept: for itself, for its producer, for what is released along with it, and for a later revision that
+    /// has to be released in its place.
+    async fn package_kept(&self, package: &Package, owner: &Producer, rules: &Rules) -> Result<Vec<Reason>> {
+        let mut reasons = package_reasons(package, Some(owner), rules.expiry, &|name| rules.classes.get(name));
+        if package.seal.is_none() {
+            return Ok(reasons);
+        }
+        let earlier = |revision: &Package| revision.revision < package.revision;
+        reasons.extend(self.revisions_kept(package, 0, rules, earlier).await?);
+        let last = self.package_sealed(&package.producer, &package.name).await?;
+        let later = last.filter(|last| last.revision > package.revision && last.released_sequence.is_none());
+        reasons.extend(later.as_ref().and_then(seal_of));
+        Ok(reasons)
+    }
+
+    /// The first uploads that have not come to their end and would be written into a package.
+    async fn uploads_into(&self, owner: &Producer, package: &PackageName) -> Result<Vec<UploadTold>> {
+        let prefix = if package.is_root() { String::new() } else { format!("{package}/") };
+        let keys = range(&prefix, None, None);
+        let is_into = |upload: &&Upload| match upload.name.key.meaning(owner.settings.package_depth) {
+            KeyMeaning::File { package: into, .. } => into == *package,
+            KeyMeaning::Reserved { .. } => false,
         };
-        let mut kept = Vec::new();
-        let mut after = Some(PackageCursor { name: written.name.clone(), revision: written.revision });
+        let mut told = Vec::new();
+        let mut after: Option<(String, String)> = None;
         loop {
-            let page = self.store.packages(&written.producer, &filter, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(kept) };
-            after = Some(PackageCursor { name: last.name.clone(), revision: last.revision });
-            for later in page.iter().filter(|later| has_it(later)) {
-                let reasons = package_reasons(later, None, rules.expiry, &|name| rules.classes.get(name));
-                kept.extend(reasons.into_iter().filter(|reason| reason.forbids(bypass)));
+            let behind = after.as_ref().map(|(key, id)| (key.as_str(), id.as_str()));
+            let page = self.store.uploads(&owner.name, &keys, behind, PAGE).await?;
+            told.extend(page.iter().filter(is_into).map(upload_told));
+            if page.len() < PAGE || told.len() >= FILES_TOLD {
+                told.truncate(FILES_TOLD);
+                return Ok(told);
             }
+            after = page.last().map(|last| (last.name.key.to_string(), last.id.to_string()));
         }
     }
 
@@ -237,6 +276,16 @@ impl Inner {
     }
 }
 
+fn upload_told(upload: &Upload) -> UploadTold {
+    let (key, id) = (upload.name.key.to_string(), upload.id.to_string());
+    UploadTold { key, upload: id, event: upload.sequence }
+}
+
+fn seal_of(package: &Package) -> Option<Reason> {
+    let event = package.seal.as_ref()?.sequence;
+    Some(Reason::Sealed { package: package.name.to_string(), revision: package.revision, event })
+}
+
 fn told(file: &File, reasons: Vec<Reason>) -> VersionTold {
     let (producer, key) = (file.name.producer.clone(), file.name.key.to_string());
     VersionTold { producer, key, event: file.sequence, reasons }
@@ -256,25 +305,26 @@ impl Registry {
     ) -> Result<Eligibility> {
         let inner = &self.inner;
         let owner = inner.producer_owned(actor, &name.producer).await?;
-        let found = match version {
-            Some(VersionChoice::Numbered(sequence)) => inner.store.versions(&[sequence]).await?.pop(),
-            None | Some(VersionChoice::Null) => inner.store.file(name).await?,
-        };
+        let found = inner.version_meant(name, version).await?;
         let missing = if version.is_some() { Refusal::VersionMissing } else { Refusal::FileMissing };
         let own = |file: &File| file.name == *name && file.sequence > owner.created_sequence;
         let file = found.filter(own).ok_or(missing)?;
         let rules = inner.rules().await?;
-        let references = inner.references(actor, &file).await?;
-        let uploads = inner.uploads_under(&name.producer, name.key.as_str(), true).await?;
+        let mut asking = Asking { actor, own: BTreeMap::new(), references: Vec::new() };
+        inner.references(&mut asking, &[(file.content_address, 1)].into(), &[file.sequence].into()).await?;
+        let references = asking.references;
+        let uploads = inner.uploads_to(name).await?;
         let kept = inner.kept(file).await?;
         let mut reasons: Vec<Reason> = kept.seal().into_iter().collect();
         reasons.extend(kept.reasons(&rules.classes, rules.expiry));
+        reasons.extend(inner.kept_between(&kept, &rules).await?);
         let eligible = !reasons.iter().any(|reason| reason.forbids(false));
         Ok(Eligibility {
             eligible,
             frees_bytes: reasons.is_empty() && references.is_empty(),
             as_of: rules.expiry,
             reasons,
+            seal: None,
             files: Vec::new(),
             files_kept: None,
             references,
@@ -312,15 +362,26 @@ impl Registry {
         let package = self.package_stat(actor, id).await?;
         let owner = inner.producer_owned(actor, &package.producer).await?;
         let rules = inner.rules().await?;
-        let reasons = package_reasons(&package, Some(&owner), rules.expiry, &|name| rules.classes.get(name));
+        let reasons = inner.package_kept(&package, &owner, &rules).await?;
         let latest = inner.store.package_latest(&package.producer, &package.name).await?;
-        let mut files = Vec::new();
-        let mut files_kept = 0;
-        for page in inner.package_versions(&package).await?.chunks(PAGE) {
+        let mut asking = Asking { actor, own: BTreeMap::new(), references: Vec::new() };
+        let versions: BTreeSet<Sequence> = inner.package_versions(&package).await?.into_iter().collect();
+        let (mut files, mut files_kept, mut blobs) = (Vec::new(), 0, BTreeMap::new());
+        let mut packages: BTreeMap<PackageId, Option<Package>> = BTreeMap::new();
+        for page in versions.iter().copied().collect::<Vec<_>>().chunks(PAGE) {
             for file in inner.store.versions(page).await? {
-                let (producer, written_into) = (None, inner.store.package(&file.package_id).await?);
+                if file.released_sequence.is_none() {
+                    *blobs.entry(file.content_address).or_insert(0) += 1;
+                }
+                if file.keeping.is_empty() {
+                    continue;
+                }
+                if !packages.contains_key(&file.package_id) {
+                    packages.insert(file.package_id.clone(), inner.store.package(&file.package_id).await?);
+                }
                 // What keeps the package or the producer was told above.
-                let kept = Kept { file, producer, written_into, latest: None };
+                let written_into = packages.get(&file.package_id).cloned().flatten();
+                let kept = Kept { file, producer: None, written_into, latest: None };
                 let by_itself = kept.reasons(&rules.classes, rules.expiry);
                 let by_itself: Vec<Reason> = by_itself.into_iter().filter(Reason::is_of_file).collect();
                 if by_itself.iter().any(|reason| reason.forbids(false)) {
@@ -331,73 +392,25 @@ impl Registry {
                 }
             }
         }
-        let prefix = package.name.reserved_prefix();
-        let prefix = prefix.strip_suffix(".artifact/").unwrap_or(&prefix);
-        let uploads = inner.uploads_under(&package.producer, prefix, false).await?;
+        inner.references(&mut asking, &blobs, &versions).await?;
+        let references = asking.references;
+        let uploads = inner.uploads_into(&owner, &package.name).await?;
+        // A revision is released with those before it.
+        let released = [Some(&package), latest.as_ref()].into_iter().flatten().any(|it| it.released_sequence.is_some());
+        let seal = seal_of(&package).filter(|_| !released);
         let open = package.seal.is_none() && latest.is_some_and(|latest| latest.id == package.id);
         let forbidden = reasons.iter().any(|reason| reason.forbids(false)) || files_kept > 0;
         Ok(Eligibility {
             eligible: !forbidden,
-            frees_bytes: reasons.is_empty() && files_kept == 0 && !open,
+            frees_bytes: reasons.is_empty() && files_kept == 0 && !open && references.is_empty(),
             as_of: rules.expiry,
             reasons,
+            seal,
             files,
             files_kept: Some(files_kept),
-            references: Vec::new(),
+            references,
             uploads,
             clock_jumps: rules.jumps,
         })
-    }
-
-    /// What a class would let go if it were so, without changing it.
-    ///
-    /// # Errors
-    /// When there is no such class.
-    pub async fn class_simulate(&self, name: &ClassName, class: RetentionClass) -> Result<Simulation> {
-        let inner = &self.inner;
-        let rules = inner.rules().await?;
-        let now = rules.classes.get(name).ok_or_else(|| Refusal::ClassMissing(name.clone()))?;
-        let mut changed = rules.classes.clone();
-        changed.insert(name.clone(), ClassRow { class, ..now.clone() });
-        let mut simulation = Simulation::default();
-        let mut after = 0;
-        loop {
-            let page = inner.store.files_kept(after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = last.sequence;
-            let of_class = |file: &File| file.keeping.classes.iter().any(|chosen| chosen.name == *name);
-            for file in page.into_iter().filter(of_class) {
-                let kept = inner.kept(file).await?;
-                if kept.reasons(&rules.classes, rules.expiry).is_empty() {
-                    continue;
-                }
-                simulation.versions_kept += 1;
-                if kept.reasons(&changed, rules.expiry).is_empty() {
-                    simulation.versions_released += 1;
-                    simulation.bytes_released += kept.file.size_bytes;
-                    if simulation.versions.len() < FILES_TOLD {
-                        simulation.versions.push(told(&kept.file, Vec::new()));
-                    }
-                }
-            }
-        }
-        let mut after: Option<PackageId> = None;
-        loop {
-            let page = inner.store.packages_kept(after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(simulation) };
-            after = Some(last.id.clone());
-            for package in &page {
-                let producer = inner.store.producer(&package.producer).await?;
-                let reasons = |classes: &BTreeMap<ClassName, ClassRow>| {
-                    package_reasons(package, producer.as_ref(), rules.expiry, &|name| classes.get(name))
-                };
-                if !reasons(&rules.classes).is_empty() && reasons(&changed).is_empty() {
-                    simulation.packages_released += 1;
-                    if simulation.packages.len() < FILES_TOLD {
-                        simulation.packages.push(package.id.clone());
-                    }
-                }
-            }
-        }
     }
 }

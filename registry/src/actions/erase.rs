@@ -72,7 +72,6 @@ impl Registry {
     /// When the bytes cannot be deleted now, it is recorded all the same, and nobody is given them.
     pub async fn file_erase(&self, actor: &Actor, order: Erase, dry: bool) -> Result<ErasureOutcome> {
         let (name, version) = (order.name.clone(), order.version);
-        self.refuse_kept_later(actor, &order).await?;
         let events = match self.inner.log.record(actor, Command::Erase { erase: Box::new(order), dry }).await? {
             Reply::Collected(events) => events,
             reply => return Err(unexpected(&reply)),
@@ -87,7 +86,7 @@ impl Registry {
             }
         }
         if address.is_none() {
-            let file = self.inner.erased_before(&name, version).await?;
+            let file = self.inner.version_meant(&name, version).await?.ok_or(Refusal::VersionMissing)?;
             outcome.recorded_before = true;
             outcome.versions.push(ErasedVersion { name, version: file.sequence, event: None });
             address = Some(file.content_address);
@@ -107,25 +106,6 @@ impl Registry {
         Ok(outcome)
     }
 
-    /// Refuses an erasure of what a revision keeps that is neither the one in which it was written nor the latest, which are
-    /// those that the commit looks at.
-    async fn refuse_kept_later(&self, actor: &Actor, order: &Erase) -> Result<()> {
-        let asked = Command::Erase { erase: Box::new(order.clone()), dry: true };
-        let events = match self.inner.log.record(actor, asked).await? {
-            Reply::Collected(events) => events,
-            reply => return Err(unexpected(&reply)),
-        };
-        let version = |event: &Event| if let Event::FileErased(fact) = event { Some(fact.version) } else { None };
-        let versions: Vec<Sequence> = events.iter().filter_map(version).collect();
-        for file in self.inner.store.versions(&versions).await? {
-            let kept = self.inner.later_kept(&file, order.bypass).await?;
-            if !kept.is_empty() {
-                return Err(Refusal::Kept(kept).into());
-            }
-        }
-        Ok(())
-    }
-
     /// Which files of a sealed package were erased, by their paths.
     ///
     /// # Errors
@@ -141,8 +121,8 @@ impl Registry {
 }
 
 impl Inner {
-    /// The version that is meant, of one that was erased already.
-    async fn erased_before(&self, name: &FileName, version: Option<VersionChoice>) -> Result<File> {
+    /// The version that is meant, whoever's it is; also one that nobody can read any more.
+    pub(crate) async fn version_meant(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<File>> {
         let current = self.store.file(name).await?;
         let sequence = match version {
             None => current.as_ref().map(|file| file.sequence),
@@ -152,8 +132,7 @@ impl Inner {
                 None => self.store.history(name, version).await?.map(|row| row.sequence),
             },
         };
-        let found = self.store.versions(&sequence.into_iter().collect::<Vec<_>>()).await?.pop();
-        found.ok_or_else(|| Refusal::VersionMissing.into())
+        Ok(self.store.versions(&sequence.into_iter().collect::<Vec<_>>()).await?.pop())
     }
 
     /// Why a version that let go of its bytes cannot be read.

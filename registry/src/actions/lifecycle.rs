@@ -25,7 +25,7 @@ use crate::model::command::{Command, Reply};
 use crate::model::event::{Actor, Event};
 use crate::model::lifecycle::{Expiry, LifecycleRule, Outdated, first, prefixes};
 use crate::model::name::{ClassName, FileName, PackageId, PackageName, ProducerName, TenantName};
-use crate::model::retention::{Afterwards, ClassRow, Keeping, Sources, outlived, reasons};
+use crate::model::retention::{Afterwards, ClassRow, Keeping, Sources, Watched, outlived, reasons};
 use crate::model::row::{File, Package, Producer, Sequence, Subresource, Versioning};
 use crate::store::lease::Work;
 use crate::store::{KeyRange, VersionRange};
@@ -47,6 +47,19 @@ struct Going {
     /// Whether it is a delete marker.
     marker: bool,
     cause: String,
+}
+
+/// A producer and the rules that were found in force.
+struct Bucket<'a> {
+    producer: &'a Producer,
+    rules: &'a [Arc<LifecycleRule>],
+    document: Arc<str>,
+}
+
+impl Bucket<'_> {
+    fn expiry(&self, rule: Arc<LifecycleRule>, how: &LifecycleRun, what: Outdated) -> Expiry {
+        Expiry::Rule { rule, document: Arc::clone(&self.document), day: how.day, what }
+    }
 }
 
 /// What one page of versions needs to know of packages and producers, read once.
@@ -110,14 +123,22 @@ impl Registry {
     }
 
     /// Notes the time in a log to which nobody has written for half a day, so that a process that begins later knows what
-    /// time it is; says whether it did. Meant to be called now and then by every gateway: one of them does it.
+    /// time it is, and whenever another process had to believe what this one has watched; records a jump of the clock. Says
+    /// whether anything was recorded. Meant to be called now and then by every gateway: one of them does it.
     ///
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn clock_note(&self, actor: &Actor) -> Result<bool> {
         let (head, now) = (self.inner.store.head().await?, self.inner.now().await?);
+        let at = self.inner.clock.monotonic();
+        let watch = self.inner.log.clock_watch(now, at, head);
+        let (_, jumps) = self.inner.store.retention().await?;
+        let jumps: Vec<_> = jumps.iter().collect();
+        let proves = |watched: Watched| !watched.proves(jumps.iter().copied()).is_empty();
+        let news = !watch.findings(now, at, &jumps).is_empty() || watch.watched(now, at, &jumps).is_some_and(proves);
+        let quiet = now.0.saturating_sub(head.occurred_at.0) >= NOTE_AFTER_MICROS;
         // The commit looks again; this only spares it the trouble.
-        if head.sequence == 0 || now.0.saturating_sub(head.occurred_at.0) < NOTE_AFTER_MICROS {
+        if head.sequence == 0 || !(news || quiet) {
             return Ok(false);
         }
         let Some(lease) = self.inner.leases.of(&*self.inner.store, Work::NoteTime).await? else { return Ok(false) };
@@ -158,7 +179,7 @@ impl Expiring<'_> {
             let page = self.inner.store.producers(None, after.as_ref(), PAGE).await?;
             for producer in &page {
                 if let Some(document) = self.inner.store.subresource(&producer.name, Subresource::Lifecycle).await? {
-                    self.by_document(producer, read(&document)).await?;
+                    self.by_document(producer, (read(&document), Arc::from(document))).await?;
                 }
                 if self.goes_by_class(&producer.keeping) {
                     self.under(&producer.name, "", |_| true).await?;
@@ -171,7 +192,11 @@ impl Expiring<'_> {
         }
     }
 
-    async fn by_document(&mut self, producer: &Producer, rules: Option<Vec<LifecycleRule>>) -> Result<()> {
+    async fn by_document(
+        &mut self,
+        producer: &Producer,
+        (rules, document): (Option<Vec<LifecycleRule>>, Arc<str>),
+    ) -> Result<()> {
         let Some(rules) = rules else {
             tracing::error!(producer = %producer.name, "its lifecycle rules cannot be understood; nothing goes by them");
             self.summary.unreadable_rules += 1;
@@ -179,22 +204,23 @@ impl Expiring<'_> {
         };
         let rules: Vec<Arc<LifecycleRule>> = rules.into_iter().map(Arc::new).collect();
         self.summary.producers_with_rules += u64::from(!rules.is_empty());
+        let bucket = Bucket { producer, rules: &rules, document };
         let about_versions = rules.iter().map(|rule| &**rule).filter(|rule| rule.is_about_versions());
         for prefix in prefixes(about_versions) {
-            self.versions(producer, &rules, prefix).await?;
+            self.versions(&bucket, prefix).await?;
         }
         let about_uploads = rules.iter().map(|rule| &**rule).filter(|rule| rule.abort_days.is_some());
         for prefix in prefixes(about_uploads) {
-            self.uploads(producer, &rules, prefix).await?;
+            self.uploads(&bucket, prefix).await?;
         }
         Ok(())
     }
 
-    async fn versions(&mut self, producer: &Producer, rules: &[Arc<LifecycleRule>], prefix: &str) -> Result<()> {
+    async fn versions(&mut self, bucket: &Bucket<'_>, prefix: &str) -> Result<()> {
         let mut at = VersionRange { keys: range(prefix, None, None), older: None };
-        let mut walk = Walk::new(rules, self.how.day, self.expiry);
+        let mut walk = Walk::new(bucket.rules, self.how.day, self.expiry);
         loop {
-            let page = self.inner.store.names_and_history(&producer.name, &at, PAGE).await?;
+            let page = self.inner.store.names_and_history(&bucket.producer.name, &at, PAGE).await?;
             let mut found = Vec::new();
             page.iter().for_each(|entry| walk.take(entry, &mut found));
             self.summary.examined += count(page.len());
@@ -208,7 +234,7 @@ impl Expiring<'_> {
                 None => walk.end(&mut found),
             }
             let ended = last.is_none();
-            self.let_go_found(producer, found).await?;
+            self.let_go_found(bucket, found).await?;
             if ended {
                 return Ok(());
             }
@@ -216,7 +242,8 @@ impl Expiring<'_> {
     }
 
     /// Lets go of what was found, less what is seen to be kept without asking the log for it.
-    async fn let_go_found(&mut self, producer: &Producer, found: Vec<Found>) -> Result<()> {
+    async fn let_go_found(&mut self, bucket: &Bucket<'_>, found: Vec<Found>) -> Result<()> {
+        let producer = bucket.producer;
         let numbered = found.iter().filter(|found| !found.marker).filter_map(|found| match &found.what {
             Outdated::Current(version) | Outdated::Noncurrent { version, .. } => Some(*version),
             Outdated::LoneMarker(_) | Outdated::Upload(_) => None,
@@ -246,14 +273,15 @@ impl Expiring<'_> {
                 tenant: producer.tenant.clone(),
                 name: FileName { producer: producer.name.clone(), key },
                 cause: format!("lifecycle:{}", rule.id),
-                expiry: Expiry::Rule { rule, day: self.how.day, what },
+                expiry: bucket.expiry(rule, self.how, what),
                 marker,
             });
         }
         self.let_go(going).await
     }
 
-    async fn uploads(&mut self, producer: &Producer, rules: &[Arc<LifecycleRule>], prefix: &str) -> Result<()> {
+    async fn uploads(&mut self, bucket: &Bucket<'_>, prefix: &str) -> Result<()> {
+        let Bucket { producer, rules, .. } = bucket;
         let keys = range(prefix, None, None);
         let mut after: Option<(String, String)> = None;
         loop {
@@ -268,7 +296,7 @@ impl Expiring<'_> {
                 going.push(Going {
                     tenant: producer.tenant.clone(),
                     name: upload.name.clone(),
-                    expiry: Expiry::Rule { rule: Arc::clone(rule), day: self.how.day, what },
+                    expiry: bucket.expiry(Arc::clone(rule), self.how, what),
                     marker: false,
                     cause: format!("lifecycle:{}", rule.id),
                 });

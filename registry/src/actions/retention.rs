@@ -30,7 +30,7 @@ pub struct ClockReport {
     pub shown: Timestamp,
     /// The time that expiry goes by.
     pub expiry: Timestamp,
-    /// Every jump that was recorded, by event; behind them one numbered 0, when the next event would record one.
+    /// Every jump that was recorded, by event; behind them, numbered 0, those that the next event would record.
     pub jumps: Vec<ClockJump>,
 }
 
@@ -38,14 +38,16 @@ impl Inner {
     /// The classes, and what is believed of the clock.
     pub(crate) async fn classes_and_clock(&self) -> Result<(Vec<ClassRow>, ClockReport)> {
         let (shown, head) = (self.now().await?, self.store.head().await?);
-        let doubt = self.log.clock_doubt(shown, head);
+        let at = self.clock.monotonic();
+        let watch = self.log.clock_watch(shown, at, head);
         let (classes, mut jumps) = self.store.retention().await?;
-        jumps.extend(doubt.map(|doubt| ClockJump {
+        let doubts = watch.findings(shown, at, &jumps.iter().collect::<Vec<_>>());
+        jumps.extend(doubts.into_iter().map(|doubt| ClockJump {
             sequence: 0,
             from: doubt.from,
             to: doubt.to,
-            settled_sequence: None,
-            genuine: false,
+            settled_sequence: doubt.believed.then_some(0),
+            genuine: doubt.believed,
         }));
         let expiry = expiry_time(shown.max(head.occurred_at), shown, &jumps);
         Ok((classes, ClockReport { shown, expiry, jumps }))
@@ -157,11 +159,6 @@ impl Registry {
     /// # Errors
     /// When the package is open, or something keeps it.
     pub async fn package_release(&self, actor: &Actor, package: &PackageId, reason: String) -> Result<Package> {
-        // With a revision those before it are released; what keeps one of them keeps this.
-        let kept = self.inner.earlier_kept(&self.package_stat(actor, package).await?).await?;
-        if !kept.is_empty() {
-            return Err(Refusal::Kept(kept).into());
-        }
         let command = Command::PackageRelease { package: package.clone(), reason };
         match self.inner.log.record(actor, command).await? {
             Reply::Package(package) => Ok(*package),

@@ -187,6 +187,7 @@ impl Registry {
             backend: row.backend,
             spoilt: Vec::new(),
             whole: Vec::new(),
+            since: Some(row.sequence),
             finding: String::new(),
         };
         let step = ScrubStep::Report(left.into_iter().map(nothing).collect());
@@ -345,12 +346,12 @@ impl Scrubbing<'_> {
     }
 
     async fn object(&mut self, object: ObjectKey, places: &[ChunkPlace], storage: &Storage) -> Result<()> {
-        let mut looked = self.look(object, places, storage).await?;
+        let is_known = places.iter().any(|place| place.damaged_sequence.is_some());
+        let mut looked =
+            if is_known { self.look_anew(object).await? } else { self.look(object, places, (storage, None)).await? };
         if looked.examined.iter().any(|one| !one.spoilt.is_empty()) {
             // Where it lies may have changed since the page was read.
-            let storage = Storage::new(self.inner.store.moves().await?);
-            let places = self.places(&[object]).await?.remove(&object).unwrap_or_default();
-            looked = self.look(object, &places, &storage).await?;
+            looked = self.look_anew(object).await?;
         }
         let damaged = looked.examined.iter().any(|one| !one.spoilt.is_empty());
         if !looked.examined.is_empty() {
@@ -378,8 +379,22 @@ impl Scrubbing<'_> {
         Ok(places)
     }
 
+    /// Reads what lies in an object now. What is known of its damage is asked first: whatever is found later than that, this
+    /// says nothing of.
+    async fn look_anew(&self, object: ObjectKey) -> Result<Looked> {
+        let since = self.inner.store.scrubbing().damaged_object(&object).await?.map(|row| row.sequence);
+        let storage = Storage::new(self.inner.store.moves().await?);
+        let places = self.places(&[object]).await?.remove(&object).unwrap_or_default();
+        self.look(object, &places, (&storage, since)).await
+    }
+
     /// Reads what lies in an object: as a rule in one backend, or in two while bytes move.
-    async fn look(&self, object: ObjectKey, places: &[ChunkPlace], storage: &Storage) -> Result<Looked> {
+    async fn look(
+        &self,
+        object: ObjectKey,
+        places: &[ChunkPlace],
+        (storage, since): (&Storage, Option<Sequence>),
+    ) -> Result<Looked> {
         let mut backends: BTreeMap<&str, Vec<&ChunkPlace>> = BTreeMap::new();
         for place in places {
             backends.entry(storage.serves(&place.location.backend, place.sequence)).or_default().push(place);
@@ -408,7 +423,7 @@ impl Scrubbing<'_> {
         let whole: Vec<ContentAddress> = known.filter(|chunk| !bad.contains(chunk)).collect();
         if !spoilt.is_empty() || !whole.is_empty() {
             let finding = summed_up(&findings);
-            looked.examined.push(Examined { object, backend: at, spoilt, whole, finding });
+            looked.examined.push(Examined { object, backend: at, spoilt, whole, since, finding });
         }
         Ok(looked)
     }

@@ -101,12 +101,8 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
             state.packages.change(&released.package_id, |row| row.released_sequence = Some(fact.sequence));
         }
         Event::ClockJumped(jumped) => retention::clock_jumped(state, fact, jumped),
-        // That it is in the log, and when, is all that there is to it.
-        Event::ClockNoted(_) => {}
-        Event::ClockSettled(settled) => state.jumps.change(&settled.jump, |row| {
-            row.settled_sequence = Some(fact.sequence);
-            row.genuine = settled.genuine;
-        }),
+        Event::ClockNoted(noted) => retention::clock_noted(state, noted),
+        Event::ClockSettled(settled) => retention::clock_settled(state, fact, settled),
         Event::VersionReleased(released) => collect::version_released(state, fact, released),
         Event::BlobCondemned(condemned) => collect::blob_condemned(state, fact, condemned),
         Event::ChunkCondemned(condemned) => collect::chunk_condemned(state, fact, condemned),

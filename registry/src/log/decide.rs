@@ -413,6 +413,12 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     let (mut events, package_id) = package_for_write(state, owner, &package, &ingest.fresh_package)?;
     events.extend(version::null_replaced(state, owner, &ingest.name, (&package, &package_id)));
     let content = &ingest.content;
+    // A copy leans on its source: what let go of its bytes since it was found is not copied, even while they are there.
+    if let Some(source) = &ingest.copied_from
+        && state.files.get(&source.sequence).is_none_or(|file| file.released_sequence.is_some())
+    {
+        return Err(Refusal::ContentMissing);
+    }
     let recorded = state.blobs.get(&content.content_address).is_some();
     if !recorded && content.recipe.is_none() {
         return Err(Refusal::ContentMissing);

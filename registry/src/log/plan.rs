@@ -13,7 +13,7 @@ use crate::model::event::{Event, PackageFinalized, StoredManifest, Subject};
 use crate::model::lifecycle::{Expiry, Outdated};
 use crate::model::name::{FileName, Key, PackageId, ProducerName};
 use crate::model::retention::CLASS_TAG;
-use crate::model::row::{VersionChoice, Versioning};
+use crate::model::row::{Subresource, VersionChoice, Versioning};
 use crate::model::state::{State, Touched};
 
 /// What must be known before anything else: producers, and packages named by identifier.
@@ -67,7 +67,7 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         Command::PackageRelease { package, .. } => {
             touched.packages.insert(package.clone());
         }
-        Command::ClassSet { .. } | Command::ClockSettle { .. } => touched.retention = true,
+        Command::ClassSet { .. } | Command::ClockSettle { .. } | Command::ClockNote => touched.retention = true,
         Command::Collect { step, .. } => collect::first_round(step, touched),
         Command::Erase { erase, .. } => {
             touched.producers.insert(erase.name.producer.clone());
@@ -77,7 +77,6 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         Command::Expire { name, .. } => {
             touched.producers.insert(name.producer.clone());
         }
-        Command::ClockNote => {}
         Command::Scrub(step) => scrub::step(step, touched),
     }
 }
@@ -99,10 +98,7 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
                 SubjectChoice::Producer(_) => {}
             }
         }
-        Command::PackageRelease { package, .. } => {
-            touched.retention = true;
-            package_by_id(package, state, touched);
-        }
+        Command::PackageRelease { package, .. } => release(package, state, touched),
         Command::ClassSet { .. }
         | Command::ClockSettle { .. }
         | Command::ProducerDelete { .. }
@@ -167,6 +163,14 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
     }
 }
 
+fn release(id: &PackageId, state: &State, touched: &mut Touched) {
+    touched.retention = true;
+    package_by_id(id, state, touched);
+    // With a revision those before it are released.
+    let package = state.packages.get(id).map(|package| (package.producer.clone(), package.name.clone()));
+    touched.keepers.extend(package);
+}
+
 fn package_by_id(id: &PackageId, state: &State, touched: &mut Touched) {
     if let Some(package) = state.packages.get(id) {
         touched.producers.insert(package.producer.clone());
@@ -220,6 +224,9 @@ const fn expiring(expiry: &Expiry) -> Option<VersionChoice> {
 
 fn expired(name: &FileName, expiry: &Expiry, state: &State, touched: &mut Touched) {
     touched.retention = true;
+    if let Expiry::Rule { .. } = expiry {
+        touched.subresources.insert((name.producer.clone(), Subresource::Lifecycle));
+    }
     match expiry {
         Expiry::Rule { what: Outdated::Upload(upload), .. } => {
             touched.uploads.insert(upload.clone());
@@ -261,6 +268,7 @@ fn file(name: &FileName, state: &State, touched: &mut Touched) {
 fn file_ingest(ingest: &FileIngest, state: &State, touched: &mut Touched) {
     file(&ingest.name, state, touched);
     touched.blobs.insert(ingest.content.content_address);
+    touched.files.extend(ingest.copied_from.as_ref().map(|source| source.sequence));
     places(&ingest.content.written, touched);
     touched.retention |= !ingest.retention.is_empty() || ingest.attributes.tags.get(CLASS_TAG).is_some();
     if let Some(recipe) = &ingest.content.recipe {
@@ -345,7 +353,7 @@ pub fn event(event: &Event, touched: &mut Touched) {
             touched.packages.insert(fact.package_id.clone());
         }
         Event::ClassSet(_) | Event::ClockJumped(_) | Event::ClockSettled(_) => touched.retention = true,
-        Event::ClockNoted(_) => {}
+        Event::ClockNoted(fact) => touched.retention |= !fact.proves.is_empty(),
         Event::VersionReleased(fact) => collect::released(fact, touched),
         Event::BlobCondemned(fact) => touched.blobs.extend([fact.content_address]),
         Event::ChunkCondemned(fact) => touched.chunks.extend(&fact.chunks),

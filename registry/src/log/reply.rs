@@ -6,6 +6,7 @@ use crate::error::Refusal;
 use crate::model::command::{Command, PackageChoice, Removed, Reply, SubjectChoice};
 use crate::model::event::Actor;
 use crate::model::name::{FileName, ProducerName};
+use crate::model::retention::ClockJump;
 use crate::model::row::{Package, VersionChoice, Versioning};
 
 impl Work<'_> {
@@ -64,6 +65,9 @@ impl Work<'_> {
             }
             Command::ClockSettle { jump, .. } => {
                 let row = self.state.jumps.find(jump).cloned();
+                // One that was believed is none any more, now that somebody vouched for it.
+                let vouched = || own.settled.clone().map(|row| ClockJump { settled_sequence: own.sequence, ..row });
+                let row = row.or_else(vouched);
                 row.map(|row| Reply::Clock(Box::new(row))).ok_or(Refusal::JumpMissing(*jump))
             }
             Command::UploadCreate { upload, .. } => {

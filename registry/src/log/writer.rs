@@ -20,15 +20,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::apply::{Fact, apply};
-use super::clockwatch::SharedWatch;
+use super::clockwatch::{ClockWatch, SharedWatch};
 use super::decide::{check_stored, decide, package_chosen};
 use super::plan;
 use super::seal::store_manifest;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Refusal, Result};
 use crate::model::command::{Command, Reply};
-use crate::model::event::{Actor, ClockJumped, Event, PackageFinalized, Record};
+use crate::model::event::{Actor, Event, PackageFinalized, Record};
 use crate::model::name::TenantName;
+use crate::model::retention::ClockJump;
 use crate::model::row::{Package, Sequence};
 use crate::model::state::{Head, State, Touched};
 use crate::store::lease::Lease;
@@ -107,7 +108,7 @@ impl LogWriter {
         let (stop, stopped) = watch::channel(false);
         let (told, committed) = watch::channel(0);
         let (begun, under_way) = watch::channel(None);
-        let watched = SharedWatch::begin();
+        let watched = SharedWatch::begin(parts.clock.monotonic());
         let signs = Signs { committed: told, under_way: begun, watched: watched.clone() };
         let task = tokio::spawn(run(parts, receiver, stopped, signs));
         Self { commands, stop, committed, under_way, watched, task: tokio::sync::Mutex::new(Some(task)) }
@@ -145,11 +146,11 @@ impl LogWriter {
         self.committed.clone()
     }
 
-    /// The jump that the next event would record, when the clock shows this and the log ends there. The jumps that are
-    /// recorded have to be read after this was asked.
+    /// What is known of the time when the clocks show this and the log ends there. The jumps that are recorded have to be
+    /// read after this was asked.
     #[must_use]
-    pub fn clock_doubt(&self, shown: Timestamp, head: Head) -> Option<ClockJumped> {
-        self.watched.jump(shown, head)
+    pub fn clock_watch(&self, shown: Timestamp, at: Duration, head: Head) -> ClockWatch {
+        self.watched.observe(shown, at, head)
     }
 
     /// What keeps commands from being recorded, in one line.
@@ -259,18 +260,17 @@ async fn commit(parts: &WriterParts, messages: &[Message], watched: &SharedWatch
     reach(Point::BatchOpened);
     let head = batch.head();
     // Time never runs back in the log, whatever the clock does.
-    let clock = parts.clock.agreed(batch.time());
+    let (clock, at) = (parts.clock.agreed(batch.time()), parts.clock.monotonic());
     let mut state = State { now: clock.max(head.occurred_at), clock, logged_at: head.occurred_at, ..State::default() };
-    let jump = watched.jump(clock, head);
-    let jumped = jump.is_some();
+    let watch = watched.observe(clock, at, head);
     load(&mut *batch, messages, &mut state).await?;
+    if watch.suspects(clock, at) {
+        batch.load(Touched { retention: true, ..Touched::default() }, &mut state).await?;
+    }
     let over = leases_over(&mut *batch, messages).await?;
     reach(Point::BatchLoaded);
     let mut work = Work { parts, batch, state, head, records: Vec::new() };
-    if let Some(jump) = jump {
-        tracing::error!(from = %jump.from, to = %jump.to, "the clock went further than time did; nothing expires");
-        work.append(&gateway(), Event::ClockJumped(Box::new(jump))).await?;
-    }
+    let told = work.tell_jumps(&watch, at).await?;
     let mut answers = Vec::with_capacity(messages.len());
     for message in messages {
         answers.push(match &message.lease {
@@ -286,8 +286,18 @@ async fn commit(parts: &WriterParts, messages: &[Message], watched: &SharedWatch
         batch.commit().await?;
         reach(Point::BatchCommitted);
     }
-    watched.compared(clock, jumped);
+    if state.retention_loaded {
+        watched.recorded(&told, &jumps(&state));
+    }
     Ok((answers, head.sequence))
+}
+
+fn decided_jump(state: &State, command: &Command) -> Option<ClockJump> {
+    if let Command::ClockSettle { jump, .. } = command { state.jumps.find(jump).cloned() } else { None }
+}
+
+fn jumps(state: &State) -> Vec<&ClockJump> {
+    state.jumps.present(..).map(|(_, jump)| jump).collect()
 }
 
 /// Who records what nobody asked for.
@@ -350,6 +360,8 @@ pub(super) struct Own {
     pub(super) sequence: Option<Sequence>,
     /// The version that it deleted.
     pub(super) deleted: Option<Sequence>,
+    /// The jump that it settled, as it was before.
+    pub(super) settled: Option<ClockJump>,
 }
 
 /// A batch in the making.
@@ -362,6 +374,28 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Records that the clock went further than time did, if it did; gives the events.
+    async fn tell_jumps(&mut self, watch: &ClockWatch, at: Duration) -> Result<Vec<Sequence>> {
+        if !self.state.retention_loaded {
+            return Ok(Vec::new());
+        }
+        let (clock, jumps) = (self.state.clock, jumps(&self.state));
+        let found = watch.findings(clock, at, &jumps);
+        self.state.watched = watch.watched(clock, at, &jumps);
+        let mut told = Vec::new();
+        for jump in found {
+            let (from, to) = (jump.from, jump.to);
+            if jump.believed {
+                tracing::info!(%from, %to, "nothing was recorded for a while, which is believed");
+            } else {
+                tracing::error!(%from, %to, "the clock went further than time did; expiry does not go along");
+            }
+            self.append(&gateway(), Event::ClockJumped(Box::new(jump))).await?;
+            told.push(self.head.sequence);
+        }
+        Ok(told)
+    }
+
     async fn execute(&mut self, actor: &Actor, command: &Command) -> Result<Answer> {
         self.load_besides(command).await?;
         let decision = match decide(&self.state, actor, command) {
@@ -375,6 +409,7 @@ impl Work<'_> {
             }
             return Ok(Ok(reply));
         }
+        let settled = decided_jump(&self.state, command);
         let before = self.records.len();
         let (mut deduplicated, mut deleted) = (false, None);
         for event in decision.events {
@@ -402,7 +437,7 @@ impl Work<'_> {
         }
         let own = self.records.get(before..).and_then(<[Record]>::last).map(|record| record.sequence);
         // Which version went: the last of the command's own events says, also where it was asked for as `null`.
-        let own = Own { sequence: own, deleted };
+        let own = Own { sequence: own, deleted, settled };
         let mut answer = self.reply(actor, command, &own, deduplicated, finalized);
         if let Ok(Reply::File { to_finalize, .. }) = &mut answer {
             *to_finalize = decision.to_finalize;

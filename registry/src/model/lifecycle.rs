@@ -213,6 +213,8 @@ pub enum Outdated {
         version: Sequence,
         /// Since when it is behind.
         since: Timestamp,
+        /// What is right in front of it, and was made then.
+        front: Sequence,
         /// The versions in between that the rule spares. As long as they are there, it may go.
         spared: Vec<Sequence>,
     },
@@ -229,6 +231,8 @@ pub enum Expiry {
     Rule {
         /// The rule.
         rule: Arc<LifecycleRule>,
+        /// The document that it stands in. It counts as long as that is the one in force.
+        document: Arc<str>,
         /// How long its days are.
         day: DayLength,
         /// What goes.

@@ -3,6 +3,7 @@
 //! Invariant: whatever keeps a version is told by [`reasons`]; nothing else decides whether one may go.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -387,20 +388,115 @@ pub struct ClockJump {
     pub from: Timestamp,
     /// The time that the clock showed.
     pub to: Timestamp,
-    /// The event by which an operator settled it.
+    /// The event by which an operator settled it; its own, when it was believed.
     pub settled_sequence: Option<Sequence>,
-    /// Whether the clock was right, as the operator said.
+    /// Whether the clock was right, as the operator said, or as was believed.
     pub genuine: bool,
 }
 
-/// The time that expiry goes by: never ahead of what was trusted before a jump that nobody has settled, and never ahead
-/// of the clock where an operator said that it had been wrong.
+/// How far ahead of what is known of the time the clock may be when a process begins; how far it may be believed in all,
+/// as long as nobody vouches for it; and how far expiry goes behind before it stands still.
+pub const CLOCK_LIMIT: Duration = Duration::from_hours(24);
+
+impl ClockJump {
+    /// Whether the time in between was believed by a process that began, and nobody has vouched for it.
+    #[must_use]
+    pub fn is_believed(&self) -> bool {
+        self.settled_sequence == Some(self.sequence)
+    }
+
+    /// How far the clock went, in microseconds.
+    #[must_use]
+    pub const fn length_micros(&self) -> i64 {
+        self.to.0.saturating_sub(self.from.0)
+    }
+
+    /// Whether expiry goes behind by it, if nothing else does, and does not stand still.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        self.length_micros() <= limit_micros()
+    }
+}
+
+/// Since when a process has watched a clock that it found right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched {
+    /// The last event by then.
+    pub sequence: Sequence,
+    /// What the clock showed.
+    pub shown: Timestamp,
+}
+
+impl Watched {
+    /// The jumps that were believed, and that this process knows to be none: all that lies in between, it has watched.
+    #[must_use]
+    pub fn proves<'j>(self, jumps: impl IntoIterator<Item = &'j ClockJump>) -> Vec<Sequence> {
+        let seen = |jump: &&ClockJump| jump.is_believed() && jump.sequence > self.sequence && jump.from >= self.shown;
+        jumps.into_iter().filter(seen).map(|jump| jump.sequence).collect()
+    }
+}
+
+/// How long the limit is in microseconds.
+#[must_use]
+pub fn limit_micros() -> i64 {
+    i64::try_from(CLOCK_LIMIT.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The time that expiry goes by: behind the log's own by as much as the clock jumped and nobody has settled, at most by the
+/// limit, and from there on standing still; and never ahead of the clock where an operator said that it had been wrong.
+/// Jumps come in the order in which they were recorded.
 #[must_use]
 pub fn expiry_time<'a>(now: Timestamp, clock: Timestamp, jumps: impl IntoIterator<Item = &'a ClockJump>) -> Timestamp {
-    jumps.into_iter().fold(now, |time, jump| match (jump.settled_sequence, jump.genuine) {
-        (None, _) => time.min(jump.from),
-        // The log's own time went along with the wrong clock; it counts again once the clock has come past it.
-        (Some(_), false) if clock < jump.to => time.min(clock),
-        (Some(_), _) => time,
-    })
+    let (mut time, mut stands, mut behind) = (now, Timestamp(i64::MAX), 0_i64);
+    for jump in jumps {
+        match (jump.settled_sequence, jump.genuine) {
+            (None, _) => {
+                let with_it = behind.saturating_add(jump.length_micros());
+                if with_it <= limit_micros() {
+                    behind = with_it;
+                } else {
+                    stands = stands.min(Timestamp(jump.from.0.saturating_sub(behind)));
+                }
+            }
+            // The log's own time went along with the wrong clock; it counts again once the clock has come past it.
+            (Some(_), false) if clock < jump.to => time = time.min(clock),
+            (Some(_), _) => {}
+        }
+    }
+    Timestamp(time.0.saturating_sub(behind)).min(stands)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClockJump, expiry_time};
+    use crate::clock::Timestamp;
+
+    const HOUR: i64 = 3_600_000_000;
+
+    fn jump(sequence: u64, from: i64, to: i64, settled: Option<(u64, bool)>) -> ClockJump {
+        let (settled_sequence, genuine) = settled.map_or((None, false), |(event, genuine)| (Some(event), genuine));
+        ClockJump { sequence, from: Timestamp(from * HOUR), to: Timestamp(to * HOUR), settled_sequence, genuine }
+    }
+
+    fn expiry(now: i64, clock: i64, jumps: &[ClockJump]) -> i64 {
+        expiry_time(Timestamp(now * HOUR), Timestamp(clock * HOUR), jumps).0 / HOUR
+    }
+
+    #[test]
+    fn expiry_goes_behind_by_what_nobody_has_settled_and_stands_still_beyond_a_day() {
+        let small = [jump(1, 100, 123, None)];
+        assert_eq!((expiry(123, 123, &small), expiry(130, 130, &small)), (100, 107));
+        let several = [small[0].clone(), jump(2, 130, 131, None), jump(3, 140, 141, None)];
+        assert_eq!(expiry(150, 150, &several[..2]), 126, "a day in all");
+        assert_eq!((expiry(141, 141, &several), expiry(500, 500, &several)), (116, 116), "and no more");
+        let large = [jump(1, 100, 125, None)];
+        assert_eq!((expiry(125, 125, &large), expiry(500, 500, &large)), (100, 100));
+        let genuine = [jump(1, 100, 123, Some((2, true))), jump(3, 130, 131, None)];
+        assert_eq!(expiry(150, 150, &genuine), 149);
+        let wrong = [jump(1, 100, 500, Some((2, false)))];
+        assert_eq!((expiry(500, 101, &wrong), expiry(501, 501, &wrong)), (101, 501));
+        let believed = [jump(1, 100, 123, Some((1, true)))];
+        assert!(believed[0].is_believed() && !genuine[0].is_believed());
+        assert_eq!(expiry(150, 150, &believed), 150);
+    }
 }

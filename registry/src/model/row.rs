@@ -271,6 +271,14 @@ pub struct Package {
 }
 
 impl Package {
+    /// Whether this revision has a version that was written into an earlier one, or into itself: it had not ended when this
+    /// was sealed, if it is.
+    #[must_use]
+    pub fn has(&self, file: &File) -> bool {
+        let sealed = self.seal.as_ref().map_or(Sequence::MAX, |seal| seal.sequence);
+        file.sequence < sealed && file.ended_sequence.is_none_or(|ended| ended > sealed)
+    }
+
     /// Why nothing under it can be removed, if it is finalized and was not released.
     #[must_use]
     pub fn removal_refusal(&self) -> Option<Refusal> {

@@ -12,7 +12,7 @@ use super::erasure::Erasure;
 use super::name::{
     AccessKeyId, ClassName, FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId,
 };
-use super::retention::{ClassRow, ClockJump, expiry_time};
+use super::retention::{ClassRow, ClockJump, Watched, expiry_time};
 use super::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Sequence, Subresource, SubresourceRow, Upload,
 };
@@ -157,12 +157,16 @@ pub struct State {
     pub clock: Timestamp,
     /// When the last event before this batch was recorded.
     pub logged_at: Timestamp,
+    /// Since when this process has watched the clock, if it found it right all along.
+    pub watched: Option<Watched>,
     /// Producers.
     pub producers: Table<ProducerName, Producer>,
     /// Packages' revisions.
     pub packages: Table<PackageId, Package>,
     /// The latest revision of each package; `None` when there is none.
     pub latest: BTreeMap<PackageKey, Option<PackageId>>,
+    /// Packages of which every revision is loaded that is kept by something of its own.
+    pub keepers: BTreeSet<PackageKey>,
     /// Names.
     pub names: Table<FileName, NameRow>,
     /// Versions.
@@ -234,6 +238,8 @@ pub struct Touched {
     pub packages: BTreeSet<PackageId>,
     /// The latest revisions of packages.
     pub latest: BTreeSet<PackageKey>,
+    /// Packages of which those revisions are wanted that are kept by something of their own: mostly none is.
+    pub keepers: BTreeSet<PackageKey>,
     /// Names, each with the version that has it.
     pub names: BTreeSet<FileName>,
     /// Versions.
@@ -289,6 +295,7 @@ impl Touched {
         self.producers.append(&mut other.producers);
         self.packages.append(&mut other.packages);
         self.latest.append(&mut other.latest);
+        self.keepers.append(&mut other.keepers);
         self.names.append(&mut other.names);
         self.files.append(&mut other.files);
         self.members.append(&mut other.members);
@@ -328,6 +335,7 @@ impl State {
         touched.producers.retain(|key| !self.producers.is_loaded(key));
         touched.packages.retain(|key| !self.packages.is_loaded(key));
         touched.latest.retain(|key| !self.latest.contains_key(key));
+        touched.keepers.retain(|key| !self.keepers.contains(key));
         touched.names.retain(|key| !self.names.is_loaded(key));
         touched.files.retain(|key| !self.files.is_loaded(key));
         touched.members.retain(|key| !self.members.contains_key(key));
@@ -419,6 +427,16 @@ impl State {
         self.packages.get(id?.as_ref()?)
     }
 
+    /// The revisions of a package that are kept by something of their own.
+    ///
+    /// # Panics
+    /// When they were not loaded.
+    pub fn keepers<'a>(&'a self, key: &'a PackageKey) -> impl Iterator<Item = &'a Package> {
+        assert!(self.keepers.contains(key), "what keeps {key:?} is asked for and was not loaded");
+        let packages = self.packages.present(..).map(|(_, package)| package);
+        packages.filter(|it| (&it.producer, &it.name) == (&key.0, &key.1) && !it.keeping.is_empty())
+    }
+
     /// The package of a name and its path there, by its producer's settings; `None` for reserved keys and unknown
     /// producers.
     #[must_use]
@@ -454,6 +472,11 @@ impl State {
     pub fn history_newest(&self, name: &FileName, but: Sequence) -> Option<&HistoryRow> {
         assert!(self.histories.contains(name), "the history of {name:?} is asked for and was not loaded");
         self.history_of(name).rev().find(|row| row.sequence != but)
+    }
+
+    /// What is known of a key's history that is newer than an entry.
+    pub fn history_behind(&self, name: &FileName, version: Sequence) -> impl Iterator<Item = &HistoryRow> {
+        self.history_of(name).filter(move |row| row.sequence > version)
     }
 
     fn history_of(&self, name: &FileName) -> impl DoubleEndedIterator<Item = &HistoryRow> {

@@ -9,6 +9,8 @@ mod sample;
 mod scrubbing;
 mod sweeping;
 
+use std::collections::BTreeSet;
+
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use futures::TryStreamExt;
 
@@ -16,7 +18,7 @@ use self::sample::{
     access_key, blob, class, clock_jump, file, head_at, history, name, one_of_everything, package, part, place,
     producer, put_file, record, storage_move, subresource, upload,
 };
-use super::{KeyRange, Snapshot, Store, VersionRange, View, ViewRow};
+use super::{Batch, KeyRange, Snapshot, Store, VersionRange, View, ViewRow};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::model::event::{GENESIS_HASH, Record};
@@ -25,7 +27,7 @@ use crate::model::name::{
 };
 use crate::model::retention::Period;
 use crate::model::row::{Sequence, Subresource, UploadState, VersionChoice};
-use crate::model::state::{Head, State, Touched};
+use crate::model::state::{Head, PackageKey, State, Touched};
 
 /// Every promise.
 pub async fn all<S: Store, F: Future<Output = S>>(fresh: impl Fn() -> F) {
@@ -146,6 +148,7 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
         producers: [board.clone(), ProducerName::trusted("none")].into(),
         packages: [PackageId::trusted("run-1"), PackageId::trusted("none")].into(),
         latest: [key.clone(), none.clone()].into(),
+        keepers: BTreeSet::new(),
         names: [name("run/x"), name("none")].into(),
         files: [4, 99].into(),
         histories: [(name("run/x"), 1), (name("none"), 1)].into(),
@@ -201,7 +204,28 @@ pub async fn a_batch_loads_what_was_written_and_knows_what_is_absent(store: &dyn
     }
     assert_eq!(state.class(&ClassName::trusted("none")), None);
     assert_eq!(state.jumps.find(&13), Some(&clock_jump(13)));
-    drop(batch);
+    forgets_a_jump_and_finds_what_keeps_a_package(store, batch, (&key, &none)).await;
+}
+
+async fn forgets_a_jump_and_finds_what_keeps_a_package(
+    store: &dyn Store,
+    mut batch: Box<dyn Batch>,
+    (key, none): (&PackageKey, &PackageKey),
+) {
+    let mut state = State::default();
+    batch.load(Touched { retention: true, ..Touched::default() }, &mut state).await.unwrap();
+    state.jumps.remove(13);
+    batch.write(&[record(2)], head_at(2), &state).await.unwrap();
+    batch.commit().await.unwrap();
+    assert_eq!(store.retention().await.unwrap().1, []);
+    let mut batch = store.begin().await.unwrap();
+    let mut state = State::default();
+    let keepers = [key.clone(), none.clone()].into();
+    batch.load(Touched { keepers, ..Touched::default() }, &mut state).await.unwrap();
+    let kept = store.packages_kept(None, 9).await.unwrap();
+    let kept: Vec<_> = kept.iter().filter(|it| it.producer == key.0 && it.name == key.1).collect();
+    assert_eq!(state.keepers(key).collect::<Vec<_>>(), kept);
+    assert!(!kept.is_empty() && state.keepers(none).next().is_none());
 }
 
 /// Whatever was written into it.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::log::plan::collect::Asked;
 use crate::model::erasure::Erasure;
 use crate::model::name::ProducerName;
-use crate::model::row::{Blob, ChunkPlace, Sequence};
+use crate::model::row::{Blob, ChunkPlace, File, Sequence};
 use crate::model::sweep::{SweptObject, Uses};
 
 /// Whether it was an erasure `e` that let the blob `b` go, and not a later deletion of the same content sent again. Such a blob
@@ -55,6 +55,8 @@ pub trait Sweeping: Send + Sync {
     async fn uses_now(&self, asked: &Asked) -> Result<Uses>;
     /// Those of these versions that were erased.
     async fn erasures(&self, versions: &[Sequence]) -> Result<Vec<Erasure>>;
+    /// The versions that have one of these blobs and did not let go of it; by blob, and of one blob by number.
+    async fn sharers(&self, blobs: &[ContentAddress], limit: usize) -> Result<Vec<File>>;
     /// Blobs of erased versions that are still there, and that nothing refers to.
     async fn erasures_pending(&self, limit: usize) -> Result<Vec<ContentAddress>>;
     /// Objects that were noted for orphans then or earlier.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+#[path = "../promises/believing.rs"]
+mod believing;
 #[path = "../promises/breaking.rs"]
 mod breaking;
 mod clocks;
@@ -14,6 +16,8 @@ mod dialect;
 mod erasing;
 #[path = "../promises/expiring.rs"]
 mod expiring;
+#[path = "../promises/explaining.rs"]
+mod explaining;
 #[path = "../promises/files.rs"]
 mod files;
 #[path = "../promises/harness.rs"]

@@ -58,7 +58,7 @@ async fn remove_version(harness: &Harness, path: &str, version: VersionChoice) {
 #[tokio::test]
 async fn what_was_superseded_goes_in_steps_and_each_says_why() {
     let harness = Harness::start().await;
-    harness.clock.set_seconds(BEGIN);
+    harness.clock.pass_seconds(BEGIN);
     let first = harness.put("board/a/x", "one").await.unwrap().file;
     let second = harness.put("board/a/x", "two").await.unwrap().file;
     assert_eq!(by_number(&harness, "board/a/x", first.sequence).await.unwrap(), b"one");
@@ -70,7 +70,7 @@ async fn what_was_superseded_goes_in_steps_and_each_says_why() {
     assert!(is_stored(&harness, b"one").await, "the grace is not over");
     assert_eq!(collect(&harness, GRACE).await.released, 0, "it is done once");
 
-    harness.clock.set_seconds(BEGIN + GRACE);
+    harness.clock.pass_seconds(BEGIN + GRACE);
     let summary = collect(&harness, GRACE).await;
     assert_eq!((summary.swept_blobs, summary.deleted_objects, summary.deleted_bytes), (1, 1, 3));
     assert!(!is_stored(&harness, b"one").await);
@@ -133,7 +133,7 @@ async fn what_a_seal_or_s3_s_own_sight_keeps_stays() {
 #[tokio::test]
 async fn whoever_wants_condemned_bytes_again_revives_them() {
     let harness = Harness::start().await;
-    harness.clock.set_seconds(BEGIN);
+    harness.clock.pass_seconds(BEGIN);
     let first = harness.put("board/a/x", "wanted").await.unwrap().file;
     harness.put("board/a/y", "described").await.unwrap();
     let found = harness.stat("board/a/y").await.unwrap();
@@ -147,7 +147,7 @@ async fn whoever_wants_condemned_bytes_again_revives_them() {
     assert_eq!(collect(&harness, GRACE).await.released, 1, "the version before other metadata");
     harness.remove("board/a/x").await.unwrap();
     assert_eq!(collect(&harness, GRACE).await.condemned_blobs, 1);
-    harness.clock.set_seconds(BEGIN + GRACE);
+    harness.clock.pass_seconds(BEGIN + GRACE);
     let again = harness.put("board/a/z", "wanted").await.unwrap();
     assert!(again.deduplicated && again.file.content_address == first.content_address);
     assert_eq!(collect(&harness, GRACE).await.swept_blobs, 0);
@@ -228,7 +228,7 @@ const PACKED: [&str; 8] =
 #[tokio::test]
 async fn parts_are_kept_as_long_as_their_upload_is_open() {
     let harness = Harness::start().await;
-    harness.clock.set_seconds(BEGIN);
+    harness.clock.pass_seconds(BEGIN);
     let target: FileName = name("board/a/large");
     let begin = || harness.registry.upload_create(&harness.actor, &target, UploadAttributes::default());
     let part = async |upload: &artifactstore_registry::model::name::UploadId, number: i64, bytes: Vec<u8>| {
@@ -244,7 +244,7 @@ async fn parts_are_kept_as_long_as_their_upload_is_open() {
     part(&given_up, 2, noise(100, 4)).await;
     harness.registry.upload_abort(&harness.actor, &target, &given_up).await.unwrap();
     assert_eq!(collect(&harness, GRACE).await.condemned_chunks, 2, "of the part that was replaced, and given up");
-    harness.clock.set_seconds(BEGIN + GRACE);
+    harness.clock.pass_seconds(BEGIN + GRACE);
     // One of them is wanted again meanwhile.
     part(&kept, 3, noise(100, 4)).await;
     let summary = collect(&harness, GRACE).await;
@@ -259,7 +259,7 @@ async fn parts_are_kept_as_long_as_their_upload_is_open() {
 #[tokio::test]
 async fn an_object_of_no_event_is_noted_and_goes_a_grace_later_unless_it_is_named() {
     let harness = Harness::start().await;
-    harness.clock.set_seconds(BEGIN);
+    harness.clock.pass_seconds(BEGIN);
     let orphan = harness.backend.put(SealedObject::seal(Bytes::from_static(b"orphan"))).await.unwrap();
     let named = harness.backend.put(SealedObject::seal(Bytes::from_static(b"named later"))).await.unwrap();
     for key in [orphan, named] {
@@ -270,7 +270,7 @@ async fn an_object_of_no_event_is_noted_and_goes_a_grace_later_unless_it_is_name
     assert_eq!((summary.examined_objects, summary.noted_orphans, summary.swept_orphans), (3, 2, 0));
     assert_eq!(collect(&harness, GRACE).await.noted_orphans, 0, "they are noted once");
     harness.put("board/a/x", "named later").await.unwrap();
-    harness.clock.set_seconds(BEGIN + GRACE);
+    harness.clock.pass_seconds(BEGIN + GRACE);
     let summary = collect(&harness, GRACE).await;
     assert_eq!((summary.swept_orphans, summary.deleted_bytes), (1, 6));
     assert_eq!(harness.backend.stat(&orphan).await.unwrap(), None);

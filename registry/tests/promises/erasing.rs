@@ -256,6 +256,48 @@ async fn a_hold_on_any_revision_that_has_the_file_forbids_it() {
 }
 
 #[tokio::test]
+async fn a_hold_that_comes_a_moment_before_an_erasure_is_seen_by_it() {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    harness.put("board/run/x", "one").await.unwrap();
+    harness.finalize("run").await.unwrap();
+    harness.put("board/run/y", "two").await.unwrap();
+    let second = harness.finalize("run").await.unwrap();
+    harness.put("board/run/z", "three").await.unwrap();
+    let (registry, hold) = (&harness.registry, HoldName::parse("case-7").unwrap());
+    let (held, erased) = futures::join!(
+        registry.hold_place(&harness.actor, SubjectChoice::Package(second.id.clone()), &hold, "a case".to_owned()),
+        erase(&harness, Erase { bypass: true, ..of("board/run/x") }),
+    );
+    held.unwrap();
+    assert!(matches!(erased, Err(Error::Refused(Refusal::Kept(_)))), "{erased:?}");
+    assert_eq!(harness.read("board/run/x").await.unwrap(), b"one");
+    finish(harness).await;
+}
+
+#[tokio::test]
+async fn a_copy_of_what_was_erased_meanwhile_keeps_none_of_its_bytes() {
+    let Neighbours { harness, names, pack, inside } = neighbours(6, 2).await;
+    let (source, target) = (harness.stat(&names[inside[0]]).await.unwrap(), name("board/copied/x"));
+    let whole = {
+        use artifactstore_registry::backends::dataplane::spi::ByteRange;
+        use futures::TryStreamExt;
+        let pieces = harness.backend.read(&pack, ByteRange::Full).await.unwrap();
+        pieces.try_collect::<Vec<bytes::Bytes>>().await.unwrap().concat()
+    };
+    // It is recorded, and the bytes are there for a moment longer.
+    harness.backend.damage(&pack, bytes::Bytes::from_static(b"unreadable"));
+    erase(&harness, of(&names[inside[0]])).await.unwrap_err();
+    harness.backend.damage(&pack, bytes::Bytes::from(whole));
+    let (actor, registry) = (&harness.actor, &harness.registry);
+    let copied = registry.file_copy(actor, &source, &target, None, Default::default(), Default::default()).await;
+    assert!(matches!(copied, Err(Error::Refused(Refusal::ContentMissing))), "{copied:?}");
+    collect(&harness, 0).await;
+    assert!(harness.backend.stat(&pack).await.unwrap().is_none());
+    finish(harness).await;
+}
+
+#[tokio::test]
 async fn what_lies_in_the_same_object_is_written_elsewhere_and_the_object_goes() {
     let Neighbours { harness, names, pack, inside } = neighbours(8, 3).await;
     let before = harness.events().await.len() as u64;

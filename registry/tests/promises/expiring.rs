@@ -396,6 +396,26 @@ async fn what_was_replaced_does_not_come_back_when_its_successor_goes_by_its_cla
 }
 
 #[tokio::test]
+async fn a_null_version_that_no_class_lets_go_of_is_not_taken_by_the_marker_of_another() {
+    let harness = Harness::start().await;
+    let class = harness.class("three-days", goes(Mode::None, 3)).await;
+    let board = producer("board");
+    let null = harness.put("board/run/x", "null").await.unwrap().file.sequence;
+    harness.registry.versioning_set(&harness.actor, &board, Versioning::Enabled).await.unwrap();
+    let over = harness.put("board/run/x", "over").await.unwrap().file.sequence;
+    harness.give(current("board/run/x"), &class).await;
+    harness.registry.versioning_set(&harness.actor, &board, Versioning::Suspended).await.unwrap();
+    harness.pass(BEGIN + 3 * DAY).await;
+    assert_eq!(harness.run(&[], false).await.outlived_versions, 0, "it waits for somebody");
+    let shown: Vec<u64> = harness.shown().await.into_iter().map(|(_, version, _)| version).collect();
+    assert_eq!(shown, [over, null]);
+    harness.give(SubjectChoice::File(name("board/run/x"), Some(VersionChoice::Null)), &class).await;
+    assert!(harness.run(&[], false).await.outlived_versions > 0);
+    assert!(harness.stat("board/run/x").await.is_err());
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn a_class_of_a_package_takes_its_files_and_its_seal_keeps_them_until_it_is_released() {
     let harness = Harness::start().await;
     let class = harness.class("seal-and-a-day", RetentionClass { start: Start::Finalize, ..goes(Mode::None, 1) }).await;
@@ -418,9 +438,9 @@ async fn the_time_is_noted_in_a_quiet_log_so_that_whoever_begins_later_knows_it(
     let hours = |hours: i64| BEGIN + hours * 3600;
     let harness = Harness::start().await;
     harness.put("board/run/x", "one").await.unwrap();
-    harness.clock.set_seconds(hours(11));
+    harness.clock.pass_seconds(hours(11));
     assert!(!harness.registry.clock_note(&harness.actor).await.unwrap());
-    harness.clock.set_seconds(hours(12));
+    harness.clock.pass_seconds(hours(12));
     let since = harness.head().await;
     assert!(harness.registry.clock_note(&harness.actor).await.unwrap());
     assert!(!harness.registry.clock_note(&harness.actor).await.unwrap(), "it is noted once");
@@ -430,13 +450,13 @@ async fn the_time_is_noted_in_a_quiet_log_so_that_whoever_begins_later_knows_it(
     let harness = harness.restart_without(backend).await;
     harness.clock.set_seconds(hours(35));
     harness.put("board/run/y", "two").await.unwrap();
-    assert_eq!(harness.registry.clock_report().await.unwrap().jumps, []);
+    assert_eq!(harness.unsettled().await, []);
     // Without the note it would not know.
     let backend = std::sync::Arc::clone(&harness.backend);
     let harness = harness.restart_without(backend).await;
     harness.clock.set_seconds(hours(35 + 25));
     harness.put("board/run/z", "three").await.unwrap();
-    assert_eq!(harness.registry.clock_report().await.unwrap().jumps.len(), 1);
+    assert_eq!(harness.unsettled().await.len(), 1);
     harness.finish().await;
 }
 

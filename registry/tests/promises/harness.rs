@@ -26,23 +26,44 @@ use crate::dialect;
 /// Where blobs are cut: small, so that most files of a test have several chunks.
 pub(crate) const CHUNK_SIZE_BYTES: usize = 1 << 20;
 
-/// A clock that stands until a test sets it.
+/// A clock that stands until a test sets it, and what time went by.
 #[derive(Debug)]
-pub(crate) struct TestClock(AtomicI64);
+pub(crate) struct TestClock {
+    shown: AtomicI64,
+    passed: AtomicI64,
+    begun: std::time::Instant,
+}
 
 impl TestClock {
+    fn showing(seconds: i64) -> Self {
+        let shown = AtomicI64::new(seconds * 1_000_000);
+        Self { shown, passed: AtomicI64::new(0), begun: std::time::Instant::now() }
+    }
+
+    /// Sets the clock; no time goes by.
     pub(crate) fn set_seconds(&self, seconds: i64) {
-        self.0.store(seconds * 1_000_000, Ordering::SeqCst);
+        self.shown.store(seconds * 1_000_000, Ordering::SeqCst);
+    }
+
+    /// Lets time go by until the clock shows this.
+    pub(crate) fn pass_seconds(&self, to: i64) {
+        let before = self.shown.swap(to * 1_000_000, Ordering::SeqCst);
+        self.passed.fetch_add(to * 1_000_000 - before, Ordering::SeqCst);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.shown.load(Ordering::SeqCst))
     }
 
     fn agreed(&self, _: Option<Timestamp>) -> Timestamp {
         self.now()
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        let passed = u64::try_from(self.passed.load(Ordering::SeqCst)).unwrap();
+        self.begun.elapsed() + std::time::Duration::from_micros(passed)
     }
 }
 
@@ -106,6 +127,25 @@ pub(crate) fn quiet() -> impl Fn(artifactstore_registry::actions::request::Progr
     |_| {}
 }
 
+fn registry(
+    store: &Arc<dyn Store>,
+    backend: Arc<dyn Backend>,
+    clock: &Arc<TestClock>,
+    manifest_inline_limit_bytes: usize,
+) -> Registry {
+    let catalog = Arc::new(StoreCatalog::new(Arc::clone(store)));
+    let options = PlaneOptions { chunk_size_bytes: CHUNK_SIZE_BYTES, ..PlaneOptions::default() };
+    let plane: Arc<dyn DataPlane> = Arc::new(InProcessDataPlane::new(backend, catalog, &options));
+    Registry::open(RegistryParts {
+        store: Arc::clone(store),
+        plane,
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        entropy: Arc::new(Counting::default()),
+        facts: FinalizeFacts { gateway_version: "test".to_owned(), backend: "memory".to_owned() },
+        manifest_inline_limit_bytes,
+    })
+}
+
 impl Harness {
     /// A registry with the producer `board`.
     pub(crate) async fn start() -> Self {
@@ -150,19 +190,16 @@ impl Harness {
         manifest_inline_limit_bytes: usize,
     ) -> Self {
         let store = dialect::open(folder.path()).await;
-        let catalog = Arc::new(StoreCatalog::new(Arc::clone(&store)));
-        let options = PlaneOptions { chunk_size_bytes: CHUNK_SIZE_BYTES, ..PlaneOptions::default() };
-        let plane: Arc<dyn DataPlane> = Arc::new(InProcessDataPlane::new(backend, catalog, &options));
-        let clock = Arc::new(TestClock(AtomicI64::new(1_000_000_000_000)));
-        let registry = Registry::open(RegistryParts {
-            store: Arc::clone(&store),
-            plane,
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            entropy: Arc::new(Counting::default()),
-            facts: FinalizeFacts { gateway_version: "test".to_owned(), backend: "memory".to_owned() },
-            manifest_inline_limit_bytes,
-        });
+        let clock = Arc::new(TestClock::showing(1_000_000));
+        let registry = registry(&store, backend, &clock, manifest_inline_limit_bytes);
         Self { registry, store, backend: disk, clock, actor: actor("default"), folder }
+    }
+
+    /// Another process over the same store and bytes, which begins when its clock shows this.
+    pub(crate) fn beside(&self, seconds: i64) -> Registry {
+        let backend = Arc::clone(&self.backend) as Arc<dyn Backend>;
+        let clock = Arc::new(TestClock::showing(seconds));
+        registry(&self.store, backend, &clock, MANIFEST_INLINE_LIMIT_BYTES)
     }
 
     pub(crate) async fn put(&self, path: &str, bytes: impl Into<Bytes>) -> Result<FileReceipt> {

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+mod believing;
 mod breaking;
 mod collecting;
 mod counting;
 mod dialect;
 mod erasing;
 mod expiring;
+mod explaining;
 mod files;
 mod harness;
 mod interleaving;

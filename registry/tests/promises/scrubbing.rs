@@ -212,9 +212,9 @@ async fn a_pass_is_due_so_long_behind_the_last_one_and_reads_no_faster_than_it_m
     let harness = Harness::start().await;
     harness.put("board/a/x", noise(300_000, 1)).await.unwrap();
     let begun = harness.registry.event_list(0, 1).await.unwrap()[0].occurred_at.to_parts().0;
-    harness.clock.set_seconds(begun + 86_399);
+    harness.clock.pass_seconds(begun + 86_399);
     assert!(!harness.registry.scrub_due(Some(DAY)).await.unwrap());
-    harness.clock.set_seconds(begun + 86_400);
+    harness.clock.pass_seconds(begun + 86_400);
     assert!(harness.registry.scrub_due(Some(DAY)).await.unwrap());
     assert!(!harness.registry.scrub_due(None).await.unwrap(), "only when somebody asks");
     let slowly = Scrub { bytes_per_second: 600_000, under_lease: true, ..AT_ONCE };
@@ -222,7 +222,7 @@ async fn a_pass_is_due_so_long_behind_the_last_one_and_reads_no_faster_than_it_m
     let pass = harness.registry.scrub(&harness.actor, &slowly, &|| false).await.unwrap().unwrap();
     assert!(since.elapsed() >= Duration::from_millis(490), "{:?}", since.elapsed());
     assert!(!harness.registry.scrub_due(Some(DAY)).await.unwrap());
-    harness.clock.set_seconds(pass.ended_at.unwrap().to_parts().0 + 86_400);
+    harness.clock.pass_seconds(pass.ended_at.unwrap().to_parts().0 + 86_400);
     assert!(harness.registry.scrub_due(Some(DAY)).await.unwrap());
     harness.finish().await;
 }

@@ -1,5 +1,8 @@
 //! Serving and verifying: exactly the bytes, or an error that says why not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use futures::TryStreamExt;
 use proptest::prelude::{ProptestConfig, prop, prop_assert, prop_assert_eq, proptest};
@@ -7,10 +10,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Bench, body, noise};
 use crate::backend::{Backend, SealedObject};
-use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints, IngestResult, Verification};
+use crate::dataplane::inproc::InProcessDataPlane;
+use crate::dataplane::spi::{
+    ByteRange, Catalog, DataPlane, IngestHints, IngestResult, LocatedBlob, Verification, Whereabouts,
+};
 use crate::digest::{ContentAddress, ObjectKey};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::recipe::Location;
+use crate::testing::catalog::MemoryCatalog;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -47,6 +54,64 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// Tells once that a chunk lies where it lies no more.
+#[derive(Debug)]
+struct Late {
+    catalog: Arc<MemoryCatalog>,
+    chunk: usize,
+    told: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Catalog for Late {
+    async fn blob_locate(&self, content_address: &ContentAddress) -> Result<Option<LocatedBlob>> {
+        let mut blob = self.catalog.blob_locate(content_address).await?;
+        if !self.told.swap(true, Ordering::SeqCst)
+            && let Some(blob) = &mut blob
+        {
+            blob.chunks[self.chunk].location.object = ObjectKey([9; 32]);
+        }
+        Ok(blob)
+    }
+
+    async fn chunks_locate(&self, chunks: &[ContentAddress]) -> Result<Vec<Whereabouts>> {
+        self.catalog.chunks_locate(chunks).await
+    }
+
+    async fn sweeps(&self, as_of_now: bool) -> Result<u64> {
+        self.catalog.sweeps(as_of_now).await
+    }
+
+    async fn backend_to_write(&self) -> Result<Option<String>> {
+        self.catalog.backend_to_write().await
+    }
+
+    async fn objects_known(&self, objects: &[ObjectKey]) -> Result<Vec<bool>> {
+        self.catalog.objects_known(objects).await
+    }
+}
+
+#[tokio::test]
+async fn what_was_moved_since_it_was_looked_up_is_looked_up_once_more() {
+    let bench = Bench::new(10);
+    let bytes = noise(35, 1);
+    let address = bench.store(&bytes).await.content_address;
+    let read = async |chunk: usize, range: ByteRange| -> Result<Vec<u8>> {
+        let catalog = Late { catalog: Arc::clone(&bench.catalog), chunk, told: AtomicBool::new(false) };
+        let plane = InProcessDataPlane::new(bench.faulty.clone(), Arc::new(catalog), &bench.options);
+        let pieces: Vec<Bytes> = plane.serve_object(&address, range).await?.try_collect().await?;
+        Ok(pieces.concat())
+    };
+    for chunk in 0..4 {
+        assert_eq!(read(chunk, ByteRange::Full).await.unwrap(), bytes, "{chunk}");
+        assert_eq!(read(chunk, ByteRange::Span(3, 33)).await.unwrap(), bytes[3..33], "{chunk}");
+    }
+    // What is really gone is missing all the same.
+    let gone = bench.catalog.blob_locate(&address).await.unwrap().unwrap().chunks[1].location.object;
+    bench.memory.delete(&gone).await.unwrap();
+    assert!(matches!(read(3, ByteRange::Full).await, Err(Error::ObjectMissing(object)) if object == gone));
 }
 
 #[tokio::test]

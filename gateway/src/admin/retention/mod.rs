@@ -4,6 +4,7 @@
 
 mod classes;
 mod clock;
+mod clock_shape;
 mod eligibility;
 pub(crate) mod erase;
 mod holds;

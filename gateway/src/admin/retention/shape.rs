@@ -3,12 +3,13 @@
 //! Times are RFC 3339 in UTC, and periods are `{"days":30}`, `{"years":7}` or `"forever"`.
 
 use artifactstore_registry::actions::eligibility::{Eligibility, Simulation, UploadTold, VersionTold};
-use artifactstore_registry::actions::retention::ClockReport;
 use artifactstore_registry::model::retention::{
-    Afterwards, ClassRow, ClockJump, Hold, Keeping, Mode, Period, Reason, RetentionClass, Scope, Start,
+    Afterwards, ClassRow, Hold, Keeping, Mode, Period, Reason, RetentionClass, Scope, Start,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub(crate) use super::clock_shape::{ClockShape, JumpShape, jump_warning};
 
 /// How firmly something is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -389,16 +390,19 @@ pub(crate) struct EligibilityShape {
     as_of: String,
     /// Why it is kept.
     reasons: Vec<ReasonShape>,
+    /// Of a package that is finalized and was not released: its seal. Nothing of it can be removed before it is released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seal: Option<ReasonShape>,
     /// Of a package: the files that are kept one by one, the first hundred of them.
     files: Vec<VersionShape>,
     /// Of a package: how many of its files are kept one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     files_kept: Option<u64>,
-    /// Other versions that have the same bytes, the first hundred of them: the bytes stay for these.
+    /// Other versions that have the same bytes, or some of a package's, the first hundred of them: the bytes stay for these.
     references: Vec<VersionShape>,
     /// Uploads to the key, or under the package, that have not come to their end.
     uploads: Vec<UploadShape>,
-    /// Jumps of the clock that nobody has settled: nothing expires behind the first of them.
+    /// Jumps of the clock that nobody has settled: expiry does not go along with them.
     clock_jumps: Vec<JumpShape>,
 }
 
@@ -409,6 +413,7 @@ impl From<&Eligibility> for EligibilityShape {
             frees_bytes: eligibility.frees_bytes,
             as_of: eligibility.as_of.to_string(),
             reasons: eligibility.reasons.iter().map(Into::into).collect(),
+            seal: eligibility.seal.as_ref().map(Into::into),
             files: eligibility.files.iter().map(Into::into).collect(),
             files_kept: eligibility.files_kept,
             references: eligibility.references.iter().map(Into::into).collect(),
@@ -449,84 +454,6 @@ impl From<&Simulation> for SimulationShape {
     }
 }
 
-/// A moment at which the clock went further than time did.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = ClockJump)]
-pub(crate) struct JumpShape {
-    /// The event that recorded it; 0 as long as none did, and the next event will.
-    event: u64,
-    /// The time that was trusted last.
-    #[schema(format = DateTime)]
-    from: String,
-    /// The time that the clock showed.
-    #[schema(format = DateTime)]
-    to: String,
-    /// The event by which an operator settled it; null as long as nobody did.
-    #[schema(required)]
-    settled_event: Option<u64>,
-    /// Whether the clock was right, as the operator said; null as long as nobody did.
-    #[schema(required)]
-    genuine: Option<bool>,
-}
-
-impl From<&ClockJump> for JumpShape {
-    fn from(jump: &ClockJump) -> Self {
-        Self {
-            event: jump.sequence,
-            from: jump.from.to_string(),
-            to: jump.to.to_string(),
-            settled_event: jump.settled_sequence,
-            genuine: jump.settled_sequence.map(|_| jump.genuine),
-        }
-    }
-}
-
-/// What the clock shows, and what of it is believed.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = Clock)]
-pub(crate) struct ClockShape {
-    /// What the clock shows.
-    #[schema(format = DateTime)]
-    shown: String,
-    /// The time that expiry goes by.
-    #[schema(format = DateTime)]
-    expiry: String,
-    /// Whether a jump that nobody has settled holds expiry up.
-    held_up: bool,
-    /// Every jump that was recorded, by event.
-    jumps: Vec<JumpShape>,
-}
-
-impl From<&ClockReport> for ClockShape {
-    fn from(report: &ClockReport) -> Self {
-        Self {
-            shown: report.shown.to_string(),
-            expiry: report.expiry.to_string(),
-            held_up: report.jumps.iter().any(|jump| jump.settled_sequence.is_none()),
-            jumps: report.jumps.iter().map(Into::into).collect(),
-        }
-    }
-}
-
-/// What a jump that nobody has settled means, in one line.
-pub(crate) fn jump_warning(jump: &ClockJump) -> Option<String> {
-    if jump.settled_sequence.is_some() {
-        return None;
-    }
-    if jump.sequence == 0 {
-        return Some(format!(
-            "the clock shows {}, and {} was the last time that is certain: nothing expires behind it, and the next event \
-             records the jump; ingest goes on",
-            jump.to, jump.from
-        ));
-    }
-    Some(format!(
-        "the clock jumped from {} to {} (event {}): expiry stands still since {}, ingest goes on; say whether the \
-             clock is right with `artifactstore retention settle-clock {}`",
-        jump.from, jump.to, jump.sequence, jump.from, jump.sequence
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -562,24 +489,5 @@ mod tests {
         let sealed = Reason::Sealed { package: "run-1".to_owned(), revision: 2, event: 9 };
         let told = serde_json::to_value(ReasonShape::from(&sealed)).unwrap();
         assert_eq!((&told["package"], &told["revision"], &told["scope"]), (&json!("run-1"), &json!(2), &json!(null)));
-    }
-
-    #[test]
-    fn a_settled_jump_warns_no_more() {
-        let jump = ClockJump {
-            sequence: 5,
-            from: Timestamp(0),
-            to: Timestamp(86_400_000_000),
-            settled_sequence: None,
-            genuine: false,
-        };
-        let warning = jump_warning(&jump).unwrap();
-        assert!(warning.contains("event 5") && warning.contains("still since 1970-01-01T00:00:00Z"), "{warning}");
-        assert_eq!(serde_json::to_value(JumpShape::from(&jump)).unwrap()["genuine"], json!(null));
-        let unrecorded = jump_warning(&ClockJump { sequence: 0, ..jump.clone() }).unwrap();
-        assert!(unrecorded.contains("the next event records the jump"), "{unrecorded}");
-        let settled = ClockJump { settled_sequence: Some(6), ..jump };
-        assert_eq!(jump_warning(&settled), None);
-        assert_eq!(serde_json::to_value(JumpShape::from(&settled)).unwrap()["genuine"], json!(false));
     }
 }

@@ -55,6 +55,9 @@ pub(super) fn eligibility(eligibility: &Eligibility) -> Result<(), CliError> {
     for reason in &eligibility.reasons {
         line(shown(&reason.to_string()))?;
     }
+    if let Some(seal) = &eligibility.seal {
+        line(format_args!("{}: before its files can be removed, it has to be released", shown(&seal.to_string())))?;
+    }
     for file in &eligibility.files {
         let reasons: Vec<String> = file.reasons.iter().map(|reason| shown(&reason.to_string())).collect();
         line(format_args!("{}: {}", version(file), reasons.join("; ")))?;
@@ -103,7 +106,9 @@ pub(super) fn jump(jump: &ClockJump) -> Result<(), CliError> {
         return line(format_args!("jump from {} to {} (recorded by the next event)", jump.from, jump.to));
     }
     let settled = match (jump.settled_sequence, jump.genuine) {
+        (None, _) if jump.is_small() => "not settled: expiry goes behind by as much".to_owned(),
         (None, _) => "not settled: expiry stands still".to_owned(),
+        (Some(_), true) if jump.is_believed() => "believed, though nothing proves it".to_owned(),
         (Some(event), true) => format!("genuine (event {event})"),
         (Some(event), false) => format!("wrong (event {event})"),
     };

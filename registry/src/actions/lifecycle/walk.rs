@@ -26,8 +26,8 @@ pub(super) struct Walk<'a> {
     day: DayLength,
     expiry: Timestamp,
     key: Option<Key>,
-    /// When the entry before was made, which is when this one ceased to be current.
-    since: Timestamp,
+    /// The entry before, and when it was made, which is when this one ceased to be current.
+    front: (Sequence, Timestamp),
     /// The newest versions of the key that are not current.
     newer: Vec<Sequence>,
     /// A delete marker in front, as long as nothing was seen behind it, and when it was made.
@@ -36,7 +36,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) const fn new(rules: &'a [Arc<LifecycleRule>], day: DayLength, expiry: Timestamp) -> Self {
-        Self { rules, day, expiry, key: None, since: Timestamp(0), newer: Vec::new(), lone: None }
+        Self { rules, day, expiry, key: None, front: (0, Timestamp(0)), newer: Vec::new(), lone: None }
     }
 
     /// Takes the next entry, and adds what is known to be over by now.
@@ -57,22 +57,23 @@ impl<'a> Walk<'a> {
                 self.add(&listed.key, over, (Outdated::Current(entry.sequence), false), found);
             }
         }
-        self.since = listed.ingested_at;
+        self.front = (entry.sequence, listed.ingested_at);
     }
 
     fn noncurrent(&mut self, entry: &ListedVersion, version: Traits<'_>, found: &mut Vec<Found>) {
         let until = |rule: &LifecycleRule| {
             let (until, newer) = if entry.marker {
-                rule.noncurrent_marker_until(version.key, self.since, self.day)?
+                rule.noncurrent_marker_until(version.key, self.front.1, self.day)?
             } else {
-                rule.noncurrent_until(version, self.since, self.day)?
+                rule.noncurrent_until(version, self.front.1, self.day)?
             };
             (self.newer.len() >= newer).then_some(until)
         };
         if let Some((at, rule)) = first(self.rules, until) {
             let newer = rule.noncurrent.map_or(0, |noncurrent| noncurrent.newer);
             let spared = self.newer.iter().take(newer).copied().collect();
-            let what = Outdated::Noncurrent { version: entry.sequence, since: self.since, spared };
+            let what =
+                Outdated::Noncurrent { version: entry.sequence, since: self.front.1, front: self.front.0, spared };
             self.add(version.key, Some((at, rule)), (what, entry.marker), found);
         }
         if !entry.marker && self.newer.len() < NEWER_LIMIT {
@@ -139,7 +140,7 @@ mod tests {
     fn current_versions_go_by_their_age_and_noncurrent_ones_by_that_of_what_is_in_front() {
         let rules = [rule(Some(Expiration::Days(5)), Some((2, 0)))];
         let entries = [entry("a", 9, false, 6), entry("a", 3, false, 1), entry("b", 4, false, 5)];
-        let old = Outdated::Noncurrent { version: 3, since: Timestamp(6 * SECOND), spared: Vec::new() };
+        let old = Outdated::Noncurrent { version: 3, since: Timestamp(6 * SECOND), front: 9, spared: Vec::new() };
         assert_eq!(walked(&rules, 7, &entries), []);
         assert_eq!(walked(&rules, 8, &entries), std::slice::from_ref(&old));
         assert_eq!(walked(&rules, 10, &entries), [old.clone(), Outdated::Current(4)]);
@@ -152,7 +153,10 @@ mod tests {
         let entries: Vec<_> =
             (0..6).map(|at| entry("a", 16 - at, at == 2, 0)).chain([entry("b", 1, false, 0)]).collect();
         let spared = vec![15, 13];
-        let gone = |version| Outdated::Noncurrent { version, since: Timestamp(0), spared: spared.clone() };
+        let gone = |version| {
+            let (since, front) = (Timestamp(0), version + 1);
+            Outdated::Noncurrent { version, since, front, spared: spared.clone() }
+        };
         assert_eq!(walked(&rules, 9, &entries), [gone(12), gone(11)]);
     }
 
@@ -166,7 +170,10 @@ mod tests {
         assert_eq!(walked(&later, 9, &lone), [Outdated::LoneMarker(9), Outdated::LoneMarker(7)]);
         // A marker that is behind something goes as a version does.
         let behind = [entry("a", 9, false, 6), entry("a", 8, true, 5), entry("a", 3, false, 1)];
-        let gone = |version, since| Outdated::Noncurrent { version, since: Timestamp(since * SECOND), spared: vec![] };
-        assert_eq!(walked(&[rule(None, Some((1, 0)))], 9, &behind), [gone(8, 6), gone(3, 5)]);
+        let gone = |version, front, since| {
+            let since = Timestamp(since * SECOND);
+            Outdated::Noncurrent { version, since, front, spared: vec![] }
+        };
+        assert_eq!(walked(&[rule(None, Some((1, 0)))], 9, &behind), [gone(8, 9, 6), gone(3, 8, 5)]);
     }
 }

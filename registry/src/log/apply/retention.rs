@@ -1,7 +1,9 @@
 //! What facts about retention do to the views.
 
 use super::Fact;
-use crate::model::event::{ClassSet, ClockJumped, FileDescribed, HoldPlaced, HoldReleased, RetentionSet, Subject};
+use crate::model::event::{
+    ClassSet, ClockJumped, ClockNoted, ClockSettled, FileDescribed, HoldPlaced, HoldReleased, RetentionSet, Subject,
+};
 use crate::model::retention::{ClassRow, ClockJump, Hold, Keeping, Lock};
 use crate::model::row::File;
 use crate::model::state::State;
@@ -61,7 +63,29 @@ pub(super) fn of_described(fact: Fact<'_>, described: &FileDescribed, former: &F
 }
 
 pub(super) fn clock_jumped(state: &mut State, fact: Fact<'_>, jumped: &ClockJumped) {
-    let row =
-        ClockJump { sequence: fact.sequence, from: jumped.from, to: jumped.to, settled_sequence: None, genuine: false };
+    let row = ClockJump {
+        sequence: fact.sequence,
+        from: jumped.from,
+        to: jumped.to,
+        settled_sequence: jumped.believed.then_some(fact.sequence),
+        genuine: jumped.believed,
+    };
     state.jumps.put(fact.sequence, row);
+}
+
+/// What was believed and is vouched for is no jump any more.
+pub(super) fn clock_settled(state: &mut State, fact: Fact<'_>, settled: &ClockSettled) {
+    if settled.genuine && state.jumps.find(&settled.jump).is_some_and(ClockJump::is_believed) {
+        state.jumps.remove(settled.jump);
+        return;
+    }
+    state.jumps.change(&settled.jump, |row| {
+        row.settled_sequence = Some(fact.sequence);
+        row.genuine = settled.genuine;
+    });
+}
+
+/// Neither is what is proved.
+pub(super) fn clock_noted(state: &mut State, noted: &ClockNoted) {
+    noted.proves.iter().for_each(|jump| state.jumps.remove(*jump));
 }

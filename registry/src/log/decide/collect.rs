@@ -36,7 +36,8 @@ pub enum Kept {
     Retained(Sequence),
 }
 
-/// What keeps a version, if anything does. Its package's revision and its place in the history are to be loaded.
+/// What keeps a version, if anything does. The revisions of its package that keep something and its place in the history are
+/// to be loaded.
 #[must_use]
 pub fn kept_by(state: &State, file: &File) -> Option<Kept> {
     let Some(ended) = file.ended_sequence else { return Some(Kept::Named) };
@@ -57,7 +58,8 @@ pub fn kept_by(state: &State, file: &File) -> Option<Kept> {
     }
     // What lets nothing go by itself lets go of what somebody removed by its very number.
     let removed = file.deleted_sequence.is_some();
-    let reasons = retention::kept(state, owner, file);
+    let mut reasons = retention::kept(state, owner, file);
+    reasons.extend(retention::kept_between(state, owner, file));
     let reason = reasons.iter().find(|reason| !(removed && reason.is_over()));
     reason.map(|reason| Kept::Retained(reason.event()))
 }

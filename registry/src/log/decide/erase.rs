@@ -58,7 +58,8 @@ pub(super) fn erase(state: &State, actor: &Actor, erase: &Erase) -> Result<Decis
             return Err(Refusal::ErasureImpossible("files of another tenant have them, too"));
         }
         let owner = owner.filter(|owner| owner.created_sequence < version.sequence);
-        let reasons = retention::kept(state, owner, version);
+        let mut reasons = retention::kept(state, owner, version);
+        reasons.extend(retention::kept_between(state, owner, version));
         kept.extend(reasons.into_iter().filter(|reason| reason.forbids(erase.bypass)));
     }
     kept.dedup();

@@ -10,13 +10,12 @@ use super::version::{check_unsealed, file_mark, version_remove};
 use super::{Decision, file_path, file_remove, producer_of, upload_open};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
-use crate::log::clockwatch::CLOCK_LIMIT;
 use crate::model::command::WriteCondition;
 use crate::model::event::{Actor, ClockNoted, Event, UploadAborted, VersionRemoved};
 use crate::model::lifecycle::{DayLength, Expiry, LifecycleRule, Outdated, Traits};
 use crate::model::name::{FileName, PackageId, PackageName, UploadId};
-use crate::model::retention::outlived;
-use crate::model::row::{File, Producer, Sequence, VersionChoice, Versioning};
+use crate::model::retention::{CLOCK_LIMIT, outlived};
+use crate::model::row::{File, Producer, Sequence, Subresource, VersionChoice, Versioning};
 use crate::model::state::State;
 
 struct Expiring<'a> {
@@ -31,10 +30,12 @@ pub(super) fn expire(state: &State, actor: &Actor, name: &FileName, expiry: &Exp
     let expiring = Expiring { state, actor, owner, name };
     match expiry {
         Expiry::Class(version) => expiring.by_class(*version),
-        Expiry::Rule { rule, day, what } => match what {
+        // Somebody changed the rules since they were read.
+        Expiry::Rule { document, .. } if !expiring.in_force(document) => Ok(Decision::default()),
+        Expiry::Rule { rule, day, what, .. } => match what {
             Outdated::Current(version) => expiring.current(*version, (rule, *day)),
-            Outdated::Noncurrent { version, since, spared } => {
-                expiring.noncurrent((*version, *since), spared, (rule, *day))
+            Outdated::Noncurrent { version, since, front, spared } => {
+                expiring.noncurrent((*version, *since, *front), spared, (rule, *day))
             }
             Outdated::LoneMarker(marker) => expiring.lone_marker(*marker, (rule, *day)),
             Outdated::Upload(upload) => Ok(expiring.upload(upload, (rule, *day))),
@@ -49,6 +50,11 @@ fn traits(file: &File) -> Traits<'_> {
 impl Expiring<'_> {
     fn is_over(&self, until: Option<Timestamp>) -> bool {
         until.is_some_and(|until| until <= self.state.expiry())
+    }
+
+    fn in_force(&self, document: &str) -> bool {
+        let row = self.state.subresources.get(&(self.owner.name.clone(), Subresource::Lifecycle));
+        row.is_some_and(|row| row.document == document)
     }
 
     /// The revision that a name goes from: one that is open, or sealed and released.
@@ -74,18 +80,29 @@ impl Expiring<'_> {
         self.state.file_current(self.name).is_some() || newest.is_some_and(|row| row.sequence > version)
     }
 
+    /// Since when a delete marker is behind something, as far as is known: perhaps longer.
+    fn marker_behind_since(&self, marker: Sequence) -> Option<Timestamp> {
+        let named = self.state.file_current(self.name).map(|file| file.ingested_at);
+        let others = self.state.history_behind(self.name, marker).map(|row| row.occurred_at);
+        others.chain(named).min()
+    }
+
     fn noncurrent(
         &self,
-        (version, since): (Sequence, Timestamp),
+        (version, since, front): (Sequence, Timestamp, Sequence),
         spared: &[Sequence],
         (rule, day): (&LifecycleRule, DayLength),
     ) -> Result<Decision, Refusal> {
         let row = self.state.history.get(&(self.name.clone(), version)).filter(|_| self.is_behind(version));
         let Some(row) = row else { return Ok(Decision::default()) };
         let until = if row.marker {
-            rule.noncurrent_marker_until(&self.name.key, since, day)
+            let since = self.marker_behind_since(version);
+            since.and_then(|since| rule.noncurrent_marker_until(&self.name.key, since, day))
         } else {
-            self.state.files.get(&version).and_then(|file| rule.noncurrent_until(traits(file), since, day))
+            // It may have come forward meanwhile, and been replaced once more.
+            let is_still = |file: &&File| file.ended_sequence.is_some_and(|ended| ended <= front);
+            let file = self.state.files.get(&version).filter(is_still);
+            file.and_then(|file| rule.noncurrent_until(traits(file), since, day))
         };
         let is_there = |spared: &Sequence| {
             *spared > version && self.state.history.get(&(self.name.clone(), *spared)).is_some_and(|row| !row.marker)
@@ -140,6 +157,11 @@ impl Expiring<'_> {
         if !behind {
             return self.version(version);
         }
+        // Where versioning is suspended, the marker takes the place of the null version, which need not be over.
+        let null = state.history_null(self.name).filter(|_| self.owner.versioning == Versioning::Suspended);
+        if null.and_then(|row| state.files.get(&row.sequence)).is_some_and(|null| !over(&null)) {
+            return Ok(Decision::default());
+        }
         let revision = self.revision(&file.package)?;
         let mut decision = file_mark(state, self.owner, self.name, &WriteCondition::default(), &revision)?;
         decision.events.push(Event::VersionRemoved(Box::new(VersionRemoved {
@@ -162,10 +184,15 @@ pub const NOTE_AFTER_MICROS: i64 = (CLOCK_LIMIT.as_micros() / 2) as i64;
 pub(super) fn clock_note(state: &State) -> Decision {
     let quiet = state.now.0.saturating_sub(state.logged_at.0);
     // Before the first event there is nothing that a jump could be told from.
-    if state.logged_at == Timestamp(0) || quiet < NOTE_AFTER_MICROS {
+    if state.logged_at == Timestamp(0) {
         return Decision::default();
     }
-    Event::ClockNoted(Box::new(ClockNoted { shown: state.clock })).into()
+    let jumps = state.jumps.present(..).map(|(_, row)| row);
+    let proves = state.watched.map(|watched| watched.proves(jumps)).unwrap_or_default();
+    if proves.is_empty() && quiet < NOTE_AFTER_MICROS {
+        return Decision::default();
+    }
+    Event::ClockNoted(Box::new(ClockNoted { shown: state.clock, proves })).into()
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::model::event::{
 };
 use crate::model::name::{ClassName, FileName, HoldName, PackageId, ProducerName};
 use crate::model::retention::{
-    Afterwards, CLASS_TAG, Keeping, LockTerms, Mode, Period, Reason, Retention, RetentionClass, Scope, Sources, Start,
-    package_reasons, reasons,
+    Afterwards, CLASS_TAG, ClockJump, Keeping, LockTerms, Mode, Period, Reason, Retention, RetentionClass, Scope,
+    Sources, Start, package_reasons, reasons,
 };
 use crate::model::row::{File, Package, Producer, ProducerSettings, Sequence, Versioning};
 use crate::model::state::State;
@@ -41,6 +41,18 @@ pub fn kept(state: &State, owner: Option<&Producer>, file: &File) -> Vec<Reason>
 fn packages<'a>(state: &'a State, owner: Option<&Producer>, file: &File) -> [Option<&'a Package>; 2] {
     let latest = owner.and_then(|owner| state.package_latest(&(owner.name.clone(), file.package.clone())));
     [state.packages.find(&file.package_id), latest]
+}
+
+/// What keeps a version of the revisions that have it besides: those between the one that it was written into and the
+/// latest. For who has loaded them all.
+pub(super) fn kept_between(state: &State, owner: Option<&Producer>, file: &File) -> Vec<Reason> {
+    let [written_into, latest] = packages(state, owner, file);
+    let Some(written_into) = written_into else { return Vec::new() };
+    let package = (file.name.producer.clone(), file.package.clone());
+    let between = state.keepers(&package).filter(|later| {
+        later.revision > written_into.revision && latest.is_none_or(|latest| latest.id != later.id) && later.has(file)
+    });
+    between.flat_map(|later| package_reasons(later, None, state.expiry(), &|name| state.class(name))).collect()
 }
 
 /// All that a version can be kept by.
@@ -483,7 +495,10 @@ pub(super) fn package_release(state: &State, actor: &Actor, id: &PackageId, reas
     }
     let owner = producer_owned(state, actor, &package.producer)?;
     // What its files are kept by counts when they are removed.
-    let kept = package_reasons(package, Some(owner), state.expiry(), &|name| state.class(name));
+    let name = (package.producer.clone(), package.name.clone());
+    let earlier = state.keepers(&name).filter(|earlier| earlier.revision < package.revision);
+    let mut kept = package_reasons(package, Some(owner), state.expiry(), &|name| state.class(name));
+    kept.extend(earlier.flat_map(|it| package_reasons(it, None, state.expiry(), &|name| state.class(name))));
     let forbidding: Vec<Reason> = kept.into_iter().filter(|reason| reason.forbids(false)).collect();
     if !forbidding.is_empty() {
         return Err(Refusal::Kept(forbidding));
@@ -500,8 +515,12 @@ pub(super) fn package_release(state: &State, actor: &Actor, id: &PackageId, reas
 pub(super) fn clock_settle(state: &State, jump: Sequence, genuine: bool, reason: &str) -> Result<Decision, Refusal> {
     check_text("reason", reason)?;
     let row = state.jumps.find(&jump).ok_or(Refusal::JumpMissing(jump))?;
-    if row.settled_sequence.is_some() && row.genuine == genuine {
-        return Ok(Decision::default());
-    }
-    Ok(Event::ClockSettled(Box::new(ClockSettled { jump, reason: reason.to_owned(), genuine })).into())
+    let is_said = |row: &ClockJump| row.settled_sequence.is_some() && row.genuine == genuine && !row.is_believed();
+    // Whoever vouches for the time vouches for what had to be believed before.
+    let before = state.jumps.present(..jump).map(|(_, row)| row).filter(|row| genuine && row.is_believed());
+    let settled = before.chain([row]).filter(|row| !is_said(row)).map(|row| {
+        let settled = ClockSettled { jump: row.sequence, reason: reason.to_owned(), genuine };
+        Event::ClockSettled(Box::new(settled))
+    });
+    Ok(Decision { events: settled.collect(), ..Decision::default() })
 }

@@ -1,6 +1,7 @@
 //! Deciding what a scrub records. It has read without a lock; here it is looked at what of that still counts.
 //!
 //! Invariant: what no located chunk lies in is not called damaged, so that an object which is swept meanwhile is no damage.
+//! Invariant: what was read before an object was found damaged does not end that it is.
 
 use std::collections::BTreeSet;
 
@@ -70,7 +71,8 @@ fn report(state: &State, examined: &Examined) -> Option<Event> {
         let damaged = ObjectDamaged { chunks: spoilt, object, backend, finding };
         return news.then(|| Event::ObjectDamaged(Box::new(damaged)));
     }
-    let since = row?.sequence;
+    // Who has read it before it was found damaged once more knows nothing of that.
+    let since = row.map(|row| row.sequence).filter(|since| examined.since == Some(*since))?;
     let chunks: Vec<_> = examined.whole.iter().filter(|chunk| lies_there(chunk) && known(chunk)).copied().collect();
     let how = if chunks.is_empty() { Recovery::Replaced } else { Recovery::Whole };
     Some(Event::ObjectRecovered(Box::new(ObjectRecovered { how, since, chunks, object, backend })))
@@ -105,4 +107,62 @@ pub(super) fn leans_on_damage(state: &State, content: &Content) -> bool {
 
 fn is_damaged(state: &State, chunk: &ContentAddress) -> bool {
     state.chunks.get(chunk).is_some_and(|row| row.damaged_sequence.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use artifactstore_backends::digest::ObjectKey;
+    use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::model::row::ChunkPlace;
+    use crate::model::scrub::DamagedObject;
+
+    const OBJECT: ObjectKey = ObjectKey([1; 32]);
+    const CHUNK: ContentAddress = ContentAddress([1; 32]);
+
+    /// An object that was found damaged by this event, as is the one chunk in it.
+    fn damaged(sequence: Sequence) -> State {
+        let mut state = State { scrubs_loaded: true, ..State::default() };
+        let location = Location {
+            tier: RetrievalTier::Online,
+            codec: Codec::None,
+            object: OBJECT,
+            offset_bytes: 0,
+            backend: "local".to_owned(),
+            stored_length_bytes: 7,
+        };
+        let chunk = Chunk { size_bytes: 7, address: CHUNK };
+        let place = ChunkPlace { chunk, location, sequence: 1, condemned: None, damaged_sequence: Some(sequence) };
+        state.chunks.put(CHUNK, place);
+        state.uses.residents.entry(OBJECT).or_default().insert(CHUNK);
+        let (backend, finding) = ("local".to_owned(), "it is missing".to_owned());
+        let row = DamagedObject { object: OBJECT, backend, finding, sequence, seen_at: Timestamp(0) };
+        state.damaged.put(OBJECT, row);
+        state
+    }
+
+    fn reported(state: &State, whole: &[ContentAddress], since: Option<Sequence>) -> Vec<&'static str> {
+        let examined = Examined {
+            object: OBJECT,
+            backend: "local".to_owned(),
+            spoilt: Vec::new(),
+            whole: whole.to_vec(),
+            since,
+            finding: String::new(),
+        };
+        let events = scrub(state, &ScrubStep::Report(vec![examined])).events;
+        events.iter().map(Event::kind).collect()
+    }
+
+    #[test]
+    fn what_was_read_before_an_object_was_found_damaged_once_more_does_not_make_it_whole() {
+        let state = damaged(9);
+        for whole in [&[CHUNK][..], &[]] {
+            assert_eq!(reported(&state, whole, Some(9)), ["v1.object.recovered"]);
+            assert!(reported(&state, whole, Some(5)).is_empty(), "it was found damaged since");
+            assert!(reported(&state, whole, None).is_empty(), "it was found damaged only then");
+        }
+    }
 }

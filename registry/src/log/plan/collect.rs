@@ -69,7 +69,9 @@ pub(super) fn second_round(step: &CollectStep, state: &State, touched: &mut Touc
 fn of_version(file: &File, touched: &mut Touched) {
     touched.producers.insert(file.name.producer.clone());
     touched.packages.insert(file.package_id.clone());
-    touched.latest.insert((file.name.producer.clone(), file.package.clone()));
+    let package = (file.name.producer.clone(), file.package.clone());
+    touched.latest.insert(package.clone());
+    touched.keepers.insert(package);
     touched.history.insert((file.name.clone(), file.sequence));
     touched.blobs.insert(file.content_address);
 }

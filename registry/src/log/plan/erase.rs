@@ -42,7 +42,9 @@ pub fn keepers(state: &State, touched: &mut Touched) {
     for file in state.uses.copies.iter().filter_map(|sequence| state.files.get(sequence)) {
         touched.producers.insert(file.name.producer.clone());
         touched.packages.insert(file.package_id.clone());
-        touched.latest.insert((file.name.producer.clone(), file.package.clone()));
+        let package = (file.name.producer.clone(), file.package.clone());
+        touched.latest.insert(package.clone());
+        touched.keepers.insert(package);
     }
 }
 

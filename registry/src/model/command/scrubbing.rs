@@ -41,6 +41,8 @@ pub struct Examined {
     pub spoilt: Vec<SpoiltChunk>,
     /// The chunks that were known to be damaged, and are there as they were stored.
     pub whole: Vec<ContentAddress>,
+    /// The event that had said last that it is damaged, before any of it was read.
+    pub since: Option<Sequence>,
     /// What was found, in one line.
     pub finding: String,
 }

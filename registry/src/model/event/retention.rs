@@ -146,23 +146,30 @@ pub struct PackageReleased {
     pub package_id: PackageId,
 }
 
-/// The clock went further than time did: nothing expires until somebody settles it.
+/// The clock went further than time did. Expiry goes behind by as much, or stands still, until somebody settles it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockJumped {
     /// The time that the clock showed.
     pub to: Timestamp,
     /// The time that was trusted last.
     pub from: Timestamp,
+    /// Whether it is believed all the same: a process began, and nothing can prove what lies in between, which is little.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub believed: bool,
 }
 
-/// Nobody had written for long, and a gateway that had watched the clock meanwhile noted the time.
+/// A gateway that had watched the clock meanwhile noted the time: nobody had written for long, or a process that began
+/// beside it had to believe what this one knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockNoted {
     /// The time that the clock showed.
     pub shown: Timestamp,
+    /// Events by which a clock was believed, all behind a moment since which this gateway has watched it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proves: Vec<Sequence>,
 }
 
-/// An operator said whether the clock was right.
+/// An operator said whether the clock was right. What had been believed, and was, is forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockSettled {
     /// The event that recorded the jump.

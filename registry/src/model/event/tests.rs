@@ -138,9 +138,11 @@ fn kinds_of_retention() -> Vec<Event> {
             producer: producer(),
             package_id: package_id(1),
         })),
-        Event::ClockJumped(Box::new(ClockJumped { to: Timestamp(9), from: Timestamp(1) })),
+        Event::ClockJumped(Box::new(ClockJumped { to: Timestamp(9), from: Timestamp(1), believed: false })),
+        Event::ClockJumped(Box::new(ClockJumped { to: Timestamp(9), from: Timestamp(1), believed: true })),
         Event::ClockSettled(Box::new(ClockSettled { jump: 3, reason, genuine: true })),
-        Event::ClockNoted(Box::new(ClockNoted { shown: Timestamp(7) })),
+        Event::ClockNoted(Box::new(ClockNoted { shown: Timestamp(7), proves: Vec::new() })),
+        Event::ClockNoted(Box::new(ClockNoted { shown: Timestamp(7), proves: vec![4, 5] })),
     ]
 }
 

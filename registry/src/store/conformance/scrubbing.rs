@@ -131,4 +131,9 @@ pub(super) async fn the_files_and_manifests_of_chunks_are_told(store: &dyn Store
     let numbers = |files: Vec<File>| files.iter().map(|file| file.sequence).collect::<Vec<_>>();
     assert_eq!(numbers(of_blob(0).await.unwrap()), [3, 5]);
     assert_eq!(numbers(of_blob(3).await.unwrap()), [5]);
+    let sharers = async |limit| {
+        let found = store.sweeping().sharers(&[address("large"), address("small"), address("none")], limit).await;
+        found.unwrap().iter().map(|file| (file.content_address, file.sequence)).collect::<Vec<_>>()
+    };
+    assert_eq!((sharers(9).await, sharers(2).await), (expected.clone(), expected[..2].to_vec()));
 }

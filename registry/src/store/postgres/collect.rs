@@ -16,7 +16,7 @@ use crate::log::plan::collect::Asked;
 use crate::log::plan::erase::COPIES_LIMIT;
 use crate::model::erasure::Erasure;
 use crate::model::name::ProducerName;
-use crate::model::row::{Blob, ChunkPlace, Sequence};
+use crate::model::row::{Blob, ChunkPlace, File, Sequence};
 use crate::model::state::Touched;
 use crate::model::sweep::{SweptObject, Uses};
 use crate::store::sweeping::{ERASED, Sweeping, Unused};
@@ -179,6 +179,18 @@ impl Sweeping for PostgresStore {
         asked.text =
             format!("SELECT {columns} FROM erasures AS e WHERE e.version = ANY({versions}::int8[]) ORDER BY e.version");
         self.list(asked, &rows::ERASURE, rows::erasure).await
+    }
+
+    async fn sharers(&self, blobs: &[ContentAddress], limit: usize) -> Result<Vec<File>> {
+        let mut asked = Statement::default();
+        let blobs: Vec<Vec<u8>> = blobs.iter().map(|blob| blob.0.to_vec()).collect();
+        let (blobs, limit) = (asked.bind(blobs)?, asked.bind(limited(limit))?);
+        asked.text = format!(
+            "SELECT {} FROM files AS f WHERE f.content_address = ANY({blobs}::bytea[]) AND f.released_sequence IS NULL \
+             ORDER BY f.content_address, f.sequence LIMIT {limit}",
+            rows::FILE.narrow("f")
+        );
+        listed(&self.readers.rows_at_leisure(asked).await?, &rows::FILE, rows::file)
     }
 
     async fn erasures_pending(&self, limit: usize) -> Result<Vec<ContentAddress>> {

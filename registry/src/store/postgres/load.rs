@@ -42,6 +42,7 @@ pub(super) fn question(touched: &Touched) -> Result<Option<Statement>> {
     named(&mut asked, &mut parts, &touched.names)?;
     texts(&mut asked, &mut parts, &rows::PACKAGE, touched.packages.iter().map(ToString::to_string).collect())?;
     latest(&mut asked, &mut parts, &touched.latest)?;
+    keepers(&mut asked, &mut parts, &touched.keepers)?;
     if !touched.files.is_empty() {
         let keys: Vec<i64> = touched.files.iter().map(|key| signed(*key)).collect();
         let keys = asked.bind(keys)?;
@@ -181,6 +182,21 @@ fn latest(asked: &mut Statement, parts: &mut Vec<String>, keys: &BTreeSet<Packag
     Ok(())
 }
 
+fn keepers(asked: &mut Statement, parts: &mut Vec<String>, keys: &BTreeSet<PackageKey>) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let producers: Vec<String> = keys.iter().map(|key| key.0.to_string()).collect();
+    let names: Vec<String> = keys.iter().map(|key| key.1.to_string()).collect();
+    let (producers, names) = (asked.bind(producers)?, asked.bind(names)?);
+    parts.push(format!(
+        "SELECT {} FROM unnest({producers}::text[], {names}::text[]) AS w (producer, name) \
+         JOIN packages AS p ON p.producer = w.producer AND p.name = w.name WHERE p.keeping IS NOT NULL",
+        rows::PACKAGE.wide("p")
+    ));
+    Ok(())
+}
+
 /// Takes in a row of whatever table.
 fn take(row: &PgRow, state: &mut State) -> Result<()> {
     let tag: i32 = row.try_get(0)?;
@@ -275,6 +291,7 @@ fn note_absent(touched: &Touched, state: &mut State) {
     for key in &touched.latest {
         state.latest.entry(key.clone()).or_insert(None);
     }
+    state.keepers.extend(touched.keepers.iter().cloned());
     touched.files.iter().for_each(|key| state.files.load(*key, None));
     touched.history.iter().for_each(|key| state.history.load(key.clone(), None));
     touched.subresources.iter().for_each(|key| state.subresources.load(key.clone(), None));

@@ -161,6 +161,18 @@ impl Parts {
         self.replace(&rows::ERASURE, written.into_iter().map(cells::erasure).collect())
     }
 
+    fn delete_jumps(&mut self, keys: &[&Sequence]) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let sequences: Vec<i64> = keys.iter().map(|key| signed(**key)).collect();
+        let sequences = self.statement.bind(sequences)?;
+        self.parts.push(format!(
+            "clock_jumps_gone AS (DELETE FROM clock_jumps AS t WHERE t.sequence = ANY({sequences}::int8[]))"
+        ));
+        Ok(())
+    }
+
     fn delete_part_chunks(&mut self, keys: &[&PartChunk]) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
@@ -217,8 +229,9 @@ impl Parts {
         self.replace(&rows::MOVE, written.into_iter().map(cells::storage_move).collect())?;
         let (written, _) = state.classes.changes();
         self.replace(&rows::CLASS, written.into_iter().map(cells::class).collect())?;
-        let (written, _) = state.jumps.changes();
-        self.replace(&rows::JUMP, written.into_iter().map(cells::clock_jump).collect())
+        let (written, deleted) = state.jumps.changes();
+        self.replace(&rows::JUMP, written.into_iter().map(cells::clock_jump).collect())?;
+        self.delete_jumps(&deleted)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::log::plan::erase::COPIES_LIMIT;
 use crate::model::cbor;
 use crate::model::erasure::Erasure;
 use crate::model::name::{ProducerName, UploadId};
-use crate::model::row::{Blob, ChunkPlace, Sequence};
+use crate::model::row::{Blob, ChunkPlace, File, Sequence};
 use crate::model::sweep::{SweptObject, Uses};
 use crate::store::Store;
 use crate::store::sweeping::{ERASED, Sweeping, Unused};
@@ -151,6 +151,20 @@ impl Sweeping for SqliteStore {
             }
         }
         Ok(found)
+    }
+
+    async fn sharers(&self, blobs: &[ContentAddress], limit: usize) -> Result<Vec<File>> {
+        let text = format!(
+            "SELECT {} FROM files AS f WHERE f.content_address IN (VALUES {}) AND f.released_sequence IS NULL \
+             ORDER BY f.content_address, f.sequence LIMIT ?",
+            rows::FILE,
+            values(blobs.len(), 1)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for blob in blobs {
+            query = query.bind(blob.0.to_vec());
+        }
+        query.bind(limited(limit)).fetch_all(&self.readers).await?.iter().map(rows::file).collect()
     }
 
     async fn erasures_pending(&self, limit: usize) -> Result<Vec<ContentAddress>> {

@@ -24,6 +24,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, mut touched: Touched
     asked.names(&touched);
     asked.packages(&touched);
     asked.latest(&touched);
+    asked.keepers(&touched);
     asked.files(&touched);
     asked.histories(&touched);
     asked.history(&touched);
@@ -66,6 +67,7 @@ fn absent(touched: Touched, state: &mut State) {
     touched.orphans.into_iter().for_each(|key| state.orphans.load(key, None));
     touched.damaged.into_iter().for_each(|key| state.damaged.load(key, None));
     touched.erasures.into_iter().for_each(|key| state.erasures.load(key, None));
+    state.keepers.extend(touched.keepers);
     for key in touched.latest {
         state.latest.entry(key).or_insert(None);
     }
@@ -165,6 +167,23 @@ impl Asked {
         self.ask(&touched.latest, 2, text, bind, |row, state| {
             let row = rows::package(row)?;
             state.latest.insert((row.producer.clone(), row.name.clone()), Some(row.id.clone()));
+            state.packages.load(row.id.clone(), Some(row));
+            Ok(())
+        });
+    }
+
+    fn keepers(&mut self, touched: &Touched) {
+        let text = |keys: &str| {
+            format!(
+                "SELECT {} FROM packages WHERE (producer, name) IN (VALUES {keys}) AND keeping IS NOT NULL",
+                rows::PACKAGE
+            )
+        };
+        let bind = |script: &mut Script, key: &&PackageKey| {
+            script.bind(key.0.to_string()).bind(key.1.to_string());
+        };
+        self.ask(&touched.keepers, 2, text, bind, |row, state| {
+            let row = rows::package(row)?;
             state.packages.load(row.id.clone(), Some(row));
             Ok(())
         });

@@ -152,8 +152,12 @@ impl Writing<'_> {
         self.replace("storage_moves", rows::MOVE, &written, storage_move).await?;
         let (written, _) = state.classes.changes();
         self.replace("retention_classes", rows::CLASS, &written, class).await?;
-        let (written, _) = state.jumps.changes();
-        self.replace("clock_jumps", rows::JUMP, &written, clock_jump).await
+        let (written, deleted) = state.jumps.changes();
+        self.replace("clock_jumps", rows::JUMP, &written, clock_jump).await?;
+        self.delete("clock_jumps", "sequence", &deleted, |script, sequence| {
+            script.bind(signed(*sequence));
+        })
+        .await
     }
 }
 

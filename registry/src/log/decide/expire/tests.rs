@@ -14,10 +14,14 @@ use crate::model::lifecycle::{
 };
 use crate::model::name::{FileName, PackageId, PackageName, ProducerName, TenantName};
 use crate::model::retention::{ClockJump, Keeping, Lock, LockTerms, Mode};
-use crate::model::row::{File, HistoryRow, Package, Producer, ProducerSettings, Sequence, Versioning};
+use crate::model::row::{
+    File, HistoryRow, Package, Producer, ProducerSettings, Sequence, Subresource, SubresourceRow, Versioning,
+};
 use crate::model::state::{NameRow, State};
 
 const SECOND: i64 = 1_000_000;
+/// The rules that are in force.
+const DOCUMENT: &str = "<rules/>";
 
 fn name() -> FileName {
     FileName::parse("board", "run/x").unwrap()
@@ -79,6 +83,7 @@ fn state(versioning: Versioning, versions: &[Sequence]) -> State {
         keeping: Keeping::default(),
     };
     state.producers.put(board.clone(), producer);
+    put_rules(&mut state, DOCUMENT);
     let package = Package {
         id: package_id(),
         producer: board.clone(),
@@ -105,6 +110,7 @@ fn state(versioning: Versioning, versions: &[Sequence]) -> State {
             state.history.load((name(), *version), None);
         } else {
             put_history(&mut state, *version, false);
+            state.files.change(version, |row| row.ended_sequence = Some(version + 1));
         }
     }
     state
@@ -113,6 +119,12 @@ fn state(versioning: Versioning, versions: &[Sequence]) -> State {
 fn put_history(state: &mut State, sequence: Sequence, marker: bool) {
     let row = HistoryRow { name: name(), sequence, marker, versioned: true, occurred_at: Timestamp(0) };
     state.history.put((name(), sequence), row);
+}
+
+fn put_rules(state: &mut State, document: &str) {
+    let (producer, document) = (ProducerName::parse("board").unwrap(), document.to_owned());
+    let row = SubresourceRow { producer: producer.clone(), name: Subresource::Lifecycle, document, sequence: 3 };
+    state.subresources.put((producer, Subresource::Lifecycle), row);
 }
 
 fn rule() -> LifecycleRule {
@@ -128,12 +140,13 @@ fn rule() -> LifecycleRule {
 fn decided(state: &State, rule: LifecycleRule, what: Outdated) -> Result<Vec<&'static str>, Refusal> {
     let tenant = TenantName::parse("default").unwrap();
     let actor = Actor { tenant, name: "lifecycle:r".to_owned(), request_id: "1".to_owned(), client: None };
-    let expiry = Expiry::Rule { rule: Arc::new(rule), day: DayLength::of_seconds(1), what };
+    let (rule, document) = (Arc::new(rule), Arc::from(DOCUMENT));
+    let expiry = Expiry::Rule { rule, document, day: DayLength::of_seconds(1), what };
     Ok(expire(state, &actor, &name(), &expiry)?.events.iter().map(Event::kind).collect())
 }
 
 fn former(version: Sequence, spared: &[Sequence]) -> Outdated {
-    Outdated::Noncurrent { version, since: Timestamp(5 * SECOND), spared: spared.to_vec() }
+    Outdated::Noncurrent { version, since: Timestamp(5 * SECOND), front: version + 1, spared: spared.to_vec() }
 }
 
 #[test]
@@ -177,6 +190,36 @@ fn an_older_version_goes_only_as_long_as_those_that_are_spared_are_there() {
     let mut sealed = there;
     sealed.packages.change(&package_id(), |row| row.opened_sequence = 8);
     assert!(matches!(decided(&sealed, rule(), former(7, &[8])), Err(Refusal::VersionSealed { .. })));
+}
+
+#[test]
+fn what_came_forward_meanwhile_and_was_replaced_once_more_is_behind_for_less_long() {
+    let mut there = state(Versioning::Enabled, &[20, 8, 7]);
+    assert_eq!(decided(&there, rule(), former(7, &[8])).unwrap(), ["v1.version.removed"]);
+    there.files.change(&7, |row| row.ended_sequence = Some(20));
+    assert!(decided(&there, rule(), former(7, &[8])).unwrap().is_empty());
+    // What it was behind may be gone: it is behind since then.
+    let mut gone = state(Versioning::Enabled, &[20, 8, 7]);
+    let at_once = LifecycleRule { noncurrent: Some(NoncurrentExpiration { days: 5, newer: 0 }), ..rule() };
+    gone.history.remove((name(), 8));
+    assert_eq!(decided(&gone, at_once.clone(), former(7, &[])).unwrap(), ["v1.version.removed"]);
+    // Of a marker only what is in front of it now tells.
+    let mut marker = state(Versioning::Enabled, &[20]);
+    put_history(&mut marker, 9, true);
+    marker.files.load(9, None);
+    assert_eq!(decided(&marker, at_once.clone(), former(9, &[])).unwrap(), ["v1.version.removed"]);
+    marker.files.change(&20, |row| row.ingested_at = Timestamp(6 * SECOND));
+    assert!(decided(&marker, at_once, former(9, &[])).unwrap().is_empty());
+}
+
+#[test]
+fn rules_that_were_changed_or_taken_away_since_let_nothing_go() {
+    let mut state = state(Versioning::Off, &[7]);
+    assert_eq!(decided(&state, rule(), Outdated::Current(7)).unwrap(), ["v1.file.removed"]);
+    put_rules(&mut state, "<others/>");
+    assert!(decided(&state, rule(), Outdated::Current(7)).unwrap().is_empty());
+    state.subresources.remove((ProducerName::parse("board").unwrap(), Subresource::Lifecycle));
+    assert!(decided(&state, rule(), Outdated::Current(7)).unwrap().is_empty());
 }
 
 #[test]

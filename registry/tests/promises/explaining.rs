@@ -1,0 +1,142 @@
+//! Asking why: every reason is told, wherever it stands, with the event to look up; and none is missed by who asks at the
+//! commit.
+
+use artifactstore_registry::model::attributes::UploadAttributes;
+use artifactstore_registry::model::command::SubjectChoice;
+use artifactstore_registry::model::name::{HoldName, PackageName};
+use artifactstore_registry::model::retention::Reason;
+use artifactstore_registry::model::row::{OnFinalized, Package, ProducerSettings, VersionChoice, Versioning};
+use artifactstore_registry::{Error, Refusal};
+
+use crate::harness::{Harness, name, producer};
+
+impl Harness {
+    async fn hold(&self, subject: SubjectChoice, hold: &str) {
+        let hold = HoldName::parse(hold).unwrap();
+        self.registry.hold_place(&self.actor, subject, &hold, "why".to_owned()).await.unwrap();
+    }
+
+    async fn begin_upload(&self, path: &str) -> String {
+        let attributes = UploadAttributes::default();
+        self.registry.upload_create(&self.actor, &name(path), attributes).await.unwrap().id.to_string()
+    }
+}
+
+fn of(package: &Package) -> SubjectChoice {
+    SubjectChoice::Package(package.id.clone())
+}
+
+/// What is told of reasons in a word each: the hold's name, or the revision that is sealed.
+fn words(reasons: &[Reason]) -> Vec<String> {
+    let word = |reason: &Reason| match reason {
+        Reason::Hold { hold, .. } => hold.to_string(),
+        Reason::Sealed { revision, .. } => format!("sealed {revision}"),
+        other => other.to_string(),
+    };
+    reasons.iter().map(word).collect()
+}
+
+#[tokio::test]
+async fn every_revision_that_has_a_file_is_asked_and_those_that_stand_in_the_way_of_a_release() {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    harness.put("board/run/x", "one").await.unwrap();
+    let first = harness.finalize("run").await.unwrap();
+    harness.put("board/run/y", "two").await.unwrap();
+    let second = harness.finalize("run").await.unwrap();
+    harness.put("board/run/z", "three").await.unwrap();
+    harness.hold(of(&second), "middle").await;
+    harness.hold(of(&first), "early").await;
+    let file = harness.registry.file_eligibility(&harness.actor, &name("board/run/x"), None).await.unwrap();
+    assert_eq!(
+        (file.eligible, words(&file.reasons)),
+        (false, vec!["sealed 1".into(), "early".into(), "middle".into()])
+    );
+    let told = async |package: &Package| {
+        let told = harness.registry.package_eligibility(&harness.actor, &package.id).await.unwrap();
+        (told.eligible, words(&told.reasons), told.seal.map(|seal| seal.event()))
+    };
+    let event = |package: &Package| package.seal.as_ref().map(|seal| seal.sequence);
+    assert_eq!(told(&first).await, (false, vec!["early".into(), "sealed 2".into()], event(&first)));
+    assert_eq!(told(&second).await, (false, vec!["middle".into(), "early".into()], event(&second)));
+    for (package, hold) in [(&first, "early"), (&second, "middle")] {
+        let hold = HoldName::parse(hold).unwrap();
+        harness.registry.hold_release(&harness.actor, of(package), &hold, String::new()).await.unwrap();
+    }
+    assert_eq!(told(&second).await, (true, vec![], event(&second)));
+    harness.registry.package_release(&harness.actor, &second.id, "over".to_owned()).await.unwrap();
+    assert_eq!(told(&second).await, (true, vec![], None));
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn the_files_of_others_that_have_the_bytes_of_a_package_are_named() {
+    let harness = Harness::start().await;
+    for number in 0..300 {
+        harness.put(&format!("board/run/{number}"), format!("the bytes of {}", number % 290)).await.unwrap();
+    }
+    let package = harness.finalize("run").await.unwrap();
+    let told = async || harness.registry.package_eligibility(&harness.actor, &package.id).await.unwrap();
+    let alone = told().await;
+    assert_eq!((alone.references.len(), alone.frees_bytes), (0, true), "its own files are none of others");
+    let other = harness.put("board/other/x", "the bytes of 289").await.unwrap().file;
+    let shared = told().await;
+    let named: Vec<u64> = shared.references.iter().map(|reference| reference.event).collect();
+    assert_eq!((named, shared.frees_bytes), (vec![other.sequence], false));
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn uploads_are_those_into_the_package_that_is_asked_for() {
+    let harness = Harness::start().await;
+    harness.put("board/top", "in the root package").await.unwrap();
+    harness.put("board/run/x", "in another").await.unwrap();
+    for path in ["board/a/1", "board/run/1", "board/running/1"] {
+        harness.begin_upload(path).await;
+    }
+    let into_root = harness.begin_upload("board/zzz").await;
+    for (package, expected) in [(PackageName::root(), vec!["zzz"]), (PackageName::parse("run").unwrap(), vec!["run/1"])]
+    {
+        let package = harness.store.package_latest(&producer("board"), &package).await.unwrap().unwrap();
+        let told = harness.registry.package_eligibility(&harness.actor, &package.id).await.unwrap();
+        let keys: Vec<&str> = told.uploads.iter().map(|upload| upload.key.as_str()).collect();
+        assert_eq!(keys, expected);
+        assert!(package.name.as_str() == "run" || told.uploads[0].upload == into_root);
+    }
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn the_null_version_is_the_one_that_is_asked_for_also_when_it_does_not_have_the_name() {
+    let harness = Harness::start().await;
+    harness.put("board/run/x", "null").await.unwrap();
+    harness.registry.versioning_set(&harness.actor, &producer("board"), Versioning::Enabled).await.unwrap();
+    harness.put("board/run/x", "numbered").await.unwrap();
+    let null = Some(VersionChoice::Null);
+    harness.hold(SubjectChoice::File(name("board/run/x"), null), "case").await;
+    let told = async |version| {
+        let told = harness.registry.file_eligibility(&harness.actor, &name("board/run/x"), version).await.unwrap();
+        words(&told.reasons)
+    };
+    assert_eq!((told(null).await, told(None).await), (vec!["case".to_owned()], vec![]));
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_comes_a_moment_before_a_release_is_seen_by_it() {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    harness.put("board/run/x", "one").await.unwrap();
+    let first = harness.finalize("run").await.unwrap();
+    harness.put("board/run/y", "two").await.unwrap();
+    let second = harness.finalize("run").await.unwrap();
+    let (registry, case) = (&harness.registry, HoldName::parse("case").unwrap());
+    let (held, released) = futures::join!(
+        registry.hold_place(&harness.actor, of(&first), &case, "why".to_owned()),
+        registry.package_release(&harness.actor, &second.id, "over".to_owned()),
+    );
+    held.unwrap();
+    let Err(Error::Refused(Refusal::Kept(reasons))) = released else { panic!("{released:?}") };
+    assert_eq!(words(&reasons), ["case"]);
+    harness.finish().await;
+}
