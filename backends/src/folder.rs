@@ -225,27 +225,40 @@ fn settled(root: &Path) -> io::Result<HashSet<u8>> {
 /// Brings the objects of a second level of folders, as earlier versions had it, up to the first; says how many.
 /// Strangers stay where they are. Whoever else opens the store at the same time may do the same.
 fn raise(leaf: &Path, branch: &Path, begin: &str) -> io::Result<u64> {
+    let entries = match fs::read_dir(leaf) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        outcome => outcome?,
+    };
     let mut objects = Vec::new();
-    for entry in fs::read_dir(leaf)? {
-        let name = entry?.file_name();
-        let known =
-            name.to_str().filter(|name| name.starts_with(begin)).and_then(|name| ObjectKey::from_hex(name).ok());
-        objects.extend(known.map(|_| name));
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let known = name.to_str().filter(|name| name.starts_with(begin)).map(ObjectKey::from_hex);
+        if let Some(Ok(key)) = known
+            && entry.file_type()?.is_file()
+        {
+            objects.push((key, leaf.join(&name), branch.join(&name)));
+        }
     }
-    for name in &objects {
+    for (key, old, new) in &objects {
         // Never without a name: a file that was only renamed could lose both when the power goes.
-        match fs::hard_link(leaf.join(name), branch.join(name)) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
+        match fs::hard_link(old, new) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // The same file, by whoever did this before; or another, of which at least one is what its name says.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::read(old) {
+                Ok(bytes) if blake3::hash(&bytes).as_bytes() == &key.0 => gone(fs::rename(old, new))?,
+                outcome => gone(outcome.map(drop))?,
+            },
             // Not every file system has links.
             Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
-                fs::rename(leaf.join(name), branch.join(name))?;
+                gone(fs::rename(old, new))?;
             }
             outcome => outcome?,
         }
     }
     sync(branch)?;
-    for name in &objects {
-        gone(fs::remove_file(leaf.join(name)))?;
+    for (_, old, _) in &objects {
+        gone(fs::remove_file(old))?;
     }
     match fs::remove_dir(leaf) {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
@@ -329,6 +342,8 @@ mod tests {
         let (moved, key) = (objects[0].key(), objects[1].key());
         // One was brought up before, by a process that died before it removed the old name.
         std::fs::hard_link(root.path().join(BUCKET.path(&moved)), root.path().join(FOLDER.path(&moved))).unwrap();
+        // Another was restored over one that is damaged where objects lie now.
+        std::fs::write(root.path().join(FOLDER.path(&objects[2].key())), b"damaged").unwrap();
         // Neither a stranger nor an object in a folder that is not its own is anybody's to move.
         std::fs::write(leaf(&key).join("README"), b"?").unwrap();
         std::fs::write(leaf(&key).join("cd".repeat(32)), b"?").unwrap();

@@ -30,27 +30,26 @@ async fn a_store_is_copied_whole_while_it_serves_and_again_only_what_is_new() {
     let second = copy(&["--compare-present"]).await;
     assert_eq!((count(&second, "copied"), count(&second, "present")), (1, objects));
     let there = store.objects().await;
-    let root = gateway.data().join("objects");
-    let here: Vec<String> = gateway
-        .object_files()
-        .iter()
-        .map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned())
-        .collect();
-    assert_eq!(there, here);
-    for path in &here {
+    // In a bucket the same objects lie one level deeper.
+    let here = gateway.object_files();
+    let name = |path: &str| path.rsplit('/').next().unwrap().to_owned();
+    let names = |paths: &[String]| paths.iter().map(|path| name(path)).collect::<Vec<_>>();
+    let shown: Vec<String> = here.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    assert_eq!(names(&there), names(&shown));
+    for (path, own) in there.iter().zip(&here) {
         let copied = store.s3.get(&format!("{}/{path}", store.bucket)).await.unwrap();
-        assert!(copied.body == std::fs::read(root.join(path)).unwrap(), "{path}");
+        assert!(copied.body == std::fs::read(own).unwrap(), "{path}");
     }
 
     // A file that rots in the folder is told, and does not reach the bucket.
-    store.s3.delete(&format!("{}/{}", store.bucket, here[0])).await.unwrap();
-    let intact = std::fs::read(root.join(&here[0])).unwrap();
-    std::fs::write(root.join(&here[0]), vec![0; intact.len()]).unwrap();
+    store.s3.delete(&format!("{}/{}", store.bucket, there[0])).await.unwrap();
+    let intact = std::fs::read(&here[0]).unwrap();
+    std::fs::write(&here[0], vec![0; intact.len()]).unwrap();
     let refused = gateway.cli(&["storage", "copy", "--to", "s3", "--copy-only"]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    let name = here[0].rsplit('/').next().unwrap();
+    let name = &names(&there)[0];
     assert!(refused.stdout.contains(&format!("object {name} is damaged in local")), "{refused:?}");
-    assert_eq!(store.objects().await, here[1..]);
-    std::fs::write(root.join(&here[0]), intact).unwrap();
+    assert_eq!(store.objects().await, there[1..]);
+    std::fs::write(&here[0], intact).unwrap();
     gateway.finish().await;
 }

@@ -400,3 +400,24 @@ async fn headers_of_the_old_version_are_taken_where_the_operator_says_so() {
     assert_eq!(old_link(&gateway, "old/run-1/a", soon).send().await.unwrap().body, b"a");
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn a_form_finalizes_nothing_for_a_key_that_may_only_write() {
+    let mut gateway = Harness::start().await;
+    gateway.put("forms/run-1/a", b"a").await.unwrap();
+    let grants = json!([{ "producer": "forms", "permissions": ["write"] }]);
+    let made = gateway.admin.give("POST", "/v1/keys", &json!({ "tenant": "root", "grants": grants })).await.json();
+    let owner = gateway.s3.keys.clone();
+    gateway.s3.keys.access_key = made["access_key"].as_str().unwrap().to_owned();
+    gateway.s3.keys.secret_key = made["secret_key"].as_str().unwrap().to_owned();
+    let form = |gateway: &Harness, key: &str| {
+        signed(gateway, &[json!({"bucket": "forms"}), starts("key", "")], &[("key", key)])
+    };
+    let finalize = "run-1/.artifact/finalize";
+    let refused = submit(&gateway, "forms", &form(&gateway, finalize), b"").await.unwrap_err();
+    assert_eq!((refused.status(), refused.code()), (403, "AccessDenied"));
+    assert_eq!(submit(&gateway, "forms", &form(&gateway, "run-1/b"), b"b").await.unwrap().status, 204);
+    gateway.s3.keys = owner;
+    assert_eq!(submit(&gateway, "forms", &form(&gateway, finalize), b"").await.unwrap().status, 204);
+    gateway.finish().await;
+}

@@ -196,8 +196,9 @@ async fn the_public_reads_what_a_policy_opens_unless_the_bucket_blocks_it() {
     };
     block("RestrictPublicBuckets").send().await.unwrap();
     assert_eq!((outcome(anyone("GET", "lab/open/a")).await, is_public().await), (denied(), "false".to_owned()));
+    // A policy that was there before the block lets nobody in, either.
     block("BlockPublicPolicy").send().await.unwrap();
-    assert_eq!(outcome(anyone("GET", "lab/open/a")).await, done());
+    assert_eq!(outcome(anyone("GET", "lab/open/a")).await, denied());
     assert_eq!(set(&gateway, "lab", public).await.unwrap_err().code(), "AccessDenied");
     gateway.finish().await;
 }
@@ -214,5 +215,27 @@ async fn a_key_without_rights_of_its_own_has_those_of_a_policy() {
     assert_eq!(outcome(writer.request("GET", "lab/open/a")).await, done());
     let second = key(&gateway, "root", &["write"]).await;
     assert_eq!(outcome(second.request("GET", "lab/open/a")).await, denied());
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_guest_that_copies_brings_neither_tags_nor_retention_that_it_may_not_give() {
+    let gateway = Harness::start().await;
+    gateway.put("lab/a", b"a").await.unwrap();
+    let other = key(&gateway, "other", &ALL).await;
+    other.put("of-other", b"").await.unwrap();
+    for (name, tags) in [("plain", ""), ("red", "team=red"), ("kept", "artifact-retention-class=permanent")] {
+        let put = other.request("PUT", &format!("of-other/{name}")).header("x-amz-tagging", tags).body(b"x");
+        assert_eq!(outcome(put).await, done(), "{name}");
+    }
+    let copy = |name: &str| {
+        let request = other.request("PUT", &format!("lab/{name}"));
+        outcome(request.header("x-amz-copy-source", &format!("of-other/{name}")))
+    };
+    let to_all = |actions: Value| json!([allow(actions, json!("arn:aws:s3:::lab/*"))]);
+    set(&gateway, "lab", to_all(json!("s3:PutObject"))).await.unwrap();
+    assert_eq!((copy("plain").await, copy("red").await, copy("kept").await), (done(), denied(), denied()));
+    set(&gateway, "lab", to_all(json!(["s3:PutObject", "s3:PutObjectTagging"]))).await.unwrap();
+    assert_eq!((copy("red").await, copy("kept").await), (done(), denied()));
     gateway.finish().await;
 }

@@ -3,7 +3,7 @@
 //! Invariant: a header that a client can send for itself changes nothing.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use http::{HeaderMap, HeaderValue};
@@ -93,7 +93,9 @@ pub(super) fn client(peer: Peer, headers: &HeaderMap, proxies: &[Network]) -> Cl
     let said = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let chain: Vec<&str> = said.flat_map(|value| value.split(',')).map(str::trim).collect();
     for hop in chain.iter().rev() {
-        let Ok(address) = hop.parse().map(canonical) else { break };
+        // Some proxies add the port.
+        let parsed = hop.parse().or_else(|_| hop.parse::<SocketAddr>().map(|from| from.ip()));
+        let Ok(address) = parsed.map(canonical) else { break };
         client.address = address;
         if !trusted(address) {
             break;

@@ -19,7 +19,7 @@ mod host;
 mod inflow;
 pub mod keys;
 mod outflow;
-mod permission;
+pub(crate) mod permission;
 pub(crate) mod request_id;
 pub mod serve;
 pub mod service;

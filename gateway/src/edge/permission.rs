@@ -25,6 +25,11 @@ enum Need {
     Producer(Permission),
 }
 
+/// Whether a write to this key finalizes a package.
+pub(crate) fn finalizes(key: &str) -> bool {
+    key == FINALIZE || key.ends_with("/.artifact/finalize")
+}
+
 fn need(operation: &str, path: &S3Path) -> Need {
     use Permission::{Administer, Delete, Finalize, Read, Retain, Write};
     let on_key = matches!(path, S3Path::Object { .. });
@@ -33,9 +38,7 @@ fn need(operation: &str, path: &S3Path) -> Need {
         // Creating, deleting many and forms are asked again by their handlers, which know what they are about.
         "CreateBucket" | "DeleteObjects" | "PostObject" | "HeadBucket" => Need::Anything,
         "PutObject" => match path {
-            S3Path::Object { key, .. } if **key == *FINALIZE || key.ends_with("/.artifact/finalize") => {
-                Need::Key(Finalize)
-            }
+            S3Path::Object { key, .. } if finalizes(key) => Need::Key(Finalize),
             _ => Need::Key(Write),
         },
         "CopyObject"

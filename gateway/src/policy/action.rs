@@ -73,6 +73,14 @@ pub(super) fn actions(operation: &str, of_version: bool, headers: &HeaderMap) ->
         }
         _ => {}
     }
+    if matches!(operation, "CopyObject" | "CreateMultipartUpload" | "PostObject" | "PutObject") {
+        let locks = [
+            ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
+            ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
+        ];
+        let asked = locks.into_iter().filter(|(header, _)| headers.contains_key(*header));
+        actions.extend(asked.map(|(_, action)| action.to_owned()));
+    }
     if headers.get("x-amz-bypass-governance-retention").is_some_and(|value| value != "false") {
         actions.push("s3:BypassGovernanceRetention".to_owned());
     }

@@ -8,7 +8,7 @@ use artifactstore_registry::model::cbor::TextMap;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::{fits, malformed, not_carried_out};
+use super::{PATTERN_CHARACTERS_MAX, check_length, fits, malformed, not_carried_out};
 use crate::edge::forwarded::{Client, Network};
 use crate::error::Failure;
 
@@ -148,6 +148,7 @@ impl Condition {
         if values.is_empty() || values.iter().any(|value| value.contains("${")) {
             return Err(not_carried_out("variables, or no values, in a condition"));
         }
+        check_length(&values)?;
         let key = Key::parse(key)?;
         if (test == Test::Address) != (key == Key::SourceIp) && test != Test::Null {
             return Err(malformed("aws:SourceIp goes with IpAddress and NotIpAddress, and these with nothing else."));
@@ -163,6 +164,11 @@ impl Condition {
             Vec::new()
         };
         Ok(Self { test, negated, if_exists, key, values, networks })
+    }
+
+    /// Whether what the request says is longer than anything that patterns are compared with.
+    pub(super) fn is_beyond(&self, facts: &Facts<'_>) -> bool {
+        self.test == Test::Like && self.key.of(facts).is_some_and(|value| value.len() > 2 * PATTERN_CHARACTERS_MAX)
     }
 
     pub(super) fn holds(&self, facts: &Facts<'_>) -> bool {

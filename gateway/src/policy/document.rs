@@ -1,12 +1,14 @@
 //! A policy as it is read, and what it says to a request.
 
-use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use artifactstore_registry::model::name::TenantName;
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::condition::{Condition, Facts};
-use super::{Principal, fits, malformed, not_carried_out};
+use super::{Principal, check_length, fits, malformed, not_carried_out};
 use crate::error::Failure;
 
 /// What the names of all buckets and files begin with.
@@ -82,6 +84,34 @@ impl<T> Several<T> {
     }
 }
 
+/// An object of JSON, in which no name comes twice: which of the two is meant, nobody knows.
+struct Pairs<T>(Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = Pairs<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
+                let mut pairs: Vec<(String, T)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, T>()? {
+                    if pairs.iter().any(|(known, _)| *known == name) {
+                        return Err(A::Error::custom(format_args!("{name} comes twice")));
+                    }
+                    pairs.push((name, value));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Reader(PhantomData))
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Written {
@@ -102,7 +132,7 @@ enum Effect {
 #[serde(untagged)]
 enum Named {
     Text(String),
-    ByKind(BTreeMap<String, Several<String>>),
+    ByKind(Pairs<Several<String>>),
 }
 
 #[derive(Deserialize)]
@@ -135,7 +165,7 @@ struct WrittenStatement {
     not_action: Option<Several<String>>,
     resource: Option<Several<String>>,
     not_resource: Option<Several<String>>,
-    condition: Option<BTreeMap<String, BTreeMap<String, Several<Scalar>>>>,
+    condition: Option<Pairs<Pairs<Several<Scalar>>>>,
 }
 
 fn invalid_principal() -> Failure {
@@ -168,7 +198,7 @@ fn whom(principal: Option<Named>) -> Result<Vec<Whom>, Failure> {
         Some(Named::ByKind(by_kind)) => by_kind,
     };
     let mut whom = Vec::new();
-    for (kind, names) in by_kind {
+    for (kind, names) in by_kind.0 {
         for name in names.into_vec() {
             whom.push(match kind.as_str() {
                 "AWS" => tenant_or_key(&name)?,
@@ -201,6 +231,7 @@ fn patterns(
     if patterns.iter().any(|pattern| pattern.contains("${")) {
         return Err(not_carried_out("variables"));
     }
+    check_length(&patterns)?;
     Ok(Patterns { patterns, left_out })
 }
 
@@ -232,8 +263,8 @@ fn statement(written: WrittenStatement, bucket: &str) -> Result<Statement, Failu
     let check = |resource: &str| others && resource.starts_with(ARN) || is_of(bucket, resource);
     let resources = patterns("Resource", written.resource, written.not_resource, check)?;
     let mut conditions = Vec::new();
-    for (operator, keys) in written.condition.unwrap_or_default() {
-        for (key, values) in keys {
+    for (operator, keys) in written.condition.into_iter().flat_map(|pairs| pairs.0) {
+        for (key, values) in keys.0 {
             let values = values.into_vec().into_iter().map(Scalar::into_text).collect();
             conditions.push(Condition::parse(&operator, &key, values)?);
         }
@@ -253,8 +284,10 @@ impl Whom {
 }
 
 impl Statement {
-    fn is_about(&self, who: Principal<'_>, action: &str) -> bool {
-        self.whom.iter().any(|whom| whom.is(who)) && self.actions.fit(&action.to_ascii_lowercase())
+    fn is_about(&self, owner: &TenantName, who: Principal<'_>, action: &str) -> bool {
+        // What the owner allows its own tenant leaves it to the grants of each key, as in AWS; what it denies, it denies.
+        let speaks = |whom: &&Whom| self.denies || !matches!(whom, Whom::Tenant(own) if own == owner.as_str());
+        self.whom.iter().filter(speaks).any(|whom| whom.is(who)) && self.actions.fit(&action.to_ascii_lowercase())
     }
 }
 
@@ -262,7 +295,14 @@ impl Statement {
     /// Whether a condition is as the statement wants it. What is said at the creation of an upload was judged then: it stands in the way
     /// of none of its parts.
     fn requires(&self, condition: &Condition, facts: &Facts<'_>) -> bool {
-        if facts.of_upload && condition.is_of_creation() { !self.denies } else { condition.holds(facts) }
+        if facts.of_upload && condition.is_of_creation() {
+            !self.denies
+        } else if condition.is_beyond(facts) {
+            // Nobody gets in, or around, by a text that takes too long to compare.
+            self.denies
+        } else {
+            condition.holds(facts)
+        }
     }
 }
 
@@ -287,6 +327,7 @@ impl Policy {
     /// What it says to one action on a bucket, or on a key in it.
     pub(crate) fn verdict(
         &self,
+        owner: &TenantName,
         who: Principal<'_>,
         action: &str,
         (bucket, key): (&str, Option<&str>),
@@ -294,7 +335,7 @@ impl Policy {
     ) -> Verdict {
         let resource = key.map_or_else(|| format!("{ARN}{bucket}"), |key| format!("{ARN}{bucket}/{key}"));
         let about = |statement: &&Statement| {
-            statement.is_about(who, action)
+            statement.is_about(owner, who, action)
                 && statement.resources.fit(&resource)
                 && statement.conditions.iter().all(|condition| statement.requires(condition, facts))
         };
@@ -309,8 +350,8 @@ impl Policy {
     }
 
     /// Whether it could allow this action on anything at all.
-    pub(crate) fn may_allow(&self, who: Principal<'_>, action: &str) -> bool {
-        self.statements.iter().any(|statement| !statement.denies && statement.is_about(who, action))
+    pub(crate) fn may_allow(&self, owner: &TenantName, who: Principal<'_>, action: &str) -> bool {
+        self.statements.iter().any(|statement| !statement.denies && statement.is_about(owner, who, action))
     }
 
     /// Whether the tags of files matter to it.
@@ -339,12 +380,16 @@ mod tests {
         Policy::parse(&json!({ "Version": "2012-10-17", "Statement": statements }).to_string(), "lab")
     }
 
+    fn owner() -> TenantName {
+        TenantName::parse("owner").unwrap()
+    }
+
     fn says(policy: &Policy, who: Option<(&str, &str)>, action: &str, key: Option<&str>) -> Verdict {
         let headers = HeaderMap::new();
         let facts = Facts { headers: &headers, query: "", client: None, tags: None, of_upload: false };
         let tenant = who.map(|(tenant, _)| TenantName::parse(tenant).unwrap());
         let who = Principal(tenant.as_ref().zip(who.map(|(_, key)| key)));
-        policy.verdict(who, action, ("lab", key), &facts)
+        policy.verdict(&owner(), who, action, ("lab", key), &facts)
     }
 
     #[test]
@@ -438,9 +483,59 @@ mod tests {
         let headers = HeaderMap::new();
         let says = |of_upload| {
             let facts = Facts { headers: &headers, query: "", client: None, tags: None, of_upload };
-            policy.verdict(Principal(None), "s3:PutObject", ("lab", Some("a")), &facts)
+            policy.verdict(&owner(), Principal(None), "s3:PutObject", ("lab", Some("a")), &facts)
         };
         assert_eq!((says(false), says(true)), (Verdict::Denied, Verdict::Allowed));
+    }
+
+    #[test]
+    fn what_the_owner_allows_its_own_tenant_gives_none_of_its_keys_more() {
+        let policy = policy(json!([
+            { "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::owner:root" }, "Action": "s3:*", "Resource": "*" },
+            { "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::owner:user/K1" }, "Action": "s3:GetObject",
+              "Resource": "*" },
+            { "Effect": "Deny", "Principal": { "AWS": "owner" }, "Action": "s3:DeleteObject", "Resource": "*" },
+        ]))
+        .unwrap();
+        assert_eq!(says(&policy, Some(("owner", "K1")), "s3:GetObject", Some("a")), Verdict::Allowed);
+        assert_eq!(says(&policy, Some(("owner", "K2")), "s3:GetObject", Some("a")), Verdict::Silent);
+        assert_eq!(says(&policy, Some(("owner", "K2")), "s3:DeleteObject", Some("a")), Verdict::Denied);
+    }
+
+    #[test]
+    fn a_text_that_takes_too_long_to_compare_lets_nobody_in_or_around() {
+        let of = |effect: &str| {
+            policy(json!({ "Effect": effect, "Principal": "*", "Action": "s3:GetObject", "Resource": "*",
+                "Condition": { "StringLike": { "aws:UserAgent": "*a*" } } }))
+            .unwrap()
+        };
+        for (length, denied, allowed) in
+            [(1000, Verdict::Denied, Verdict::Allowed), (5000, Verdict::Denied, Verdict::Silent)]
+        {
+            let agent = http::HeaderValue::from_str(&"a".repeat(length)).unwrap();
+            let headers: HeaderMap = [(http::header::USER_AGENT, agent)].into_iter().collect();
+            let facts = Facts { headers: &headers, query: "", client: None, tags: None, of_upload: false };
+            let says =
+                |policy: &Policy| policy.verdict(&owner(), Principal(None), "s3:GetObject", ("lab", Some("a")), &facts);
+            assert_eq!((says(&of("Deny")), says(&of("Allow"))), (denied, allowed), "{length}");
+        }
+        let long = json!({ "Effect": "Deny", "Principal": "*", "Action": "s3:GetObject",
+            "Resource": format!("arn:aws:s3:::lab/{}", "*a".repeat(1000)) });
+        assert_eq!(policy(long).unwrap_err().face().code, "MalformedPolicy");
+    }
+
+    #[test]
+    fn what_is_named_twice_is_not_half_carried_out() {
+        for condition in [
+            r#"{ "IpAddress": { "aws:SourceIp": "10.0.0.0/8" }, "IpAddress": { "aws:SourceIp": "192.168.0.0/16" } }"#,
+            r#"{ "StringEquals": { "s3:prefix": "a", "s3:prefix": "b" } }"#,
+        ] {
+            let text = format!(
+                r#"{{ "Statement": {{ "Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket",
+                "Resource": "*", "Condition": {condition} }} }}"#
+            );
+            assert_eq!(Policy::parse(&text, "lab").unwrap_err().face().code, "MalformedPolicy", "{condition}");
+        }
     }
 
     #[test]

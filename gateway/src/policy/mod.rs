@@ -35,6 +35,17 @@ fn not_carried_out(what: impl std::fmt::Display) -> Failure {
     Failure::request(501, "NotImplemented", message)
 }
 
+/// What a pattern may have at most, and half of what it is compared with: keys are shorter, and the time that a comparison takes
+/// grows with both.
+const PATTERN_CHARACTERS_MAX: usize = 1200;
+
+fn check_length(patterns: &[String]) -> Result<(), Failure> {
+    if patterns.iter().all(|pattern| pattern.chars().count() <= PATTERN_CHARACTERS_MAX) {
+        return Ok(());
+    }
+    Err(malformed(format!("A name or value of a policy is longer than {PATTERN_CHARACTERS_MAX} characters.")))
+}
+
 /// Whether a text is what a pattern says, in which `*` stands for any run of characters, and `?` for any one.
 fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());

@@ -61,7 +61,14 @@ type Known = (Instant, Option<Arc<Bucket>>);
 /// Answers for the policies of all buckets.
 pub(crate) struct Policies {
     registry: Registry,
-    known: Mutex<HashMap<ProducerName, Known>>,
+    known: Mutex<Remembered>,
+}
+
+/// What is known of buckets, and how often something was forgotten: what was read before may be older than that.
+#[derive(Default)]
+struct Remembered {
+    buckets: HashMap<ProducerName, Known>,
+    forgotten: u64,
 }
 
 impl fmt::Debug for Policies {
@@ -77,26 +84,31 @@ impl Policies {
 
     /// Has the bucket looked at again, because its policy or its block changed.
     pub(crate) fn forget(&self, bucket: &ProducerName) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(bucket);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.buckets.remove(bucket);
+        known.forgotten += 1;
     }
 
     /// The policy of a bucket; `None` when it has none, or there is no such bucket.
     pub(crate) async fn of(&self, bucket: &str) -> Result<Option<Arc<Bucket>>, Failure> {
         let Ok(name) = ProducerName::parse(bucket) else { return Ok(None) };
-        {
+        let forgotten = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, found)) = known.get(&name).filter(|(since, _)| since.elapsed() < BELIEVED) {
+            if let Some((_, found)) = known.buckets.get(&name).filter(|(since, _)| since.elapsed() < BELIEVED) {
                 return Ok(found.clone());
             }
-        }
+            known.forgotten
+        };
         // What is read was so at the earliest when it was asked for.
         let asked = Instant::now();
         let found = self.read(&name).await?.map(Arc::new);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED_MAX {
-            known.clear();
+        if known.buckets.len() >= REMEMBERED_MAX {
+            known.buckets.clear();
         }
-        known.insert(name, (asked, found.clone()));
+        if known.forgotten == forgotten {
+            known.buckets.insert(name, (asked, found.clone()));
+        }
         Ok(found)
     }
 
@@ -113,7 +125,10 @@ impl Policies {
         let Some(owner) = self.registry.producer_owner(name).await? else { return Ok(None) };
         let block = self.registry.subresource_told(name, Subresource::PublicAccessBlock).await?;
         let block = block.as_deref().map(read_configuration::<PublicAccessBlockConfiguration>).transpose()?;
-        let restricted = block.is_some_and(|block| block.restrict_public_buckets == Some(true));
+        // A policy that came before a block of policies was never asked about it.
+        let restricted = block.is_some_and(|block| {
+            block.restrict_public_buckets == Some(true) || block.block_public_policy == Some(true)
+        });
         Ok(Some(Bucket { owner, policy, restricted }))
     }
 
@@ -130,7 +145,7 @@ impl Policies {
         let place = (asking.bucket, asking.key);
         let mut allowed = true;
         for action in action::actions(asking.operation, asking.version.is_some(), facts.headers) {
-            match bucket.policy.verdict(who, &action, place, &facts) {
+            match bucket.policy.verdict(&bucket.owner, who, &action, place, &facts) {
                 Verdict::Denied => return Ok(Some((bucket.owner.clone(), Verdict::Denied))),
                 Verdict::Allowed => {}
                 Verdict::Silent => allowed = false,
@@ -152,7 +167,7 @@ impl Policies {
         operation: &str,
     ) -> Result<Option<(TenantName, Verdict)>, Failure> {
         let Some(bucket) = self.of(bucket).await? else { return Ok(None) };
-        let may = |of_version| bucket.policy.may_allow(who, &action::action(operation, of_version));
+        let may = |of_version| bucket.policy.may_allow(&bucket.owner, who, &action::action(operation, of_version));
         let verdict = bucket.allows(who, may(false) || may(true));
         Ok(Some((bucket.owner.clone(), verdict)))
     }
@@ -192,7 +207,7 @@ impl Policies {
         };
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("prefix", key).finish();
         let facts = Facts { query: &query, ..*facts };
-        let listing = bucket.policy.verdict(who, "s3:ListBucket", (asking.bucket, None), &facts);
+        let listing = bucket.policy.verdict(&bucket.owner, who, "s3:ListBucket", (asking.bucket, None), &facts);
         let may_know = bucket.allows(who, listing == Verdict::Allowed) == Verdict::Allowed && !bucket.is_of(who);
         if may_know && self.stat(bucket, asking).await?.is_none() {
             return Err(Failure::request(404, "NoSuchKey", "The specified key does not exist."));

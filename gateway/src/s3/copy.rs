@@ -70,11 +70,15 @@ pub(super) async fn object(gateway: &Gateway, mut req: S3Request<CopyObjectInput
     let replace = replacement(&mut req, &source, &target)?;
     let condition = conditions::of_write(&req.headers);
     let retention = lock::of_request(&req.headers)?;
-    let named = match &req.input.tagging_directive {
-        Some(directive) if directive.as_str() == TaggingDirective::REPLACE => replace.as_ref(),
-        _ => None,
-    };
-    lock::permit(gateway, &req, &target, &retention, named.map(|attributes| &attributes.tags))?;
+    // Tags that come along from the source say as much as those that the request names.
+    let tags = replace.as_ref().map_or(&source.file.attributes.tags, |attributes| &attributes.tags);
+    lock::permit(gateway, &req, &target, &retention, Some(tags))?;
+    if !tags.0.is_empty() {
+        let (bucket, key) = (target.producer.as_str(), target.key.as_str());
+        let operation = "PutObjectTagging";
+        let wanted = Use { operation, permission: Permission::Write, bucket, key, version: None };
+        gateway.admit_here(&req.extensions, &req.headers, &wanted).await?;
+    }
     let receipt = gateway.registry.file_copy(&actor, &source, &target, replace, retention, condition).await?;
     let mut result = CopyObjectResult {
         e_tag: Some(faces::etag(&receipt.file.etag)),

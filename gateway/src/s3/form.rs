@@ -16,11 +16,12 @@ use s3s::{S3Request, S3Response};
 use super::checksum::{self, named_checksum};
 use super::{Answer, Gateway, Use, object, tagging};
 use crate::edge::form_head::{FormHead, Nameless};
+use crate::edge::permission::finalizes;
 use crate::error::Failure;
 
 /// What of the request's own headers is about the request, and not about the form as a body.
-const KEPT: [HeaderName; 3] =
-    [header::HOST, header::USER_AGENT, HeaderName::from_static("x-amz-expected-bucket-owner")];
+const KEPT: [HeaderName; 4] =
+    [header::HOST, header::REFERER, header::USER_AGENT, HeaderName::from_static("x-amz-expected-bucket-owner")];
 
 pub(super) async fn post(gateway: &Gateway, req: S3Request<PostObjectInput>) -> Answer<PostObjectOutput> {
     let mut headers = headers(&req)?;
@@ -37,6 +38,10 @@ pub(super) async fn post(gateway: &Gateway, req: S3Request<PostObjectInput>) -> 
     let (bucket, key) = (req.input.bucket.as_str(), req.input.key.as_str());
     let wanted = Use { operation: "PostObject", permission: Permission::Write, bucket, key, version: None };
     gateway.admit_here(&req.extensions, &headers, &wanted).await?;
+    if finalizes(key) {
+        // The door did not know the key yet; and no policy gives this away.
+        gateway.permit(&req, Permission::Finalize, bucket, key)?;
+    }
     let mut put = req.map_input(|form| PutObjectInput {
         bucket: form.bucket,
         key: form.key,

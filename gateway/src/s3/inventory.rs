@@ -8,7 +8,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response};
 
 use super::checksum::{self, set_checksum, set_file_checksum};
-use super::{Answer, Gateway, attributes as carried, faces, version};
+use super::{Answer, Gateway, anonymous, attributes as carried, faces, version};
 use crate::error::Failure;
 
 /// The most parts of one answer.
@@ -25,7 +25,8 @@ pub(super) async fn attributes(
     if input.object_attributes.is_empty() {
         return Err(Failure::request(400, "InvalidArgument", "No object attributes were asked for."));
     }
-    let found = gateway.registry.file_stat(&actor, &name, version(input.version_id.as_deref())?).await?;
+    let found = gateway.registry.file_stat(&actor, &name, version(input.version_id.as_deref())?).await;
+    let found = found.map_err(|error| anonymous::not_found(&actor, error))?;
     let file = &found.file;
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(faces::time(file.ingested_at)),

@@ -93,7 +93,9 @@ impl Gateway {
         let caller = of.get::<Caller>().ok_or_else(unsigned)?.itself();
         let client = of.get::<Client>();
         let Use { operation, permission, bucket, key, version } = *wanted;
-        let facts = Facts { headers, query: "", client, tags: None, of_upload: false };
+        let pairs = version.map(|id| ("versionId", id));
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let facts = Facts { headers, query: &query, client, tags: None, of_upload: false };
         let asking = Asking { operation, bucket, key: Some(key), version, facts };
         let who = Principal(Some((&caller.tenant, &caller.access_key_id)));
         match self.policies.judge(who, &asking).await? {

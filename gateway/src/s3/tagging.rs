@@ -14,7 +14,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response};
 
-use super::{Answer, Gateway, configuration, faces, header, lock, version};
+use super::{Answer, Gateway, anonymous, configuration, faces, header, lock, version};
 use crate::error::Failure;
 
 /// The most tags of an object.
@@ -82,7 +82,8 @@ pub(super) async fn get(gateway: &Gateway, req: S3Request<GetObjectTaggingInput>
     let actor = gateway.actor(&req)?;
     let input = &req.input;
     let name = FileName::parse(&input.bucket, &input.key)?;
-    let found = gateway.registry.file_stat(&actor, &name, version(input.version_id.as_deref())?).await?;
+    let found = gateway.registry.file_stat(&actor, &name, version(input.version_id.as_deref())?).await;
+    let found = found.map_err(|error| anonymous::not_found(&actor, error))?;
     let tag_set = to_set(&found.file.attributes.tags);
     Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id: faces::found_version(&found) }))
 }

@@ -122,7 +122,7 @@ impl ClockWatch {
     #[must_use]
     pub fn watched(&self, shown: Timestamp, at: Duration, jumps: &[&ClockJump]) -> Option<Watched> {
         let anchor = self.anchor.as_ref().filter(|_| self.findings(shown, at, jumps).is_empty())?;
-        Some(Watched { sequence: anchor.sequence, shown: anchor.shown })
+        Some(Watched { sequence: anchor.sequence, shown: anchor.shown, until: shown })
     }
 
     /// Goes on from a committed batch that recorded what was found, by these events; the log has these jumps now.

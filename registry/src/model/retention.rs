@@ -425,13 +425,16 @@ pub struct Watched {
     pub sequence: Sequence,
     /// What the clock showed.
     pub shown: Timestamp,
+    /// What it shows now: of what comes later, nothing is known.
+    pub until: Timestamp,
 }
 
 impl Watched {
     /// The jumps that were believed, and that this process knows to be none: all that lies in between, it has watched.
     #[must_use]
     pub fn proves<'j>(self, jumps: impl IntoIterator<Item = &'j ClockJump>) -> Vec<Sequence> {
-        let seen = |jump: &&ClockJump| jump.is_believed() && jump.sequence > self.sequence && jump.from >= self.shown;
+        let watched = |jump: &ClockJump| jump.from >= self.shown && jump.to <= self.until;
+        let seen = |jump: &&ClockJump| jump.is_believed() && jump.sequence > self.sequence && watched(jump);
         jumps.into_iter().filter(seen).map(|jump| jump.sequence).collect()
     }
 }
