@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::action;
 use super::{Facts, Policy, Principal, Verdict};
 use crate::error::{Failure, chain};
-use crate::s3::{read_configuration, version};
+use crate::s3::{blocks_policies, read_configuration, version};
 
 /// For how long a policy is believed to be as it was found.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -126,9 +126,7 @@ impl Policies {
         let block = self.registry.subresource_told(name, Subresource::PublicAccessBlock).await?;
         let block = block.as_deref().map(read_configuration::<PublicAccessBlockConfiguration>).transpose()?;
         // A policy that came before a block of policies was never asked about it.
-        let restricted = block.is_some_and(|block| {
-            block.restrict_public_buckets == Some(true) || block.block_public_policy == Some(true)
-        });
+        let restricted = block.as_ref().is_some_and(blocks_policies);
         Ok(Some(Bucket { owner, policy, restricted }))
     }
 

@@ -92,7 +92,7 @@ fn check_query(uri: &Uri, versions: bool) -> Result<(), Failure> {
 }
 
 /// Whether a block is against a bucket that anyone may read. The blocks of ACLs are not: no ACL lets anyone do so.
-fn forbids(block: &PublicAccessBlockConfiguration) -> bool {
+pub(crate) fn forbids(block: &PublicAccessBlockConfiguration) -> bool {
     block.restrict_public_buckets == Some(true) || block.block_public_policy == Some(true)
 }
 
