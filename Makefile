@@ -24,7 +24,7 @@ BENCH_ARTIFACTSTORE ?= $(TARGET)/release/artifactstore
 export BENCH_SECONDS BENCH_FOLDER BENCH_ARTIFACTSTORE
 BENCH := $(TARGET)/release/artifactstore-bench
 
-.PHONY: help run run-cluster build failpoints clients sdk postgres test test-rgw crash soak bench bench-quick bench-cluster bench-programs lint golden clean
+.PHONY: help run run-cluster build failpoints clients sdk postgres test test-rgw crash soak bench bench-quick bench-cluster bench-programs fuzz lint golden clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
@@ -108,6 +108,13 @@ lint: ## format, clippy without warnings, licences and advisories where cargo-de
 	else \
 		echo "cargo-deny is not available: licences and advisories were not checked"; \
 	fi
+
+# How long `make fuzz` gives each of its targets.
+FUZZ_SECONDS ?= 30
+export FUZZ_SECONDS
+
+fuzz: ## feed bytes at random to what reads those of strangers: keys, ranges, chunks, manifests (FUZZ_SECONDS=30 each)
+	fuzz/run
 
 golden: clients build ## rewrite the golden files; review reads the difference
 	"$(CLIENTS)/bin/python" tests/clients/golden_manifest.py tests/golden

@@ -124,8 +124,18 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// may be seen or not.
     fn list(&self, after: Option<ObjectKey>) -> BoxStream<'_, Result<ObjectStat>>;
 
-    /// Forgets an object; forgetting an absent one succeeds.
+    /// Forgets an object for good: from the answer on, it does not come back when the power goes. Forgetting an absent one
+    /// succeeds.
     async fn delete(&self, key: &ObjectKey) -> Result<()>;
+
+    /// Forgets several objects, which may be less work than one after the other; what became of each, in their order.
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Vec<Result<()>> {
+        let mut outcomes = Vec::with_capacity(keys.len());
+        for key in keys {
+            outcomes.push(self.delete(key).await);
+        }
+        outcomes
+    }
 
     /// Writes and forgets a mark, so that success means that objects can be written now.
     async fn probe(&self) -> Result<Probe>;

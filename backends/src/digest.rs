@@ -8,12 +8,28 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A text that does not name a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a digest: {0:?}")]
 pub struct InvalidDigest(pub String);
+
+/// Takes exactly so many bytes, from wherever they are read.
+struct Bytes<const LENGTH: usize>;
+
+impl<const LENGTH: usize> Visitor<'_> for Bytes<LENGTH> {
+    type Value = [u8; LENGTH];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{LENGTH} bytes")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+        bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))
+    }
+}
 
 macro_rules! digest_type {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
@@ -75,9 +91,7 @@ macro_rules! digest_type {
                     let text = String::deserialize(deserializer)?;
                     Self::from_hex(&text).map_err(serde::de::Error::custom)
                 } else {
-                    let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
-                    Self::from_slice(&bytes)
-                        .ok_or_else(|| serde::de::Error::invalid_length(bytes.len(), &stringify!($len)))
+                    deserializer.deserialize_bytes(Bytes::<$len>).map(Self)
                 }
             }
         }

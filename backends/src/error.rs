@@ -2,6 +2,7 @@
 //!
 //! Sources are kept boxed and never flattened into text: operators read the chain once, at the edge.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::digest::{ChecksumAlgorithm, ContentAddress, ObjectKey};
@@ -69,6 +70,12 @@ pub enum Error {
     /// The catalog could not be asked.
     #[error("the catalog could not be asked")]
     Catalog(#[source] Source),
+    /// The objects of a folder lie as an earlier version laid them out, and whoever opens it is not to move them.
+    #[error(
+        "the objects in {} lie as an earlier version left them (run `artifactstore migrate`, or `artifactstore serve`)",
+        .0.display()
+    )]
+    LayoutOlder(PathBuf),
 }
 
 impl Error {

@@ -6,9 +6,10 @@
 //! Temporary files of a process that died are swept from here, too.
 //!
 //! Invariant: after [`Folder::write`], the object's bytes and every entry from the root down to it are on the disk.
+//! Invariant: what [`Folder::forget`] says is gone does not come back when the power goes.
 //! Invariant: a write that fails leaves no temporary file behind, and never a part of an object under its name.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
@@ -31,6 +32,20 @@ const DIRECT_BYTES: usize = 1024 * 1024;
 /// What direct writes are aligned to, in memory and in the file; no disk has larger blocks.
 pub(crate) const DIRECT_ALIGNMENT: usize = 4096;
 
+/// What is done when a folder is opened that an earlier version laid out otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upkeep {
+    /// Its objects are brought to where this version looks.
+    Raise,
+    /// It is refused.
+    AsIs,
+}
+
+/// There are objects that would have to be brought up.
+#[derive(Debug, thiserror::Error)]
+#[error("objects lie where an earlier version put them")]
+pub(crate) struct Unraised;
+
 /// The folder of a local backend. Every method blocks.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -46,7 +61,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Makes the folder when there is none, and proves that it can be written.
-    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path, upkeep: Upkeep) -> io::Result<Self> {
         let missing: Vec<_> = root.ancestors().take_while(|folder| !folder.exists()).collect();
         fs::create_dir_all(root.join(OBJECTS))?;
         fs::create_dir_all(root.join(TEMPORARIES))?;
@@ -55,7 +70,7 @@ impl Folder {
             sync(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
         }
         let root = root.canonicalize()?;
-        let durable = Mutex::new(settled(&root)?);
+        let durable = Mutex::new(settled(&root, upkeep)?);
         // At random, and not the number of the process: in containers that share a folder, all have the same one.
         let tag = RandomState::new().hash_one(());
         let folder = Self { durable, root, tag, serial: AtomicU64::new(0), direct: AtomicBool::new(true) };
@@ -142,6 +157,21 @@ impl Folder {
         Ok(bytes.freeze())
     }
 
+    /// Forgets objects, and syncs each folder that they were in, once for all of them: until then a name that was removed
+    /// may be there again when the power goes. So may one that somebody else removed. What became of each, in their order.
+    pub(crate) fn forget(&self, keys: &[ObjectKey]) -> Vec<io::Result<()>> {
+        let objects: Vec<PathBuf> = keys.iter().map(|key| self.root.join(FOLDER.path(key))).collect();
+        let mut outcomes: Vec<_> = objects.iter().map(|object| gone(fs::remove_file(object))).collect();
+        let mut synced: HashMap<&Path, io::Result<()>> = HashMap::new();
+        for (object, outcome) in objects.iter().zip(&mut outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+            let Some(folder) = object.parent() else { continue };
+            if let Err(error) = synced.entry(folder).or_insert_with(|| gone(sync(folder))) {
+                *outcome = Err(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error));
+            }
+        }
+        outcomes
+    }
+
     fn unique(&self, name: &str) -> String {
         format!("{name}-{:016x}-{}", self.tag, self.serial.fetch_add(1, Ordering::Relaxed))
     }
@@ -204,14 +234,20 @@ impl Folder {
 }
 
 /// Makes what an earlier process left durable once, so that a grown store starts with its long-run cost.
-fn settled(root: &Path) -> io::Result<HashSet<u8>> {
+fn settled(root: &Path, upkeep: Upkeep) -> io::Result<HashSet<u8>> {
     let objects = root.join(OBJECTS);
     sync(&objects)?;
     let mut raised = 0;
     let mut durable = HashSet::new();
     for (first, branch) in fan_out(&objects)? {
         for (second, leaf) in fan_out(&branch)? {
-            raised += raise(&leaf, &branch, &hex::encode([first, second]))?;
+            let below = below(&leaf, &branch, &hex::encode([first, second]))?;
+            match upkeep {
+                Upkeep::AsIs if !below.is_empty() => return Err(io::Error::other(Unraised)),
+                Upkeep::AsIs => {}
+                Upkeep::Raise => raise(&below, &leaf, &branch)?,
+            }
+            raised += below.len();
         }
         sync(&branch)?;
         durable.insert(first);
@@ -222,11 +258,17 @@ fn settled(root: &Path) -> io::Result<HashSet<u8>> {
     Ok(durable)
 }
 
-/// Brings the objects of a second level of folders, as earlier versions had it, up to the first; says how many.
-/// Strangers stay where they are. Whoever else opens the store at the same time may do the same.
-fn raise(leaf: &Path, branch: &Path, begin: &str) -> io::Result<u64> {
+/// An object of a second level of folders, as earlier versions had it: where it is, and where it belongs.
+struct Below {
+    key: ObjectKey,
+    old: PathBuf,
+    new: PathBuf,
+}
+
+/// The objects of a folder of the second level; strangers are none of anybody's.
+fn below(leaf: &Path, branch: &Path, begin: &str) -> io::Result<Vec<Below>> {
     let entries = match fs::read_dir(leaf) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         outcome => outcome?,
     };
     let mut objects = Vec::new();
@@ -237,10 +279,16 @@ fn raise(leaf: &Path, branch: &Path, begin: &str) -> io::Result<u64> {
         if let Some(Ok(key)) = known
             && entry.file_type()?.is_file()
         {
-            objects.push((key, leaf.join(&name), branch.join(&name)));
+            objects.push(Below { key, old: leaf.join(&name), new: branch.join(&name) });
         }
     }
-    for (key, old, new) in &objects {
+    Ok(objects)
+}
+
+/// Brings objects up to the first level. Strangers stay where they are. Whoever else opens the store at the same time may do
+/// the same.
+fn raise(objects: &[Below], leaf: &Path, branch: &Path) -> io::Result<()> {
+    for Below { key, old, new } in objects {
         // Never without a name: a file that was only renamed could lose both when the power goes.
         match fs::hard_link(old, new) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -257,14 +305,14 @@ fn raise(leaf: &Path, branch: &Path, begin: &str) -> io::Result<u64> {
         }
     }
     sync(branch)?;
-    for (_, old, _) in &objects {
+    for Below { old, .. } in objects {
         gone(fs::remove_file(old))?;
     }
     match fs::remove_dir(leaf) {
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-        outcome => gone(outcome)?,
+        // A name that came back would be that of an object which may have been swept since.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => gone(sync(leaf)),
+        outcome => gone(outcome),
     }
-    Ok(objects.len() as u64)
 }
 
 /// That somebody else removed it already is no failure.
@@ -275,16 +323,21 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The folders in here that are named by one byte.
+/// The folders in here that are named by one byte. A link in the place of one is refused: what lies behind it would be
+/// written and read, and missing from every walk.
 fn fan_out(folder: &Path) -> io::Result<Vec<(u8, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let byte = name.to_str().and_then(|name| u8::from_str_radix(name, 16).ok());
-        if let Some(byte) = byte.filter(|byte| name == *hex::encode([*byte]))
-            && entry.file_type()?.is_dir()
-        {
+        let Some(byte) = byte.filter(|byte| name == *hex::encode([*byte])) else { continue };
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            let reason = "is a symbolic link, and only a folder is walked: put the folder there, or mount it";
+            return Err(io::Error::other(format!("{} {reason}", entry.path().display())));
+        }
+        if kind.is_dir() {
             found.push((byte, entry.path()));
         }
     }
@@ -314,7 +367,7 @@ fn sync(folder: &Path) -> io::Result<()> {
 mod tests {
     use bytes::BytesMut;
 
-    use super::{DIRECT_ALIGNMENT, DIRECT_BYTES, Folder};
+    use super::{DIRECT_ALIGNMENT, DIRECT_BYTES, Folder, Unraised, Upkeep};
     use crate::backend::SealedObject;
     use crate::digest::ObjectKey;
     use crate::layout::{BUCKET, FOLDER};
@@ -322,12 +375,12 @@ mod tests {
     #[test]
     fn fan_out_folders_are_known_to_be_durable_once_written_and_after_a_restart() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(root.path()).unwrap();
+        let folder = Folder::open(root.path(), Upkeep::Raise).unwrap();
         let key = ObjectKey([0xab; 32]);
         assert!(!folder.durable().contains(&0xab));
         folder.write(&key, b"x").unwrap();
         assert!(folder.durable().contains(&0xab));
-        assert!(Folder::open(root.path()).unwrap().durable().contains(&0xab));
+        assert!(Folder::open(root.path(), Upkeep::Raise).unwrap().durable().contains(&0xab));
     }
 
     #[test]
@@ -347,20 +400,60 @@ mod tests {
         // Neither a stranger nor an object in a folder that is not its own is anybody's to move.
         std::fs::write(leaf(&key).join("README"), b"?").unwrap();
         std::fs::write(leaf(&key).join("cd".repeat(32)), b"?").unwrap();
+        // Whoever is not to move them leaves all as it was.
+        let refused = Folder::open(root.path(), Upkeep::AsIs).unwrap_err();
+        assert!(refused.get_ref().unwrap().is::<Unraised>(), "{refused}");
+        assert!(leaf(&moved).join(moved.to_hex()).exists() && !root.path().join(FOLDER.path(&key)).exists());
         for _ in 0..2 {
-            let folder = Folder::open(root.path()).unwrap();
+            let folder = Folder::open(root.path(), Upkeep::Raise).unwrap();
             for object in &objects {
                 assert_eq!(folder.read(&object.key(), 0, 100).unwrap(), object.bytes());
             }
             assert!(!leaf(&moved).exists());
             assert_eq!(std::fs::read_dir(leaf(&key)).unwrap().count(), 2);
         }
+        let folder = Folder::open(root.path(), Upkeep::AsIs).unwrap();
+        assert_eq!(folder.read(&key, 0, 100).unwrap(), objects[1].bytes());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_folder_is_refused_by_its_name() {
+        for link in ["blake3/ab", "blake3/cd/ef"] {
+            let root = tempfile::tempdir().unwrap();
+            let place = root.path().join(link);
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(std::env::temp_dir(), &place).unwrap();
+            // Of another name it is a stranger's.
+            std::os::unix::fs::symlink(std::env::temp_dir(), root.path().join("blake3/elsewhere")).unwrap();
+            for upkeep in [Upkeep::AsIs, Upkeep::Raise] {
+                let refused = Folder::open(root.path(), upkeep).unwrap_err().to_string();
+                assert!(refused.contains(link) && refused.contains("symbolic link"), "{refused}");
+            }
+            std::fs::remove_file(place).unwrap();
+            Folder::open(root.path(), Upkeep::AsIs).unwrap();
+        }
+    }
+
+    #[test]
+    fn of_several_objects_each_is_forgotten_or_said_to_be_there() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path(), Upkeep::Raise).unwrap();
+        let keys = [[0xab; 32], [0xac; 32], [0xad; 32], [0xae; 32]].map(ObjectKey);
+        folder.write(&keys[0], b"x").unwrap();
+        // One is no file, and one was never in a folder.
+        std::fs::create_dir_all(root.path().join(FOLDER.path(&keys[1])).join("in the way")).unwrap();
+        folder.write(&keys[2], b"x").unwrap();
+        for _ in 0..2 {
+            let outcomes: Vec<bool> = folder.forget(&keys).iter().map(Result::is_ok).collect();
+            assert_eq!(outcomes, [true, false, true, true]);
+            assert!(keys.iter().all(|key| folder.read(key, 0, 1).is_err()));
+        }
     }
 
     #[test]
     fn objects_of_all_sizes_and_alignments_are_read_as_they_were_written() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(root.path()).unwrap();
+        let folder = Folder::open(root.path(), Upkeep::Raise).unwrap();
         for skew in [0, 1] {
             for size in [0, 1, DIRECT_BYTES - 1, DIRECT_BYTES, DIRECT_BYTES + 1, DIRECT_BYTES + DIRECT_ALIGNMENT] {
                 let mut buffer = crate::dataplane::aligned_buffer(size + skew);
@@ -377,7 +470,8 @@ mod tests {
     #[test]
     fn temporary_names_of_whoever_else_has_the_folder_are_others() {
         let root = tempfile::tempdir().unwrap();
-        let (one, other) = (Folder::open(root.path()).unwrap(), Folder::open(root.path()).unwrap());
+        let (one, other) =
+            (Folder::open(root.path(), Upkeep::Raise).unwrap(), Folder::open(root.path(), Upkeep::Raise).unwrap());
         assert_ne!(one.unique("x"), other.unique("x"));
         assert_ne!(one.unique("x"), one.unique("x"));
         // With one name for both, the second would remove the file that the first is about to put in place.
@@ -394,7 +488,7 @@ mod tests {
     #[test]
     fn a_write_that_fails_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(root.path()).unwrap();
+        let folder = Folder::open(root.path(), Upkeep::Raise).unwrap();
         let key = ObjectKey([0xcd; 32]);
         // A file where a folder should be: the object cannot be put in place.
         std::fs::write(root.path().join("blake3/cd"), b"").unwrap();

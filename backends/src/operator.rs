@@ -1,10 +1,11 @@
 //! The backend over OpenDAL; the only file that names it.
 //!
-//! It lists, deletes and streams. `Folder` writes, because OpenDAL syncs no folder and knows no direct writes, and
+//! It lists and streams. `Folder` writes and deletes, because OpenDAL syncs no folder and knows no direct writes, and
 //! reads what is small, in one go where OpenDAL takes several.
 //!
 //! Invariant: when `put` has answered, the object is on the disk; whatever becomes of the caller, the object is there
 //! whole or not at all.
+//! Invariant: when `delete` has answered, the object is off the disk.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -27,7 +28,7 @@ use crate::dataplane::spi::{ByteRange, ByteStream};
 use crate::digest::ObjectKey;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::folder::Folder;
+use crate::folder::{Folder, Unraised, Upkeep};
 use crate::layout::{FOLDER, OBJECTS};
 
 /// How much is read at a time.
@@ -57,15 +58,29 @@ struct FolderUnusable {
 }
 
 impl OperatorBackend {
-    /// Opens a folder, making it when there is none; its objects are found under the backend name `local`.
+    /// Opens a folder, making it when there is none; its objects are found under the backend name `local`. What an earlier
+    /// version laid out otherwise is brought to where this one looks: for whoever serves the folder, or has it alone.
     ///
     /// # Errors
     /// When the folder cannot be made, read or written; the message names it.
     pub async fn local(root: &Path) -> Result<Self> {
+        Self::open(root, Upkeep::Raise).await
+    }
+
+    /// The same, for whoever comes beside others: no object is moved.
+    ///
+    /// # Errors
+    /// As for [`OperatorBackend::local`]; [`Error::LayoutOlder`] when objects would have to be.
+    pub async fn local_as_is(root: &Path) -> Result<Self> {
+        Self::open(root, Upkeep::AsIs).await
+    }
+
+    async fn open(root: &Path, upkeep: Upkeep) -> Result<Self> {
         let asked = root.to_owned();
         let folder = blocking(move || {
-            Folder::open(&asked).map_err(|error| {
-                Error::Backend(Box::new(FolderUnusable { root: asked.clone(), source: Box::new(error) }))
+            Folder::open(&asked, upkeep).map_err(|error| match error.get_ref() {
+                Some(source) if source.is::<Unraised>() => Error::LayoutOlder(asked.clone()),
+                _ => Error::Backend(Box::new(FolderUnusable { root: asked.clone(), source: Box::new(error) })),
             })
         })
         .await?;
@@ -199,10 +214,17 @@ impl Backend for OperatorBackend {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<()> {
-        match self.operator.delete(&FOLDER.path(key)).await {
-            // Somebody else forgot it between the look and the removal.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            outcome => outcome.map_err(storage_error),
+        self.delete_all(&[*key]).await.pop().unwrap_or(Ok(()))
+    }
+
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Vec<Result<()>> {
+        let (folder, forgotten) = (Arc::clone(&self.folder), keys.to_vec());
+        match blocking(move || Ok(folder.forget(&forgotten))).await {
+            Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map_err(folder_error)).collect(),
+            Err(error) => {
+                let error = Arc::new(error);
+                keys.iter().map(|_| Err(Error::shared(&error))).collect()
+            }
         }
     }
 

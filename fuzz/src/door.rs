@@ -1,7 +1,7 @@
 //! The whole S3 side over stores in memory, as a client reaches it, without a socket between.
 //!
-//! What a client may send without being believed is tried here: the target and the headers of an unsigned request, and a
-//! body in chunks, whose framing no signature of the head covers.
+//! What a client may send without being believed is tried here: the target and the headers of an unsigned request, and
+//! a body in chunks, whose framing no signature of the head covers.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,7 +19,9 @@ use artifactstore_registry::model::row::{AnonymousRead, ProducerSettings};
 use artifactstore_registry::store::sqlite::{OpenMode, SqliteStore};
 use artifactstore_registry::store::{Store, StoreCatalog};
 use artifactstore_registry::{MANIFEST_INLINE_LIMIT_BYTES, Registry, RegistryParts};
-use artifactstore_tests::sign::{Keys, date_now, sha256_hex, signed_names};
+use artifactstore_tests::sign::{Keys, Seal, date_now, sha256_hex, signed_names};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
@@ -34,6 +36,14 @@ const FILE_BYTES: usize = 10_000;
 /// The file that is written.
 const WRITTEN: &str = "/open/run-2/written.bin";
 const HOST: &str = "localhost:9000";
+/// What a reader may ask for in headers, in the order of the lines of an input.
+const ASKED: [&str; 5] = ["range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
+/// The checksum that is sent behind a body, and the signature behind that.
+const CHECKSUM: &str = "x-amz-checksum-crc32";
+const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
+/// In the first byte of a body in chunks: whether its signatures and its checksum are put right, and a byte wrong then.
+const MENDED: u8 = 0x80;
+const SPOILED: u8 = 0x40;
 
 /// Identifiers that count up: nothing here needs to be unguessable.
 #[derive(Debug, Default)]
@@ -73,7 +83,8 @@ impl Door {
             Keys { access_key: "FUZZ".to_owned(), secret_key: "secret".to_owned(), region: "us-east-1".to_owned() };
         let edge = runtime.block_on(edge(folder.path(), &keys));
         let door = Self { runtime, edge, keys, _folder: folder };
-        let stored = door.run(door.put(FILE, 0, &file(), FILE_BYTES, FILE_BYTES.max(1)));
+        let head = door.head(FILE, 0, &file(), FILE_BYTES);
+        let stored = door.run(door.put(FILE, &head, &file(), FILE_BYTES));
         assert_eq!(stored.status, StatusCode::OK, "{:?}", stored.body);
         door
     }
@@ -82,18 +93,18 @@ impl Door {
         self.runtime.block_on(work)
     }
 
-    /// An unsigned GET, whose status is told; 0 when nothing can be sent. The input is what stands behind `/open/` in its
-    /// target, a line feed, and the `Range` header.
+    /// An unsigned GET, whose status is told; 0 when nothing can be sent. The lines of the input are what stands behind
+    /// `/open/` in its target, and the values of the headers [`ASKED`]; an empty one is not sent.
     ///
     /// # Panics
     /// When the answer is a fault of the gateway's, or has other bytes than it says.
     pub fn range(&self, bytes: &[u8]) -> u16 {
-        let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
-        let Ok(uri) = Uri::try_from([b"/open/", &bytes[..at]].concat()) else { return 0 };
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        let Ok(uri) = Uri::try_from([b"/open/", lines.next().unwrap_or_default()].concat()) else { return 0 };
         let mut request = Request::get(uri).header("host", HOST);
-        if let Some(range) = bytes.get(at + 1..) {
-            let Ok(range) = HeaderValue::from_bytes(range) else { return 0 };
-            request = request.header("range", range);
+        for (name, value) in ASKED.into_iter().zip(lines).filter(|(_, value)| !value.is_empty()) {
+            let Ok(value) = HeaderValue::from_bytes(value) else { return 0 };
+            request = request.header(name, value);
         }
         let Ok(request) = request.body(Full::new(Bytes::new())) else { return 0 };
         let answer = self.run(ask(self.edge.clone(), request));
@@ -107,24 +118,38 @@ impl Door {
             assert_eq!(answer.body, file()[first..=last], "other bytes than {range}");
         } else if answer.status == StatusCode::OK && answer.headers.contains_key("x-artifact-sha256") {
             assert_eq!(text(&answer.headers, "x-artifact-sha256"), sha256_hex(&answer.body));
+        } else if answer.status == StatusCode::NOT_MODIFIED {
+            assert!(answer.body.is_empty(), "what is not modified is not sent");
         }
         answer.status.as_u16()
     }
 
-    /// A PUT in chunks, whose status is told; 0 when nothing can be sent. The input: which framing is declared, the decoded length as two bytes, the size of the pieces in
-    /// which the body comes, and the body as it is on the wire.
+    /// A PUT in chunks, whose status is told; 0 when nothing can be sent. The input: which framing is declared, with
+    /// [`MENDED`] and [`SPOILED`]; the decoded length as two bytes; the size of the pieces in which the body comes; and
+    /// the body as it is on the wire.
+    ///
+    /// Without being mended, nothing that comes at random gets past the first signature, or the checksum.
     ///
     /// # Panics
     /// When the answer is a fault of the gateway's, or something else is stored than the chunks hold.
     pub fn chunked(&self, bytes: &[u8]) -> u16 {
-        let Some((&[framing, high, low, piece], wire)) = bytes.split_first_chunk() else { return 0 };
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let answer = self.run(self.put(WRITTEN, framing % 3 + 1, wire, length, usize::from(piece) + 1));
+        let Some((&[flags, high, low, piece], wire)) = bytes.split_first_chunk() else { return 0 };
+        let framing = (flags & !(MENDED | SPOILED)) % 3 + 1;
+        let mut length = usize::from(u16::from_be_bytes([high, low]));
+        let mends = flags & MENDED != 0;
+        if let Some(held) = unframed(wire).filter(|_| mends) {
+            length = held.len();
+        }
+        let head = self.head(WRITTEN, framing, wire, length);
+        let (wire, spoiled) =
+            if mends { mended(wire, head.seal.clone(), flags & SPOILED != 0) } else { (wire.to_vec(), false) };
+        let answer = self.run(self.put(WRITTEN, &head, &wire, usize::from(piece) + 1));
         is_no_fault(&answer);
         if answer.status != StatusCode::OK {
             return answer.status.as_u16();
         }
-        let held = unframed(wire).expect("what is stored has the framing that was declared");
+        assert!(!spoiled, "a byte was changed behind what vouches for it, and nobody saw it");
+        let held = unframed(&wire).expect("what is stored has the framing that was declared");
         assert_eq!(held.len(), length, "the declared length is another");
         let read = Request::get(WRITTEN).header("host", HOST).body(Full::new(Bytes::new())).expect("a request");
         let got = self.run(ask(self.edge.clone(), read));
@@ -132,8 +157,8 @@ impl Door {
         answer.status.as_u16()
     }
 
-    /// A signed PUT: as it is (0), in unsigned chunks with a trailer (1), in signed chunks (2), or those with a trailer (3).
-    fn put(&self, path: &str, framing: u8, wire: &[u8], length: usize, piece: usize) -> impl Future<Output = Answer> {
+    /// Signs a PUT: as it is (0), in unsigned chunks with a trailer (1), in signed chunks (2), or with a trailer (3).
+    fn head(&self, path: &str, framing: u8, wire: &[u8], length: usize) -> Head {
         let date = date_now();
         let payload = match framing {
             0 => sha256_hex(wire),
@@ -141,24 +166,29 @@ impl Door {
             2 => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD".to_owned(),
             _ => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER".to_owned(),
         };
-        let mut signed = vec![
+        let mut headers = vec![
             ("host".to_owned(), HOST.to_owned()),
             ("x-amz-content-sha256".to_owned(), payload.clone()),
             ("x-amz-date".to_owned(), date.clone()),
         ];
         if framing > 0 {
-            signed.push(("x-amz-decoded-content-length".to_owned(), length.to_string()));
+            headers.push(("x-amz-decoded-content-length".to_owned(), length.to_string()));
         }
         if framing == 1 || framing == 3 {
-            signed.push(("x-amz-trailer".to_owned(), "x-amz-checksum-crc32".to_owned()));
+            headers.push(("x-amz-trailer".to_owned(), CHECKSUM.to_owned()));
         }
-        let seal = self.keys.sign("PUT", path, &[], &signed, &payload, &date);
+        let seal = self.keys.sign("PUT", path, &[], &headers, &payload, &date);
         let credential = format!("{}/{}", self.keys.access_key, self.keys.scope(&date));
-        let names = signed_names(&signed);
+        let names = signed_names(&headers);
         let proof =
             format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={}", seal.signature);
-        let mut request = Request::put(path).header("authorization", proof).header("content-length", wire.len());
-        for (name, value) in &signed {
+        Head { headers, proof, seal }
+    }
+
+    /// Sends a PUT, its body in pieces.
+    fn put(&self, path: &str, head: &Head, wire: &[u8], piece: usize) -> impl Future<Output = Answer> {
+        let mut request = Request::put(path).header("authorization", &head.proof).header("content-length", wire.len());
+        for (name, value) in &head.headers {
             request = request.header(name, value);
         }
         let pieces: Vec<std::io::Result<Frame<Bytes>>> =
@@ -166,6 +196,13 @@ impl Door {
         let request = request.body(StreamBody::new(stream::iter(pieces))).expect("a request");
         ask(self.edge.clone(), request)
     }
+}
+
+/// What a PUT says before its body, and what the signatures of its chunks follow from.
+struct Head {
+    headers: Vec<(String, String)>,
+    proof: String,
+    seal: Seal,
 }
 
 /// The bytes of the file: the same in every run, and different everywhere.
@@ -220,18 +257,81 @@ fn is_no_fault(answer: &Answer) {
     assert!(!fault, "{}: {:?}", answer.status, answer.body);
 }
 
+/// The next line of a body, and what stands behind it.
+fn line(wire: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = wire.windows(2).position(|pair| pair == b"\r\n")?;
+    Some((&wire[..end], &wire[end + 2..]))
+}
+
+/// What the line before a chunk says of its size: up to eight digits. s3s takes no notice of what else stands there; the
+/// declared length and the checksum, or the signature, are what vouch for the bytes.
+fn size(line: &[u8]) -> Option<usize> {
+    let digits = line.iter().take(8).take_while(|byte| byte.is_ascii_hexdigit()).count();
+    usize::from_str_radix(std::str::from_utf8(&line[..digits]).ok()?, 16).ok()
+}
+
 /// The bytes that chunks hold, by the plainest reading of their framing; `None` for what has another.
 fn unframed(mut wire: &[u8]) -> Option<Vec<u8>> {
     let mut held = Vec::new();
     loop {
-        let end = wire.windows(2).position(|pair| pair == b"\r\n")?;
-        let line = std::str::from_utf8(&wire[..end]).ok()?;
-        let size = usize::from_str_radix(line.split(';').next()?.trim(), 16).ok()?;
-        wire = &wire[end + 2..];
+        let (head, behind) = line(wire)?;
+        let size = size(head)?;
         if size == 0 {
             return Some(held);
         }
-        held.extend_from_slice(wire.get(..size)?);
-        wire = wire.get(size..)?.strip_prefix(b"\r\n")?;
+        held.extend_from_slice(behind.get(..size)?);
+        wire = behind.get(size..)?.strip_prefix(b"\r\n")?;
     }
+}
+
+/// The same body with the signatures and the checksum that it has to have, as far as its framing can be followed; if
+/// asked for, with one byte of it changed behind them, and whether there was one.
+fn mended(mut wire: &[u8], mut seal: Seal, spoil: bool) -> (Vec<u8>, bool) {
+    let (mut out, mut held, mut spoiled) = (Vec::new(), Vec::new(), false);
+    while let Some((head, behind)) = line(wire)
+        && let Some(size) = size(head)
+        && let Some(data) = behind.get(..size)
+    {
+        seal = seal.chunk(data);
+        out.extend_from_slice(&with_value(head, b"chunk-signature=", &seal.signature));
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(data);
+        held.extend_from_slice(data);
+        wire = &behind[size..];
+        if spoil
+            && !spoiled
+            && size > 0
+            && let Some(last) = out.last_mut()
+        {
+            *last ^= 1;
+            spoiled = true;
+        }
+        let Some(next) = wire.strip_prefix(b"\r\n").filter(|_| size > 0) else { break };
+        out.extend_from_slice(b"\r\n");
+        wire = next;
+    }
+    let checksum = BASE64_STANDARD.encode(crc32(&held).to_be_bytes());
+    let signature = seal.trailer(CHECKSUM, &checksum).signature;
+    while let Some((trailer, behind)) = line(wire) {
+        let trailer = with_value(trailer, format!("{CHECKSUM}:").as_bytes(), &checksum);
+        out.extend_from_slice(&with_value(&trailer, format!("{TRAILER_SIGNATURE}:").as_bytes(), &signature));
+        out.extend_from_slice(b"\r\n");
+        wire = behind;
+    }
+    out.extend_from_slice(wire);
+    (out, spoiled)
+}
+
+/// A line with another value behind a name, if it has the name.
+fn with_value(line: &[u8], name: &[u8], value: &str) -> Vec<u8> {
+    match line.windows(name.len()).position(|part| part == name) {
+        Some(at) => [&line[..at + name.len()], value.as_bytes()].concat(),
+        None => line.to_vec(),
+    }
+}
+
+/// CRC-32 as it is written down, a bit at a time: what the gateway has is not asked about itself.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |rest: u32, _| if rest & 1 == 1 { (rest >> 1) ^ 0xedb8_8320 } else { rest >> 1 };
+    !bytes.iter().fold(u32::MAX, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), step))
 }

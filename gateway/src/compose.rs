@@ -2,9 +2,7 @@
 //!
 //! Invariant: at most one process serves a data folder.
 
-mod collect;
-mod lifecycle;
-mod scrub;
+mod background;
 mod storage;
 
 pub use storage::{Storage, Storages};
@@ -33,7 +31,6 @@ use artifactstore_registry::{Error, MANIFEST_INLINE_LIMIT_BYTES, Registry, Regis
 use s3s::auth::SecretKey;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::VERSION;
@@ -47,7 +44,7 @@ use crate::edge::serve::ServeLimits;
 use crate::edge::service::{Edge, InvalidRegion, S3Settings, s3_service};
 use crate::edge::tls::{Tls, TlsError};
 use crate::secrets::Sealer;
-use crate::telemetry::{RequestCounts, chain};
+use crate::telemetry::RequestCounts;
 
 /// Why the gateway, or a command, did not start.
 #[derive(Debug, thiserror::Error)]
@@ -196,7 +193,7 @@ pub async fn open_registry(settings: &Settings, mode: OpenMode) -> Result<Opened
             return Err(StartError::StorageNeeded { name: name.to_owned() });
         }
     }
-    let storage = Storages::open(settings).await?;
+    let storage = Storages::open(settings, mode).await?;
     let backends = storage.backends()?;
     let facts = FinalizeFacts { gateway_version: VERSION.to_owned(), backend: backends.first().name().to_owned() };
     let budget = usize::try_from(settings.buffer_budget_bytes).unwrap_or(usize::MAX);
@@ -358,16 +355,16 @@ pub async fn serve(settings: &Settings) -> Result<Gateway, StartError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(edge::serve::serve(s3_listener, tls.clone(), s3, limits, stop.clone()));
     tasks.spawn(edge::serve::serve(admin_listener, tls.clone(), router, limits, stop.clone()));
-    tasks.spawn(finalize_idle(registry.clone(), stop.clone()));
+    tasks.spawn(background::finalize_idle(registry.clone(), stop.clone()));
     if let Some(interval) = settings.collect.interval {
         let how = Collection { grace: settings.collect.grace, dry: false, under_lease: true };
-        tasks.spawn(collect::collect_now_and_then(registry.clone(), interval, how, stop.clone()));
+        tasks.spawn(background::collect(registry.clone(), interval, how, stop.clone()));
     }
     if let Some(interval) = settings.lifecycle.interval {
-        tasks.spawn(lifecycle::expire_now_and_then(registry.clone(), interval, settings.lifecycle, stop.clone()));
+        tasks.spawn(background::expire(registry.clone(), interval, settings.lifecycle, stop.clone()));
     }
-    tasks.spawn(lifecycle::note_time_now_and_then(registry.clone(), stop.clone()));
-    tasks.spawn(scrub::scrub_now_and_then(registry.clone(), settings.scrub.clone(), stop.clone()));
+    tasks.spawn(background::note_time(registry.clone(), stop.clone()));
+    tasks.spawn(background::scrub(registry.clone(), settings.scrub.clone(), stop.clone()));
     let grace = settings.shutdown_grace;
     Ok(Gateway { s3_address, admin_address, credentials, tls, registry, stop, tasks, grace, _lock: lock })
 }
@@ -426,28 +423,10 @@ fn s3_side(settings: &Settings, registry: &Registry, credentials: &Credentials) 
     Ok(s3_service(registry.clone(), s3_settings, Arc::new(keys))?)
 }
 
-/// How often packages are looked for whose quiet period has passed.
-const IDLE_INTERVAL: Duration = Duration::from_secs(1);
-
-async fn finalize_idle(registry: Registry, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(IDLE_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        match registry.packages_finalize_idle().await {
-            Ok(0) => {}
-            Ok(packages) => tracing::info!(packages, "finalized after their quiet period"),
-            Err(error) => tracing::error!(error = chain(&error), "looking for quiet packages failed"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::chain;
 
     #[test]
     fn a_folder_is_served_by_one() {

@@ -186,6 +186,7 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::LockNeedsVersioning => (409, "InvalidBucketState"),
         Refusal::PackageWasReleased(_) => (409, "PackageReleased"),
         Refusal::JumpMissing(_) => (404, "NoSuchClockJump"),
+        Refusal::ClockStillAhead { .. } => (409, "ClockStillAhead"),
         Refusal::ContentMissing | Refusal::LeaseOver | Refusal::StorageClosed(_) => (503, "SlowDown"),
         _ => (500, "InternalError"),
     }

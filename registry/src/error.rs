@@ -2,6 +2,7 @@
 
 use artifactstore_backends as backends;
 
+use crate::clock::Timestamp;
 use crate::model::name::{AccessKeyId, ClassName, InvalidName, ProducerName, UploadId};
 use crate::model::retention::Reason;
 
@@ -24,6 +25,9 @@ pub enum Error {
     /// The database failed.
     #[error("the registry's database failed")]
     Database(#[source] sqlx::Error),
+    /// SQLite failed where it is written, or a replay reads the log.
+    #[error("the registry's database failed")]
+    Sqlite(#[from] rusqlite::Error),
     /// The database does not answer, or is too busy to; trying again later helps. Nothing was recorded.
     #[error("the registry's database does not answer")]
     DatabaseUnavailable(#[source] sqlx::Error),
@@ -115,6 +119,7 @@ impl Error {
             Self::Database(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| code == "13" || code == "53100")
             }
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
             Self::LogUnwritable(source) => source.is_storage_full(),
             _ => false,
         }
@@ -125,6 +130,8 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::DatabaseUnavailable(_) | Self::BatchUndone => true,
+            // Another process wrote all the time.
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy),
             Self::LogUnwritable(source) => source.is_unavailable(),
             // The data plane asks the database where bytes are.
             Self::Bytes(backends::Error::Catalog(source)) => {
@@ -363,6 +370,17 @@ pub enum Refusal {
     /// No such jump of the clock.
     #[error("event {0} recorded no jump of the clock")]
     JumpMissing(u64),
+    /// The clock shows what is to be settled as wrong.
+    #[error(
+        "the clock still shows the time of the jump of event {jump}, {to}, or a later one: set it right first, or say that \
+         it was right"
+    )]
+    ClockStillAhead {
+        /// The event that recorded the jump.
+        jump: u64,
+        /// The time that it jumped to.
+        to: Timestamp,
+    },
     /// The command was given under a lease that is over; another gateway may be at this work.
     #[error("the lease of this work is over")]
     LeaseOver,

@@ -1,21 +1,44 @@
-//! Clients that nobody here wrote, unchanged, over HTTP and over TLS: current SDKs send other bodies on each.
+//! Clients that nobody here wrote, unchanged, over HTTP and over TLS, since current SDKs send other bodies on each; and
+//! once behind nginx, which has its own way with headers and bodies.
 
+use artifactstore_tests::clients::Between;
 use artifactstore_tests::{Harness, clients};
 
+/// How a client reaches the gateway.
+#[derive(Clone, Copy)]
+struct Wire {
+    /// Whether the gateway speaks TLS.
+    tls: bool,
+    between: Between,
+}
+
+const HTTP: Wire = Wire { tls: false, between: Between::Nothing };
+const TLS: Wire = Wire { tls: true, between: Between::Nothing };
+/// Behind nginx, with its buffers on and off.
+const BUFFERED: Wire = Wire { tls: false, between: Between::BufferingNginx };
+const UNBUFFERED: Wire = Wire { tls: false, between: Between::Nginx };
+/// Behind nginx, which speaks TLS with the gateway.
+const BUFFERED_TO_TLS: Wire = Wire { tls: true, between: Between::BufferingNginx };
+const UNBUFFERED_TO_TLS: Wire = Wire { tls: true, between: Between::Nginx };
+
+impl Wire {
+    async fn gateway(self) -> Harness {
+        let settings: &[(&str, &str)] = if self.tls { &[("ARTIFACTSTORE_TLS_SELF_SIGNED", "true")] } else { &[] };
+        Harness::start_with(settings).await
+    }
+}
+
 /// Runs one part of a client's suite against a gateway of its own, and audits what it left.
-async fn suite(script: &str, part: &str, settings: &[(&str, &str)]) {
-    let gateway = Harness::start_with(settings).await;
-    println!("{}", clients::script(&gateway, script, &[part]).await.succeeded());
+async fn suite(script: &str, part: &str, wire: Wire) {
+    let gateway = wire.gateway().await;
+    println!("{}", clients::script_across(&gateway, wire.between, script, &[part]).await.succeeded());
     gateway.finish().await;
 }
 
-const HTTP: &[(&str, &str)] = &[];
-const TLS: &[(&str, &str)] = &[("ARTIFACTSTORE_TLS_SELF_SIGNED", "true")];
-
 /// The AWS SDK for Rust, which is a program of its own.
-async fn rust_sdk(settings: &[(&str, &str)]) {
-    let gateway = Harness::start_with(settings).await;
-    println!("{}", clients::sdk(&gateway).await.succeeded());
+async fn rust_sdk(wire: Wire) {
+    let gateway = wire.gateway().await;
+    println!("{}", clients::sdk(&gateway, wire.between).await.succeeded());
     gateway.finish().await;
 }
 
@@ -27,6 +50,11 @@ async fn the_rust_sdk_does_everything() {
 #[tokio::test]
 async fn the_rust_sdk_does_everything_over_tls() {
     rust_sdk(TLS).await;
+}
+
+#[tokio::test]
+async fn the_rust_sdk_does_everything_behind_nginx() {
+    rust_sdk(UNBUFFERED).await;
 }
 
 /// A test per part of a suite and wire: its name is the promise.
@@ -44,8 +72,10 @@ macro_rules! suites {
 suites! {
     aws_copies_small_files_up_and_down => "aws_suite.py" "small" HTTP;
     aws_copies_small_files_over_tls => "aws_suite.py" "small" TLS;
+    aws_copies_small_files_behind_nginx => "aws_suite.py" "small" BUFFERED;
     aws_copies_a_large_file_in_parts => "aws_suite.py" "large" HTTP;
     aws_copies_a_large_file_in_parts_over_tls => "aws_suite.py" "large" TLS;
+    aws_copies_a_large_file_in_parts_behind_nginx => "aws_suite.py" "large" UNBUFFERED;
     aws_copies_a_real_tree_of_thousands_of_files => "aws_suite.py" "tree" HTTP;
     aws_syncs_up_then_nothing_then_down_to_an_equal_tree => "aws_suite.py" "sync" HTTP;
     aws_syncs_over_tls => "aws_suite.py" "sync" TLS;
@@ -55,6 +85,7 @@ suites! {
     aws_sees_a_finalized_package_refuse_over_tls => "aws_suite.py" "finalized" TLS;
     aws_of_debian_does_everything => "aws2_suite.py" "everything" HTTP;
     aws_of_debian_does_everything_over_tls => "aws2_suite.py" "everything" TLS;
+    aws_of_debian_does_everything_behind_nginx => "aws2_suite.py" "everything" UNBUFFERED;
     boto3_uploads_with_threads => "boto3_suite.py" "threads" HTTP;
     boto3_uploads_with_threads_over_tls => "boto3_suite.py" "threads" TLS;
     boto3_checks_every_checksum_algorithm => "boto3_suite.py" "checksums" HTTP;
@@ -79,22 +110,29 @@ suites! {
     boto3_reads_without_a_key_what_is_open_over_tls => "boto3_suite.py" "anonymous" TLS;
     boto3_compares_the_sha256_of_the_whole => "boto3_suite.py" "whole-sha256" HTTP;
     boto3_compares_the_sha256_of_the_whole_over_tls => "boto3_suite.py" "whole-sha256" TLS;
-    boto3_behind_nginx_that_buffers => "nginx_suite.py" "buffered" HTTP;
-    boto3_behind_nginx_that_passes_on => "nginx_suite.py" "unbuffered" HTTP;
-    boto3_behind_nginx_that_buffers_and_speaks_tls_with_the_gateway => "nginx_suite.py" "buffered" TLS;
-    boto3_behind_nginx_that_speaks_tls_with_the_gateway => "nginx_suite.py" "unbuffered" TLS;
+    boto3_behind_nginx_that_buffers => "boto3_short_suite.py" "everything" BUFFERED;
+    boto3_behind_nginx_that_passes_on => "boto3_short_suite.py" "everything" UNBUFFERED;
+    boto3_behind_nginx_that_buffers_and_speaks_tls_with_the_gateway =>
+        "boto3_short_suite.py" "everything" BUFFERED_TO_TLS;
+    boto3_behind_nginx_that_speaks_tls_with_the_gateway => "boto3_short_suite.py" "everything" UNBUFFERED_TO_TLS;
     rclone_syncs_checks_and_touches => "rclone_suite.py" "sync" HTTP;
     rclone_syncs_checks_and_touches_over_tls => "rclone_suite.py" "sync" TLS;
     rclone_copies_a_large_file_in_parts => "rclone_suite.py" "large" HTTP;
     rclone_copies_a_large_file_in_parts_over_tls => "rclone_suite.py" "large" TLS;
+    rclone_copies_a_large_file_in_parts_behind_nginx => "rclone_suite.py" "large" BUFFERED;
+    rclone_sets_times_behind_nginx => "rclone_suite.py" "touch" UNBUFFERED;
     restic_backs_up_checks_restores_and_prunes => "restic_suite.py" "everything" HTTP;
     restic_backs_up_checks_restores_and_prunes_over_tls => "restic_suite.py" "everything" TLS;
+    restic_backs_up_checks_restores_and_prunes_behind_nginx => "restic_suite.py" "everything" BUFFERED;
     s3cmd_does_everything => "s3cmd_suite.py" "everything" HTTP;
     s3cmd_does_everything_over_tls => "s3cmd_suite.py" "everything" TLS;
+    s3cmd_does_everything_behind_nginx => "s3cmd_suite.py" "everything" BUFFERED;
     s5cmd_does_everything => "s5cmd_suite.py" "everything" HTTP;
     s5cmd_does_everything_over_tls => "s5cmd_suite.py" "everything" TLS;
+    s5cmd_does_everything_behind_nginx => "s5cmd_suite.py" "everything" UNBUFFERED;
     the_javascript_sdk_does_everything => "node_suite.cjs" "everything" HTTP;
     the_javascript_sdk_does_everything_over_tls => "node_suite.cjs" "everything" TLS;
+    the_javascript_sdk_does_everything_behind_nginx => "node_suite.cjs" "everything" BUFFERED;
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use crate::body;
 
 /// Calls that the order is read from.
-const CALLS: &str =
-    "trace=openat,mkdir,mkdirat,write,writev,pwrite64,sendto,sendmsg,fsync,fdatasync,rename,renameat,renameat2,linkat";
+const CALLS: &str = "trace=openat,mkdir,mkdirat,write,writev,pwrite64,sendto,sendmsg,fsync,fdatasync,rename,renameat,\
+     renameat2,linkat,unlink,unlinkat";
 
 fn is_sync(call: &Call) -> bool {
     matches!(call.name.as_str(), "fsync" | "fdatasync") && call.succeeded()
@@ -85,6 +85,58 @@ async fn bytes_are_synced_before_they_are_named_and_the_event_before_the_answer(
         assert_eq!(gateway.event_count().await, mark + 1 + usize::from(number == 0));
     }
     println!("FIGURE durability: 4 uploads of {objects} objects kept the order of syncs, names, events and answers");
+    gateway.stop().await;
+}
+
+/// How many small objects go by one step of a collection; some of them share a folder.
+const SWEPT: usize = 200;
+
+#[tokio::test]
+async fn what_is_deleted_is_off_the_disk_before_the_event_that_says_so_and_each_folder_is_synced_once() {
+    let Some(strace) = strace() else { return };
+    let folder = TempDir::new().unwrap();
+    let trace = folder.path().join("trace");
+    let options = format!("-y -s 64 -o '{}' -e {CALLS}", trace.display());
+    let program = traced(folder.path(), &strace, &options, None, &command::binary());
+    let mut gateway = Harness::prepare_in(&std::env::temp_dir(), program, &[]);
+    gateway.resume().await;
+    gateway.producer("gone").await;
+    for number in 0..SWEPT {
+        gateway.put(&format!("gone/run/{number}"), &body::bytes(number as u64, 1_000)).await.unwrap();
+    }
+    let objects = gateway.object_files();
+    for number in 0..SWEPT {
+        gateway.delete(&format!("gone/run/{number}")).await.unwrap();
+    }
+    let begun = settled(&trace).await.len();
+    let swept = gateway.admin.give("POST", "/v1/gc", &serde_json::json!({ "grace_seconds": 0 })).await.json();
+    assert_eq!(swept["deleted_objects"], objects.len(), "{swept}");
+    let calls = calls(&settled(&trace).await[begun..]);
+    let kept = gateway.data().join("objects/blake3").display().to_string();
+    let is_of_object = |path: &str| path.starts_with(&kept);
+    let removed: Vec<&Call> = calls
+        .iter()
+        .filter(|call| call.name.starts_with("unlink") && call.succeeded() && is_of_object(call.texts()[0]))
+        .collect();
+    assert_eq!(removed.len(), objects.len());
+    let wal = gateway.data().join("registry.db-wal").display().to_string();
+    let events: Vec<&Call> = calls.iter().filter(|call| call.name == "pwrite64" && call.file() == Some(&wal)).collect();
+    let syncs: Vec<&Call> =
+        calls.iter().filter(|call| is_sync(call) && call.file().is_some_and(is_of_object)).collect();
+    for object in &removed {
+        let folder = parent(object.texts()[0]);
+        let sync = syncs.iter().find(|sync| sync.file() == Some(folder) && sync.begun > object.ended);
+        let sync = sync.unwrap_or_else(|| panic!("{folder} is synced behind the removal: {object:?}"));
+        // What is written to the log between the two says that something else is gone, and not this.
+        assert!(events.iter().any(|event| event.begun > sync.ended), "the event comes behind the sync: {sync:?}");
+    }
+    let last_sync = syncs.iter().map(|sync| sync.ended).max().unwrap();
+    let first = removed.iter().map(|object| object.begun).min().unwrap();
+    let between = events.iter().filter(|event| event.begun > first && event.ended < last_sync).count();
+    println!("FIGURE durability: {} objects deleted, {} folders synced", removed.len(), syncs.len());
+    assert_eq!(between, 0, "no event is written before all of this is off the disk");
+    let folders: std::collections::BTreeSet<&str> = removed.iter().map(|object| parent(object.texts()[0])).collect();
+    assert_eq!(syncs.len(), folders.len(), "one sync for each folder");
     gateway.stop().await;
 }
 

@@ -161,6 +161,33 @@ async fn conditions_are_about_the_request_and_the_tags_of_the_file() {
 }
 
 #[tokio::test]
+async fn a_statement_that_can_never_fit_is_refused_and_told_what_to_write_instead() {
+    let gateway = Harness::start().await;
+    gateway.put("lab/run-1/a", b"a").await.unwrap();
+    let (bucket, objects) = ("arn:aws:s3:::lab", "arn:aws:s3:::lab/*");
+    let deny = |actions: Value, resources: Value| json!({ "Sid": "fence", "Effect": "Deny", "Principal": "*", "Action": actions, "Resource": resources });
+    let good = deny(json!("s3:DeleteObject"), json!(objects));
+    set(&gateway, "lab", json!([good])).await.unwrap();
+    for (bad, said) in [
+        (deny(json!("s3:ListObjects"), json!([bucket, objects])), "s3:ListBucket"),
+        (
+            deny(json!(["s3:GetObject", "s3:ListBucket"]), json!(objects)),
+            "the bucket, which is named arn:aws:s3:::lab.",
+        ),
+        (deny(json!("s3:GetObject"), json!(bucket)), "objects, which are named arn:aws:s3:::lab/*."),
+    ] {
+        let refused = set(&gateway, "lab", json!([good, bad])).await.unwrap_err();
+        assert_eq!((refused.status(), refused.code()), (400, "MalformedPolicy"), "{bad}");
+        let message = refused.message();
+        assert!(message.contains("statement 2 (fence)") && message.contains(said), "{message}");
+    }
+    // The policy from before holds, and what fits somewhere is taken.
+    assert_eq!(outcome(gateway.s3.request("DELETE", "lab/run-1/a")).await, denied());
+    set(&gateway, "lab", json!([deny(json!("s3:List*"), json!(objects))])).await.unwrap();
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn the_public_reads_what_a_policy_opens_unless_the_bucket_blocks_it() {
     let gateway = Harness::start().await;
     let first = gateway.put("lab/open/a", b"first").await.unwrap();

@@ -274,6 +274,10 @@ async fn a_clock_that_jumped_is_told_before_and_after_it_is_recorded_and_settled
     let told = explained(&gateway, "clocked", "run-1/a").await;
     assert_eq!((&told["eligible"], &told["clock_jumps"][0]["event"]), (&json!(false), &json!(jump)), "{told}");
 
+    // Whoever began by this clock would take it for the time, so that nobody says that it is wrong before it is right.
+    let reply = gateway.admin.give("POST", &format!("/v1/clock/{jump}/settle"), &json!({ "genuine": false })).await;
+    let refused = problem(&reply, 409, "clock-still-ahead");
+    assert!(refused["detail"].as_str().unwrap().contains("set it right first"), "{refused}");
     gateway.stop().await;
     gateway.resume().await;
     let listed = gateway.cli(&["retention", "clock"]).await.succeeded();

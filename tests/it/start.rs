@@ -30,6 +30,49 @@ async fn serve(folder: &Path, settings: &[(&str, &str)]) -> Outcome {
     command::run(program(folder, &["serve"], &all)).await
 }
 
+/// Puts an object where versions before this one had it.
+fn displace(object: &Path) {
+    let name = object.file_name().unwrap().to_str().unwrap();
+    let leaf = object.with_file_name(&name[2..4]);
+    std::fs::create_dir_all(&leaf).unwrap();
+    std::fs::rename(object, leaf.join(name)).unwrap();
+}
+
+#[tokio::test]
+async fn objects_of_an_earlier_version_are_brought_up_by_who_serves_or_migrates_and_by_nobody_else() {
+    let mut gateway = Harness::start_with(&[("ARTIFACTSTORE_STORAGE", "local")]).await;
+    gateway.put("lab/run/x", b"kept").await.unwrap();
+    gateway.stop().await;
+    let objects = gateway.object_files();
+    for brings_up in ["migrate", "serve"] {
+        displace(&objects[0]);
+        for command in [&["verify"][..], &["gc"], &["gc", "--dry-run"], &["replay", "--check"]] {
+            gateway.cli(command).await.failed_with_one_line("`artifactstore migrate`");
+        }
+        assert!(!objects[0].exists(), "none of them moved it");
+        if brings_up == "migrate" {
+            let _ = gateway.cli(&["migrate"]).await.succeeded();
+        } else {
+            gateway.resume().await;
+            assert_eq!(gateway.get("lab/run/x").await.unwrap().body, b"kept");
+            let _ = gateway.cli(&["verify"]).await.succeeded();
+            gateway.stop().await;
+        }
+        assert_eq!(gateway.object_files(), objects);
+    }
+    // What lies behind a link would be written and read, and found by nobody who looks for what is there.
+    let branch = objects[0].parent().unwrap();
+    let elsewhere = gateway.folder().join("elsewhere");
+    std::fs::rename(branch, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, branch).unwrap();
+    for command in ["verify", "migrate", "serve"] {
+        gateway.cli(&[command]).await.failed_with_one_line("is a symbolic link");
+    }
+    std::fs::remove_file(branch).unwrap();
+    std::fs::rename(&elsewhere, branch).unwrap();
+    gateway.audit().await;
+}
+
 #[tokio::test]
 async fn the_first_start_makes_a_folder_and_credentials_that_work_and_are_kept() {
     let folder = TempDir::new().unwrap();

@@ -22,25 +22,57 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// What stands between a client and the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Between {
+    /// Nothing.
+    Nothing,
+    /// An nginx that takes whole requests, and whole answers, before it hands them on.
+    BufferingNginx,
+    /// An nginx that hands on what comes while it comes.
+    Nginx,
+}
+
 /// Runs a script of `tests/clients` with the gateway's endpoints and keys in its environment.
 ///
 /// # Panics
 /// When it cannot be started.
 pub async fn script(gateway: &Harness, name: &str, arguments: &[&str]) -> Outcome {
+    script_across(gateway, Between::Nothing, name, arguments).await
+}
+
+/// As [`script`], across what stands between.
+///
+/// # Panics
+/// When it cannot be started.
+pub async fn script_across(gateway: &Harness, between: Between, name: &str, arguments: &[&str]) -> Outcome {
     let interpreter = if name.ends_with(".cjs") { PathBuf::from("node") } else { program("python") };
     let mut command = Command::new(interpreter);
     command.arg(workspace().join("tests/clients").join(name)).args(arguments);
-    command::run(with_environment(gateway, command)).await
+    command::run(with_environment(gateway, across(between, command))).await
 }
 
-/// Runs the suite of the AWS SDK for Rust, which is built beside the gateway.
+/// Runs the suite of the AWS SDK for Rust, which is built beside the gateway, across what stands between.
 ///
 /// # Panics
 /// When it is not there, or cannot be started.
-pub async fn sdk(gateway: &Harness) -> Outcome {
+pub async fn sdk(gateway: &Harness, between: Between) -> Outcome {
     let program = profile_folder().join("../sdk/debug/artifactstore-sdk-suite");
     assert!(program.exists(), "{} is missing: `make sdk` builds it", program.display());
-    command::run(with_environment(gateway, Command::new(program))).await
+    command::run(with_environment(gateway, across(between, Command::new(program)))).await
+}
+
+/// Has a program started by the one that starts nginx before it, unless there is nothing between.
+fn across(between: Between, command: Command) -> Command {
+    let buffers = match between {
+        Between::Nothing => return command,
+        Between::BufferingNginx => "on",
+        Between::Nginx => "off",
+    };
+    let mut outer = Command::new(program("python"));
+    outer.arg(workspace().join("tests/clients/behind_nginx.py")).arg(buffers);
+    outer.arg(command.as_std().get_program()).args(command.as_std().get_args());
+    outer
 }
 
 /// Gives a program the gateway's endpoints and keys, the clients on its path, and a home of its own: no setting of the

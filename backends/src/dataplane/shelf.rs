@@ -55,14 +55,19 @@ impl Shelf {
         }
     }
 
-    /// Holds off deletion while an object is written. Writes do not hold off each other.
-    pub(super) async fn writing(&self, key: &ObjectKey) -> OwnedRwLockReadGuard<()> {
-        Arc::clone(&self.locks[usize::from(key.0[0]) % LOCKS]).read_owned().await
+    /// Which objects share a lock: in a folder, those that share a folder.
+    pub(super) fn lock_of(key: &ObjectKey) -> usize {
+        usize::from(key.0[0]) % LOCKS
     }
 
-    /// Holds off writes while an object is deleted.
-    pub(super) async fn deleting(&self, key: &ObjectKey) -> RwLockWriteGuard<'_, ()> {
-        self.locks[usize::from(key.0[0]) % LOCKS].write().await
+    /// Holds off deletion while an object is written. Writes do not hold off each other.
+    pub(super) async fn writing(&self, key: &ObjectKey) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.locks[Self::lock_of(key)]).read_owned().await
+    }
+
+    /// Holds off writes while objects of one lock are deleted.
+    pub(super) async fn deleting(&self, lock: usize) -> RwLockWriteGuard<'_, ()> {
+        self.locks[lock % LOCKS].write().await
     }
 
     /// The backend that new objects are written to now.

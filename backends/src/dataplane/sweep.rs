@@ -5,6 +5,7 @@
 //!
 //! Invariant: an object that was written within the given age is never taken for an orphan.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::failpoint::{Point, reach};
 
 /// Objects that the catalog is asked about at a time.
 const ASK_AT_ONCE: usize = 256;
-/// Objects that are deleted at once.
+/// How many deletions are under way at once, each of objects that share a lock.
 const DELETE_AT_ONCE: usize = 8;
 
 pub(super) async fn delete(shelf: &Arc<Shelf>, deletion: Deletion) -> Result<DeletionResult> {
@@ -34,9 +35,14 @@ pub(super) async fn delete(shelf: &Arc<Shelf>, deletion: Deletion) -> Result<Del
 async fn delete_objects(shelf: &Shelf, backend: &str, objects: Vec<ObjectKey>) -> Result<DeletionResult> {
     let backend = shelf.reader(backend)?;
     let examined = objects.len() as u64;
-    let one = async |key: ObjectKey| {
-        let _no_write = shelf.deleting(&key).await;
-        match backend.delete(&key).await {
+    let mut groups: BTreeMap<usize, Vec<ObjectKey>> = BTreeMap::new();
+    for key in objects {
+        groups.entry(Shelf::lock_of(&key)).or_default().push(key);
+    }
+    let together = async |(lock, keys): (usize, Vec<ObjectKey>)| {
+        let _no_write = shelf.deleting(lock).await;
+        let outcomes = backend.delete_all(&keys).await;
+        let gone = keys.into_iter().zip(outcomes).filter_map(|(key, outcome)| match outcome {
             Ok(()) => {
                 reach(Point::ObjectDeleted);
                 Some(key)
@@ -46,10 +52,10 @@ async fn delete_objects(shelf: &Shelf, backend: &str, objects: Vec<ObjectKey>) -
                 tracing::warn!(error, object = %key.to_hex(), "an object cannot be deleted now");
                 None
             }
-        }
+        });
+        gone.collect::<Vec<_>>()
     };
-    let deleted = stream::iter(objects).map(one).buffer_unordered(DELETE_AT_ONCE);
-    let deleted = deleted.filter_map(|key| async move { key }).collect().await;
+    let deleted = stream::iter(groups).map(together).buffer_unordered(DELETE_AT_ONCE).concat().await;
     Ok(DeletionResult { deleted, examined, ..DeletionResult::default() })
 }
 

@@ -1,16 +1,16 @@
 //! A backend before a power cut: what was put and not synced can be read, as it can from a page cache, and is lost when
-//! the power goes.
+//! the power goes; what was deleted and not synced cannot be read, and is there again.
 //!
-//! A `put` stands still until the test syncs it, fails it or cuts the power, one object at a time and in any order; so
-//! the test decides what is durable at the moment when somebody says that it is.
+//! A `put` or a `delete` stands still until the test syncs it, fails it or cuts the power, one object at a time and in any
+//! order; so the test decides what is durable at the moment when somebody says that it is.
 //!
 //! Invariant: the backend behind holds what was synced, and nothing else.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{StreamExt, future};
 use tokio::sync::{Notify, oneshot};
 
 use crate::backend::{Backend, ObjectStat, Probe, SealedObject};
@@ -40,12 +40,20 @@ pub struct PowerCutBackend {
 #[derive(Debug, Default)]
 struct State {
     unsynced: Vec<Unsynced>,
+    removed: Vec<Removed>,
     cut: bool,
 }
 
 #[derive(Debug)]
 struct Unsynced {
     object: SealedObject,
+    answer: oneshot::Sender<Result<()>>,
+}
+
+/// An object without a name, which the disk does not know yet.
+#[derive(Debug)]
+struct Removed {
+    key: ObjectKey,
     answer: oneshot::Sender<Result<()>>,
 }
 
@@ -73,6 +81,33 @@ impl PowerCutBackend {
         }
     }
 
+    /// Waits until so many deletions wait to be synced.
+    pub async fn until_removed(&self, count: usize) {
+        loop {
+            let came = self.came.notified();
+            if self.state().removed.len() >= count {
+                return;
+            }
+            came.await;
+        }
+    }
+
+    /// Makes the deletion that came first durable, and only then lets it answer. Says of which object; `None` when none waits.
+    ///
+    /// # Errors
+    /// As the backend behind.
+    pub async fn sync_removal(&self) -> Result<Option<ObjectKey>> {
+        let first = {
+            let mut state = self.state();
+            if state.removed.is_empty() { None } else { Some(state.removed.remove(0)) }
+        };
+        let Some(Removed { key, answer }) = first else { return Ok(None) };
+        self.durable.delete(&key).await?;
+        // Whoever asked may be gone; so is the object.
+        let _ = answer.send(Ok(()));
+        Ok(Some(key))
+    }
+
     /// Makes the n-th of the waiting objects durable, counted from 0 and from the start again behind the last, and only
     /// then lets its `put` answer. Says which it was; `None` when none waits.
     ///
@@ -93,11 +128,14 @@ impl PowerCutBackend {
         Some(object.key())
     }
 
-    /// Cuts the power: what is not synced is lost, and every call from now on fails.
+    /// Cuts the power: what is not synced is lost, or there again, and every call from now on fails.
     pub fn cut(&self) {
         let mut state = self.state();
         state.cut = true;
         for Unsynced { answer, .. } in state.unsynced.drain(..) {
+            let _ = answer.send(Err(gone()));
+        }
+        for Removed { answer, .. } in state.removed.drain(..) {
             let _ = answer.send(Err(gone()));
         }
     }
@@ -110,6 +148,10 @@ impl PowerCutBackend {
 
     fn cached(&self, key: &ObjectKey) -> Option<SealedObject> {
         self.state().unsynced.iter().find(|unsynced| unsynced.object.key() == *key).map(|it| it.object.clone())
+    }
+
+    fn is_removed(&self, key: &ObjectKey) -> bool {
+        self.state().removed.iter().any(|removed| removed.key == *key)
     }
 
     fn powered(&self) -> Result<()> {
@@ -143,6 +185,9 @@ impl Backend for PowerCutBackend {
 
     async fn read(&self, key: &ObjectKey, range: ByteRange) -> Result<ByteStream> {
         self.powered()?;
+        if self.is_removed(key) {
+            return Err(Error::ObjectMissing(*key));
+        }
         let Some(object) = self.cached(key) else { return self.durable.read(key, range).await };
         let range = range.resolve(object.bytes().len() as u64)?;
         // Within the length of a slice, so within usize.
@@ -152,6 +197,9 @@ impl Backend for PowerCutBackend {
 
     async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>> {
         self.powered()?;
+        if self.is_removed(key) {
+            return Ok(None);
+        }
         let Some(object) = self.cached(key) else { return self.durable.stat(key).await };
         let modified = self.durable.probe().await?.clock;
         Ok(Some(ObjectStat { key: *key, size_bytes: object.bytes().len() as u64, modified }))
@@ -159,14 +207,20 @@ impl Backend for PowerCutBackend {
 
     fn list(&self, after: Option<ObjectKey>) -> BoxStream<'_, Result<ObjectStat>> {
         match self.powered() {
-            Ok(()) => self.durable.list(after),
+            Ok(()) => {
+                let there = |stat: &Result<ObjectStat>| stat.as_ref().map_or(true, |stat| !self.is_removed(&stat.key));
+                self.durable.list(after).filter(move |stat| future::ready(there(stat))).boxed()
+            }
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<()> {
         self.powered()?;
-        self.durable.delete(key).await
+        let (answer, answered) = oneshot::channel();
+        self.state().removed.push(Removed { key: *key, answer });
+        self.came.notify_waiters();
+        answered.await.map_err(|_| gone())?
     }
 
     async fn probe(&self) -> Result<Probe> {

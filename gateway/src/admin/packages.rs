@@ -110,6 +110,16 @@ pub(super) struct FileQuery {
     cursor: Option<String>,
 }
 
+impl FileQuery {
+    /// The key behind which the page begins, and its size.
+    pub(super) fn page(&self) -> Result<(Option<Key>, usize), Problem> {
+        let limit = page_limit(self.limit)?;
+        let Some(cursor) = &self.cursor else { return Ok((None, limit)) };
+        let [key] = cursor_parts(cursor)?;
+        Ok((Some(Key::parse(&key)?), limit))
+    }
+}
+
 /// A page of files.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FilePage {
@@ -134,15 +144,7 @@ pub(super) async fn files(
     InPath(id): InPath<String>,
     InQuery(query): InQuery<FileQuery>,
 ) -> Result<Json<FilePage>, Problem> {
-    let id = PackageId::parse(&id)?;
-    let limit = page_limit(query.limit)?;
-    let after = match query.cursor {
-        Some(text) => {
-            let [key] = cursor_parts(&text)?;
-            Some(Key::parse(&key)?)
-        }
-        None => None,
-    };
+    let (id, (after, limit)) = (PackageId::parse(&id)?, query.page()?);
     let found = admin.registry.package_files(&actor, &id, after.as_ref(), limit).await?;
     let next_cursor = found.last().filter(|_| found.len() == limit).map(|last| cursor(&[last.name.key.as_str()]));
     Ok(Json(FilePage { files: found.iter().map(Into::into).collect(), next_cursor }))

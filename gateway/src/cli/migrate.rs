@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use artifactstore_registry::Error;
+use artifactstore_registry::backends::error::Error as BytesError;
 
 use super::output::{self, Bar, Counted};
 use super::{CliError, Outcome};
 use crate::compose::{self, FolderLock, OpenMode, Opened, StartError};
 use crate::config::{Database, Secret, Settings};
 
-/// Makes the registry's database, or brings its schema up to date; done again, it changes nothing
+/// Makes the registry's database, or brings its schema and the folder of the bytes up to date; done again, it changes nothing
 ///
 /// With --from, the log of another registry is copied into this one, and the views are built from it. Bytes are not
 /// copied. It can be broken off and done again: it goes on where it ended, and brings what came since.
@@ -34,10 +35,12 @@ async fn migrate(args: &Args, settings: &Settings) -> Outcome {
     let opened = match compose::open_registry(settings, OpenMode::Existing).await {
         Err(
             StartError::RegistryMissing { .. }
-            | StartError::Registry(Error::SchemaOlder | Error::RegistryMissing { .. }),
+            | StartError::Registry(
+                Error::SchemaOlder | Error::RegistryMissing { .. } | Error::Bytes(BytesError::LayoutOlder(_)),
+            ),
         ) => {
-            // A gateway of the older version must not find the schema changed under it. Over PostgreSQL it may be on
-            // any machine: whoever migrates there stops it first.
+            // A gateway of the older version must not find the schema, or its objects, changed under it. Over PostgreSQL
+            // it may be on any machine: whoever migrates there stops it first.
             let _lock = match settings.database {
                 Database::Sqlite(_) => Some(FolderLock::take(&settings.data_dir)?),
                 Database::Postgres(_) => None,

@@ -1,8 +1,10 @@
 //! `artifactstore storage`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use artifactstore_backends::backend::Backend;
 use artifactstore_backends::transfer::{Mismatch, TransferOptions, TransferProgress, transfer};
 use artifactstore_registry::actions::relocate::{Relocated, Relocation, Telling};
 use artifactstore_registry::actions::request::Progress;
@@ -12,7 +14,7 @@ use clap::Subcommand;
 
 use super::output::{self, Bar, Counted};
 use super::{CliError, Outcome, with_registry};
-use crate::compose::{Storage, cli_actor};
+use crate::compose::{OpenMode, Storage, cli_actor};
 use crate::config::{Settings, StorageKind};
 
 /// Looks after the storage of the bytes
@@ -104,8 +106,7 @@ async fn move_to(args: &CopyArgs, from: StorageKind, settings: &Settings, regist
         };
         return Err(CliError::Other(format!("--to names the storage that is in use: there is nothing to move{other}")));
     }
-    let (from, to) =
-        (Storage::open(settings, from).await?.backend(), Storage::open(settings, args.to).await?.backend());
+    let (from, to) = opened(settings, from, args.to).await?;
     let shown = Shown { bar: Bar::new(Counted::Pieces("objects")), json: args.json };
     let telling = Telling {
         progress: &|progress| shown.progress(progress),
@@ -132,9 +133,19 @@ async fn move_to(args: &CopyArgs, from: StorageKind, settings: &Settings, regist
     Ok(if switched.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Both ends, as they are: gateways may be at work in either.
+async fn opened(
+    settings: &Settings,
+    from: StorageKind,
+    to: StorageKind,
+) -> Result<(Arc<dyn Backend>, Arc<dyn Backend>), CliError> {
+    let from = Storage::open(settings, from, OpenMode::Existing).await?;
+    let to = Storage::open(settings, to, OpenMode::Existing).await?;
+    Ok((from.backend(), to.backend()))
+}
+
 async fn copy_only(args: &CopyArgs, from: StorageKind, settings: &Settings) -> Outcome {
-    let (from, to) =
-        (Storage::open(settings, from).await?.backend(), Storage::open(settings, args.to).await?.backend());
+    let (from, to) = opened(settings, from, args.to).await?;
     let shown = Shown { bar: Bar::new(Counted::Pieces("objects")), json: args.json };
     let (show, tell) = (|progress| shown.progress(progress), |mismatch: Mismatch| shown.mismatch(&mismatch));
     let outcome = transfer(&*from, &*to, &transfer_options(args), &show, &tell).await;

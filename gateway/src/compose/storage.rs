@@ -9,7 +9,7 @@ use artifactstore_backends::dataplane::backends::Backends;
 use artifactstore_backends::operator::OperatorBackend;
 use artifactstore_registry::Error;
 
-use super::StartError;
+use super::{OpenMode, StartError};
 use crate::config::{S3Storage, Settings, StorageKind};
 
 /// All storage that the settings open.
@@ -20,11 +20,11 @@ impl Storages {
     /// Opens what the settings name.
     ///
     /// # Errors
-    /// When they do not describe it, or it cannot be written.
-    pub async fn open(settings: &Settings) -> Result<Self, StartError> {
+    /// When they do not describe it, it cannot be written, or it cannot be opened in this mode.
+    pub async fn open(settings: &Settings, mode: OpenMode) -> Result<Self, StartError> {
         let mut opened = Vec::with_capacity(settings.storage.len());
         for kind in &settings.storage {
-            opened.push(Storage::open(settings, *kind).await?);
+            opened.push(Storage::open(settings, *kind, mode).await?);
         }
         Ok(Self(opened))
     }
@@ -61,15 +61,20 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// Opens the storage of this kind that the settings describe.
+    /// Opens the storage of this kind that the settings describe. What an earlier version laid out otherwise is changed by
+    /// whoever brings the schema up to date as well, and by nobody else: others may be at work there.
     ///
     /// # Errors
-    /// When they describe none, or it cannot be written.
-    pub async fn open(settings: &Settings, kind: StorageKind) -> Result<Self, StartError> {
+    /// When they describe none, it cannot be written, or it would have to be changed and may not be.
+    pub async fn open(settings: &Settings, kind: StorageKind, mode: OpenMode) -> Result<Self, StartError> {
         match (kind, &settings.storage_s3) {
             (StorageKind::Local, _) => {
-                let opened = OperatorBackend::local(&settings.storage_local_root).await.map_err(Error::Bytes)?;
-                Ok(Self::Local(Arc::new(opened)))
+                let root = &settings.storage_local_root;
+                let opened = match mode {
+                    OpenMode::Create => OperatorBackend::local(root).await,
+                    OpenMode::Existing => OperatorBackend::local_as_is(root).await,
+                };
+                Ok(Self::Local(Arc::new(opened.map_err(Error::Bytes)?)))
             }
             (StorageKind::S3, Some(s3)) => {
                 Ok(Self::S3(Arc::new(BucketBackend::open(&options(s3)).await.map_err(Error::Bytes)?)))

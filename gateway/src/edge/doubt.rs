@@ -6,7 +6,7 @@
 use artifactstore_registry::clock::{Clock as _, SystemClock, Timestamp};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName};
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use time::OffsetDateTime;
 use time::format_description::well_known::{Iso8601, Rfc2822};
 
@@ -60,6 +60,12 @@ const V2_HARMLESS: [&str; 15] = [
     "upload-id-marker",
     "version-id-marker",
 ];
+
+/// Whether anything in the query is what no XML can have.
+pub(super) fn has_control_characters(uri: &Uri) -> bool {
+    let odd = |text: &str| text.chars().any(char::is_control);
+    decoded(uri.query().unwrap_or_default()).iter().any(|(name, value)| odd(name) || odd(value))
+}
 
 /// Why a request is refused, if it is one of those.
 pub(super) fn refusal(parts: &Parts, old: Old) -> Option<Failure> {

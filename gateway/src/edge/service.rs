@@ -14,7 +14,7 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, HOST, ORIGIN, SERVER,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::region::Region;
@@ -196,7 +196,7 @@ where
 /// What is kept of a request while s3s has it.
 struct Asked {
     method: Method,
-    path: String,
+    uri: Uri,
     length: Option<u64>,
     request_id: RequestId,
     host_id: RequestId,
@@ -228,7 +228,7 @@ impl Inner {
         let client = self.client(&mut parts);
         let asked = Asked {
             method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
+            uri: parts.uri.clone(),
             length: header(&parts.headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             request_id,
             host_id: self.host_id.clone(),
@@ -306,6 +306,11 @@ impl Inner {
                 response
             }
             Ok(response) => asked.complete(response, &self.region).await,
+            // s3s says back what it could not read, and XML has no way to write it.
+            Err(_) if doubt::has_control_characters(&asked.uri) => {
+                let message = "A value in the query has a control character, which it cannot have.";
+                asked.respond(&Failure::request(400, "InvalidArgument", message).face())
+            }
             Err(error) => {
                 tracing::error!(request_id = %asked.request_id, %error, "s3s could not write an answer");
                 asked.respond(&internal())
@@ -358,7 +363,7 @@ impl Asked {
     fn line(&self) -> AccessLine {
         AccessLine {
             method: self.method.clone(),
-            path: self.path.clone(),
+            path: self.uri.path().to_owned(),
             request_id: self.request_id.clone(),
             host_id: self.host_id.clone(),
             client: self.client.clone(),
@@ -373,7 +378,7 @@ impl Asked {
     /// An answer that s3s had no part in.
     fn respond(&self, face: &Face) -> Response<s3s::Body> {
         let head = self.method == Method::HEAD;
-        let document = xml::document(face, &self.path, self.request_id.as_str(), self.host_id.as_str());
+        let document = xml::document(face, self.uri.path(), self.request_id.as_str(), self.host_id.as_str());
         let body = if head { s3s::Body::empty() } else { s3s::Body::from(document) };
         let mut response = Response::new(body);
         *response.status_mut() = face.status;
@@ -423,7 +428,8 @@ impl Asked {
             return Response::from_parts(head, s3s::Body::empty());
         }
         head.headers.remove(CONTENT_LENGTH);
-        let whole = xml::complete(&document, &self.path, (self.request_id.as_str(), self.host_id.as_str()), region);
+        let whole =
+            xml::complete(&document, self.uri.path(), (self.request_id.as_str(), self.host_id.as_str()), region);
         Response::from_parts(head, s3s::Body::from(whole))
     }
 

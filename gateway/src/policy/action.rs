@@ -5,7 +5,7 @@
 use http::HeaderMap;
 
 /// Operations whose action has another name than they have.
-const NAMED: [(&str, &str); 31] = [
+const NAMED: [(&str, &str); 32] = [
     ("CompleteMultipartUpload", "PutObject"),
     ("CopyObject", "PutObject"),
     ("CreateMultipartUpload", "PutObject"),
@@ -14,6 +14,7 @@ const NAMED: [(&str, &str); 31] = [
     ("DeleteBucketLifecycle", "PutLifecycleConfiguration"),
     ("DeleteBucketOwnershipControls", "PutBucketOwnershipControls"),
     ("DeleteBucketTagging", "PutBucketTagging"),
+    ("DeleteObjects", "DeleteObject"),
     ("DeletePublicAccessBlock", "PutBucketPublicAccessBlock"),
     ("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
     ("GetBucketEncryption", "GetEncryptionConfiguration"),
@@ -61,6 +62,11 @@ pub(super) fn action(operation: &str, of_version: bool) -> String {
     format!("s3:{}", if of_version { named(&OF_VERSIONS, action) } else { action })
 }
 
+/// The action, without its `s3:`, of what somebody took for an action and is an operation, in whatever case.
+pub(super) fn of_operation(name: &str) -> Option<&'static str> {
+    NAMED.iter().find(|(operation, _)| operation.eq_ignore_ascii_case(name)).map(|(_, action)| *action)
+}
+
 /// Every action that a request asks for.
 pub(super) fn actions(operation: &str, of_version: bool, headers: &HeaderMap) -> Vec<String> {
     let mut actions = vec![action(operation, of_version)];
@@ -100,6 +106,7 @@ mod tests {
             ("DeleteObject", true, "s3:DeleteObjectVersion"),
             ("ListObjectsV2", false, "s3:ListBucket"),
             ("PutBucketPolicy", false, "s3:PutBucketPolicy"),
+            ("DeleteObjects", false, "s3:DeleteObject"),
             ("DeletePublicAccessBlock", false, "s3:PutBucketPublicAccessBlock"),
             ("SomethingNew", true, "s3:SomethingNew"),
         ] {

@@ -8,7 +8,8 @@ use artifactstore_registry::model::cbor::TextMap;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::{PATTERN_CHARACTERS_MAX, check_length, fits, malformed, not_carried_out};
+use super::pattern::{PATTERN_CHARACTERS_MAX, check_length, fits};
+use super::{malformed, not_carried_out};
 use crate::edge::forwarded::{Client, Network};
 use crate::error::Failure;
 
@@ -108,6 +109,19 @@ fn source(text: &str) -> String {
     whole.trim_start_matches('/').to_owned()
 }
 
+fn is_of_acl(header: &str) -> bool {
+    header == "x-amz-acl" || header.starts_with("x-amz-grant-")
+}
+
+/// What requests are about that alone say anything of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// What a bucket has.
+    Listing,
+    /// One object.
+    Objects,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Test {
     Equals,
@@ -192,6 +206,20 @@ impl Condition {
     /// Whether it is about what is said once for a file, when its upload is created, and not with each part.
     pub(super) fn is_of_creation(&self) -> bool {
         matches!(self.key, Key::Header(name) if name.starts_with("x-amz-") && name != "x-amz-copy-source")
+    }
+
+    /// Which requests alone can say anything of its key, and what that is called; nothing for a key of any request.
+    pub(super) fn subject(&self) -> Option<(Subject, String)> {
+        match &self.key {
+            Key::ExistingTag(tag) => Some((Subject::Objects, format!("s3:ExistingObjectTag/{tag}"))),
+            Key::Query("versionId") => Some((Subject::Objects, "s3:VersionId".to_owned())),
+            Key::Query(name) => Some((Subject::Listing, format!("s3:{name}"))),
+            // An ACL can be a bucket's.
+            Key::Header(name) if name.starts_with("x-amz-") && !is_of_acl(name) => {
+                Some((Subject::Objects, format!("s3:{name}")))
+            }
+            Key::SecureTransport | Key::SourceIp | Key::Header(_) => None,
+        }
     }
 
     pub(super) const fn is_of_tags(&self) -> bool {

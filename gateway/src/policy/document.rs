@@ -8,8 +8,11 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::condition::{Condition, Facts};
-use super::{Principal, check_length, fits, malformed, not_carried_out};
+use super::pattern::{Patterns, check_length, fits};
+use super::{Principal, malformed, not_carried_out};
 use crate::error::Failure;
+
+mod reach;
 
 /// What the names of all buckets and files begin with.
 const ARN: &str = "arn:aws:s3:::";
@@ -35,9 +38,12 @@ pub(crate) struct Policy {
 
 #[derive(Debug)]
 struct Statement {
+    /// Where it stands, and its name for people, as a refusal says it.
+    place: String,
     denies: bool,
     whom: Vec<Whom>,
     actions: Patterns,
+    actions_as_written: Vec<String>,
     resources: Patterns,
     conditions: Vec<Condition>,
 }
@@ -53,19 +59,6 @@ enum Whom {
     },
     /// A service or a federated user, of which there are none.
     Nobody,
-}
-
-/// Patterns of which one has to fit, or none where they say what is left out.
-#[derive(Debug)]
-struct Patterns {
-    patterns: Vec<String>,
-    left_out: bool,
-}
-
-impl Patterns {
-    fn fit(&self, text: &str) -> bool {
-        self.patterns.iter().any(|pattern| fits(pattern, text)) != self.left_out
-    }
 }
 
 #[derive(Deserialize)]
@@ -156,7 +149,6 @@ impl Scalar {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct WrittenStatement {
-    #[expect(dead_code, reason = "a name for people")]
     sid: Option<String>,
     effect: Effect,
     principal: Option<Named>,
@@ -245,7 +237,12 @@ fn is_of(bucket: &str, resource: &str) -> bool {
     resource == "*" || named.is_some_and(|pattern| fits(pattern, bucket))
 }
 
-fn statement(written: WrittenStatement, bucket: &str) -> Result<Statement, Failure> {
+/// How much of a statement's name a refusal says.
+const SID_CHARACTERS: usize = 64;
+
+fn statement(number: usize, written: WrittenStatement, bucket: &str) -> Result<Statement, Failure> {
+    let sid = written.sid.map(|sid| format!(" ({})", sid.chars().take(SID_CHARACTERS).collect::<String>()));
+    let place = format!("statement {number}{}", sid.unwrap_or_default());
     let denies = matches!(written.effect, Effect::Deny);
     if written.not_principal.is_some() {
         return Err(if denies {
@@ -255,6 +252,7 @@ fn statement(written: WrittenStatement, bucket: &str) -> Result<Statement, Failu
         });
     }
     let mut actions = patterns("Action", written.action, written.not_action, is_action)?;
+    let actions_as_written = actions.patterns.clone();
     // The names of actions are the same however they are written.
     for pattern in &mut actions.patterns {
         pattern.make_ascii_lowercase();
@@ -269,7 +267,8 @@ fn statement(written: WrittenStatement, bucket: &str) -> Result<Statement, Failu
             conditions.push(Condition::parse(&operator, &key, values)?);
         }
     }
-    Ok(Statement { denies, whom: whom(written.principal)?, actions, resources, conditions })
+    let whom = whom(written.principal)?;
+    Ok(Statement { place, denies, whom, actions, actions_as_written, resources, conditions })
 }
 
 impl Whom {
@@ -315,13 +314,23 @@ impl Policy {
         let written: Written = serde_json::from_str(text).map_err(|error| {
             malformed(format!("Policies must be valid JSON, with Statement and its elements: {error}"))
         })?;
-        let statements: Result<Vec<_>, _> =
-            written.statement.into_vec().into_iter().map(|written| statement(written, bucket)).collect();
+        let statements: Result<Vec<_>, _> = (1..)
+            .zip(written.statement.into_vec())
+            .map(|(number, written)| statement(number, written, bucket))
+            .collect();
         let statements = statements?;
         if statements.is_empty() {
             return Err(malformed("A policy has at least one statement."));
         }
         Ok(Self { statements })
+    }
+
+    /// Refuses it when one of its statements can be about no request at all. What was kept before is not asked.
+    ///
+    /// # Errors
+    /// When such a statement is there; which one, and what to write instead, is said.
+    pub(crate) fn check_reach(&self, bucket: &str) -> Result<(), Failure> {
+        self.statements.iter().try_for_each(|statement| statement.check_reach(bucket))
     }
 
     /// What it says to one action on a bucket, or on a key in it.

@@ -76,11 +76,6 @@ fn frames(blob: Option<StreamingBlob>, trailer: Option<(ChecksumAlgorithm, Trail
     data.chain(last.filter_map(|frame| async { frame.map(|frame| frame.map(IngestFrame::Trailer)) })).boxed()
 }
 
-/// The bytes of a file as the body of a part.
-pub(super) fn from_file(bytes: ByteStream) -> IngestStream {
-    bytes.map_ok(IngestFrame::Data).map_err(|error| Box::new(error) as Source).boxed()
-}
-
 /// The bytes of a file as the body of a response. An error that ends them cuts the connection, so that the client
 /// cannot take what came for the whole; its causes are logged here, because no answer can carry them any more.
 pub(super) fn outgoing(bytes: ByteStream, request_id: String) -> StreamingBlob {

@@ -131,7 +131,7 @@ pub(super) async fn policy(
     Ok(S3Response::new(dto::GetBucketPolicyOutput { policy: Some(policy) }))
 }
 
-/// A policy is carried out as it stands, or refused (`crate::policy`).
+/// A policy is carried out as it stands, each statement of it, or refused (`crate::policy`).
 pub(super) async fn set_policy(
     gateway: &Gateway,
     req: S3Request<dto::PutBucketPolicyInput>,
@@ -143,7 +143,9 @@ pub(super) async fn set_policy(
     let block: Option<dto::PublicAccessBlockConfiguration> =
         find(gateway, &req, bucket, Subresource::PublicAccessBlock).await?;
     let barred = block.is_some_and(|block| block.block_public_policy == Some(true));
-    if Policy::parse(policy, bucket)?.is_public() && barred {
+    let said = Policy::parse(policy, bucket)?;
+    said.check_reach(bucket)?;
+    if said.is_public() && barred {
         let message = "The bucket blocks public policies (BlockPublicPolicy), and this one is public.";
         return Err(Failure::request(403, "AccessDenied", message));
     }

@@ -15,7 +15,7 @@ use s3s::{S3Request, S3Response};
 
 use super::checksum::{self, set_checksum, set_file_checksum};
 use super::conditions::{self, ReadCondition};
-use super::{Answer, Gateway, Use, attributes, body, faces, header, lifecycle, lock, range, tagging, version};
+use super::{Answer, Gateway, Use, attributes, faces, header, lifecycle, lock, range, tagging, version};
 use crate::error::Failure;
 
 const ONTO_ITSELF: &str = "This copy request is illegal because it is trying to copy an object to itself without \
@@ -166,8 +166,8 @@ pub(super) async fn part(gateway: &Gateway, req: S3Request<UploadPartCopyInput>)
         compute: upload.attributes.algorithm.into_iter().collect(),
         ..IngestHints::default()
     };
-    let bytes = body::from_file(gateway.registry.file_read(&source, wanted).await?);
-    let part = gateway.registry.part_ingest(&actor, &target, &upload_id, number, bytes, hints).await?;
+    let source = (&source, wanted);
+    let part = gateway.registry.part_copy(&actor, source, &target, &upload_id, number, hints).await?;
     let mut result = CopyPartResult {
         e_tag: Some(faces::etag(&part.md5.to_hex())),
         last_modified: Some(faces::time(part.ingested_at)),

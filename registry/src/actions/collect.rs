@@ -115,9 +115,10 @@ impl Collecting<'_> {
         (self.tell)(phase, &self.summary);
     }
 
-    /// What is over for long enough to be swept. The commit compares with the log's own time.
+    /// What may be over for long enough to be swept, by the log's own time. The commit looks at what of that time went by.
     async fn before(&self) -> Result<Timestamp> {
-        Ok(Timestamp(self.inner.now().await?.0.saturating_sub(self.grace_micros())))
+        let (now, head) = (self.inner.now().await?, self.inner.store.head().await?);
+        Ok(Timestamp(now.max(head.occurred_at).0.saturating_sub(self.grace_micros())))
     }
 
     fn grace_micros(&self) -> i64 {

@@ -12,6 +12,14 @@ use crate::model::event::{Actor, CopySource};
 use crate::model::name::{FileName, KeyMeaning};
 use crate::model::retention::Retention;
 
+impl FoundFile {
+    /// What a copy leans on; nothing of a document, which goes with the event that it is made of.
+    pub(super) fn copy_source(&self) -> Option<CopySource> {
+        let FileName { producer, key } = self.file.name.clone();
+        self.document.is_none().then_some(CopySource { key, producer, sequence: self.file.sequence })
+    }
+}
+
 impl Registry {
     /// Gives the bytes of a version another name. With `replace`, the new file carries these attributes instead of the
     /// source's (its checksum and parts are the source's, because its bytes are); onto itself that records a
@@ -65,11 +73,7 @@ impl Registry {
             retention,
             condition,
             upload: None,
-            copied_from: Some(CopySource {
-                key: from.name.key.clone(),
-                producer: from.name.producer.clone(),
-                sequence: from.sequence,
-            }),
+            copied_from: source.copy_source(),
             fresh_package,
             finalize: self.inner.facts.clone(),
         };

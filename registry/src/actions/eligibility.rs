@@ -1,5 +1,8 @@
 //! Whether something may go, and every reason why not. Nothing is changed by asking.
+//!
+//! Invariant: the answer is that of the commit: whoever explains asks what would be recorded, by the command that would do it.
 
+mod package;
 mod simulation;
 
 pub use simulation::Simulation;
@@ -9,20 +12,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use artifactstore_backends::digest::ContentAddress;
 use serde::Serialize;
 
-use super::list::range;
+use super::producer::unexpected;
 use super::request::{FILES_TOLD, PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Refusal, Result};
-use crate::model::event::Actor;
-use crate::model::manifest::Manifest;
-use crate::model::name::{ClassName, FileName, KeyMeaning, PackageId, PackageName, ProducerName};
+use crate::model::command::{Command, Reply, WriteCondition};
+use crate::model::event::{Actor, Event};
+use crate::model::name::{ClassName, FileName, Key, ProducerName};
 use crate::model::retention::{ClassRow, ClockJump, LockTerms, Mode, Reason, Sources, package_reasons, reasons};
 use crate::model::row::{File, Package, Producer, Sequence, Upload, VersionChoice};
+use crate::model::state::PackageKey;
 use crate::store::KeyRange;
 use crate::{Inner, Registry};
 
 /// How many rows are looked at in one go.
 const PAGE: usize = 256;
+/// How many versions that share bytes are looked at, besides those that are meant.
+const SHARERS_LOOKED_AT: usize = 4 * FILES_TOLD;
 
 /// A version that somebody leans on besides, or that keeps something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,7 +60,7 @@ pub struct UploadTold {
 pub struct Eligibility {
     /// Whether nothing forbids that it is removed.
     pub eligible: bool,
-    /// Whether its bytes go then, too.
+    /// Whether nothing keeps its bytes then, as far as is known.
     pub frees_bytes: bool,
     /// The time that expiry goes by, in microseconds since 1970.
     pub as_of: Timestamp,
@@ -63,21 +69,26 @@ pub struct Eligibility {
     /// Of a package that is finalized and was not released: its seal. Nothing of it can be removed before it is released.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seal: Option<Reason>,
-    /// Of a package: the files that are kept one by one, the first hundred of them.
+    /// Of a package: those of the page's files that are kept one by one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<VersionTold>,
-    /// Of a package: how many of its files are kept one by one.
+    /// Of a package: how many those are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files_kept: Option<u64>,
-    /// Other versions that have the same bytes, or some of a package's, the first hundred of them: the bytes stay for these.
+    /// Other versions that have the same bytes, or some of those of a page, the first hundred of them: the bytes stay for these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<VersionTold>,
+    /// Whether there may be more of them.
+    pub references_more: bool,
     /// Uploads to the key, or under the package, that have not come to their end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub uploads: Vec<UploadTold>,
     /// Jumps of the clock that nobody has settled: expiry does not go along with them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clock_jumps: Vec<ClockJump>,
+    /// Of a package: the key behind which the next page begins; nothing at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Key>,
 }
 
 /// The classes and the time that reasons are found by.
@@ -93,14 +104,8 @@ struct Kept {
     producer: Option<Producer>,
     written_into: Option<Package>,
     latest: Option<Package>,
-}
-
-/// Who asks, and what was found so far.
-struct Asking<'a> {
-    actor: &'a Actor,
-    /// Whether producers are the actor's.
-    own: BTreeMap<ProducerName, bool>,
-    references: Vec<VersionTold>,
+    /// Whether it has ended, and the revision that it was written into was released with a later one.
+    let_go: bool,
 }
 
 impl Kept {
@@ -112,7 +117,7 @@ impl Kept {
 
     /// The seal that keeps it, if there is one that was not released.
     fn seal(&self) -> Option<Reason> {
-        let released = self.latest.as_ref().is_some_and(|package| package.released_sequence.is_some());
+        let released = self.let_go || self.latest.as_ref().is_some_and(|package| package.released_sequence.is_some());
         let sealed = [self.written_into.as_ref(), self.latest.as_ref()].into_iter().flatten().find(|package| {
             // What was ended before the seal is not in the manifest.
             let seal = package.seal.as_ref().map(|seal| seal.sequence);
@@ -142,7 +147,11 @@ impl Inner {
             Some(_) => self.store.package_latest(&file.name.producer, &file.package).await?,
             None => None,
         };
-        Ok(Kept { file, producer, written_into, latest })
+        let let_go = match &written_into {
+            Some(first) if file.ended_sequence.is_some() => self.is_released(first).await?,
+            _ => false,
+        };
+        Ok(Kept { file, producer, written_into, latest, let_go })
     }
 
     /// The first uploads to a key that have not come to their end.
@@ -152,41 +161,75 @@ impl Inner {
         Ok(uploads.iter().filter(|upload| upload.name.key == name.key).map(upload_told).collect())
     }
 
-    /// Adds versions that have these blobs, each of which so many of those have that are meant, and are none of these; until
-    /// there are enough.
-    async fn references(
-        &self,
-        asking: &mut Asking<'_>,
-        blobs: &BTreeMap<ContentAddress, usize>,
-        own: &BTreeSet<Sequence>,
-    ) -> Result<()> {
-        let blobs: Vec<(ContentAddress, usize)> = blobs.iter().map(|(blob, count)| (*blob, *count)).collect();
-        for page in blobs.chunks(PAGE) {
-            // Those that are meant come along with those that are asked for.
-            let limit = page.iter().map(|(_, count)| count).sum::<usize>() + FILES_TOLD;
-            let page: Vec<ContentAddress> = page.iter().map(|(blob, _)| *blob).collect();
-            for other in self.store.sweeping().sharers(&page, limit).await? {
-                if asking.references.len() >= FILES_TOLD {
-                    return Ok(());
+    /// What the commit would say to a command: the events that it would make, or why it would refuse. Nothing is recorded.
+    async fn asked(&self, actor: &Actor, command: Command) -> Result<std::result::Result<Vec<Event>, Refusal>> {
+        debug_assert_eq!(command.tells_events(), Some(true), "asking changes nothing");
+        match self.log.record(actor, command).await {
+            Ok(Reply::Collected(events)) => Ok(Ok(events)),
+            Ok(reply) => Err(unexpected(&reply)),
+            Err(Error::Refused(refusal)) => Ok(Err(refusal)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sees to it that why the commit would refuse is among the reasons.
+    async fn tell_refusal(&self, refusal: Refusal, of: &PackageKey, reasons: &mut Vec<Reason>) -> Result<()> {
+        match refusal {
+            Refusal::Kept(kept) => {
+                for reason in kept {
+                    if !reasons.contains(&reason) {
+                        reasons.push(reason);
+                    }
                 }
-                if own.contains(&other.sequence) {
-                    continue;
-                }
-                let producer = &other.name.producer;
-                if !asking.own.contains_key(producer) {
-                    let there = self.store.producer(producer).await?;
-                    let is_own = there.is_some_and(|there| there.tenant == asking.actor.tenant);
-                    asking.own.insert(producer.clone(), is_own);
-                }
-                let mut reference = told(&other, Vec::new());
-                // Those of other tenants have events, and no names.
-                if asking.own.get(producer) != Some(&true) {
-                    (reference.producer, reference.key) = (ProducerName::trusted(""), String::new());
-                }
-                asking.references.push(reference);
             }
+            Refusal::PackageFinalized { .. } | Refusal::VersionSealed { .. } | Refusal::PackageSuperseded(_) => {
+                let is_told = reasons.iter().any(|reason| matches!(reason, Reason::Sealed { .. }));
+                if let Some(sealed) = self.package_sealed(&of.0, &of.1).await?.filter(|_| !is_told)
+                    && let Some(seal) = seal_of(&sealed)
+                {
+                    reasons.insert(0, seal);
+                }
+            }
+            refusal => return Err(refusal.into()),
         }
         Ok(())
+    }
+
+    /// The first others that have these blobs, besides those that are meant, of which so many are known to be among them; and
+    /// whether there may be more. However many there are, only so many rows are looked at.
+    async fn sharers(
+        &self,
+        actor: &Actor,
+        blobs: &BTreeSet<ContentAddress>,
+        (own, known): (impl Fn(&File) -> bool + Send + Sync, usize),
+    ) -> Result<(Vec<VersionTold>, bool)> {
+        let mut told: Vec<VersionTold> = Vec::new();
+        let mut tenants_own: BTreeMap<ProducerName, bool> = BTreeMap::new();
+        let mut left = known + SHARERS_LOOKED_AT;
+        for group in blobs.iter().copied().collect::<Vec<_>>().chunks(PAGE) {
+            let found = self.store.sweeping().sharers(group, left).await?;
+            left -= found.len().min(left);
+            for other in found.into_iter().filter(|other| !own(other)) {
+                if told.len() >= FILES_TOLD {
+                    return Ok((told, true));
+                }
+                let producer = &other.name.producer;
+                if !tenants_own.contains_key(producer) {
+                    let there = self.store.producer(producer).await?;
+                    tenants_own.insert(producer.clone(), there.is_some_and(|there| there.tenant == actor.tenant));
+                }
+                let mut reference = self::told(&other, Vec::new());
+                // Those of other tenants have events, and no names.
+                if tenants_own.get(producer) != Some(&true) {
+                    (reference.producer, reference.key) = (ProducerName::trusted(""), String::new());
+                }
+                told.push(reference);
+            }
+            if left == 0 {
+                return Ok((told, true));
+            }
+        }
+        Ok((told, false))
     }
 
     /// What keeps those revisions of a package that fit, behind one of them.
@@ -197,17 +240,35 @@ impl Inner {
         rules: &Rules,
         fits: impl Fn(&Package) -> bool + Send + Sync,
     ) -> Result<Vec<Reason>> {
-        let filter = PackageFilter { name: Some(package.name.clone()), ..PackageFilter::default() };
         let mut kept = Vec::new();
-        let mut after = PackageCursor { name: package.name.clone(), revision: behind };
-        loop {
-            let page = self.store.packages(&package.producer, &filter, Some(&after), PAGE).await?;
-            for revision in page.iter().filter(|revision| fits(revision)) {
+        let look = |revision: &Package| {
+            if fits(revision) {
                 kept.extend(package_reasons(revision, None, rules.expiry, &|name| rules.classes.get(name)));
             }
+        };
+        self.revisions_behind(package, behind, look).await?;
+        Ok(kept)
+    }
+
+    /// Whether a revision was released: itself, or with a later one.
+    async fn is_released(&self, package: &Package) -> Result<bool> {
+        let mut released = package.released_sequence.is_some();
+        let look = |later: &Package| released |= later.released_sequence.is_some();
+        self.revisions_behind(package, package.revision, look).await?;
+        Ok(released)
+    }
+
+    /// Looks at all revisions of a package behind one of them, page by page.
+    async fn revisions_behind(&self, package: &Package, behind: u32, look: impl FnMut(&Package) + Send) -> Result<()> {
+        let filter = PackageFilter { name: Some(package.name.clone()), ..PackageFilter::default() };
+        let mut after = PackageCursor { name: package.name.clone(), revision: behind };
+        let mut look = look;
+        loop {
+            let page = self.store.packages(&package.producer, &filter, Some(&after), PAGE).await?;
+            page.iter().for_each(&mut look);
             match page.last() {
                 Some(last) if page.len() == PAGE => after.revision = last.revision,
-                _ => return Ok(kept),
+                _ => return Ok(()),
             }
         }
     }
@@ -216,63 +277,11 @@ impl Inner {
     /// latest.
     async fn kept_between(&self, kept: &Kept, rules: &Rules) -> Result<Vec<Reason>> {
         let (Some(written_into), Some(latest)) = (&kept.written_into, &kept.latest) else { return Ok(Vec::new()) };
+        if !written_into.is_apart_from(latest) {
+            return Ok(Vec::new());
+        }
         let between = |revision: &Package| revision.id != latest.id && revision.has(&kept.file);
         self.revisions_kept(written_into, written_into.revision, rules, between).await
-    }
-
-    /// Why a package is kept: for itself, for its producer, for what is released along with it, and for a later revision that
-    /// has to be released in its place.
-    async fn package_kept(&self, package: &Package, owner: &Producer, rules: &Rules) -> Result<Vec<Reason>> {
-        let mut reasons = package_reasons(package, Some(owner), rules.expiry, &|name| rules.classes.get(name));
-        if package.seal.is_none() {
-            return Ok(reasons);
-        }
-        let earlier = |revision: &Package| revision.revision < package.revision;
-        reasons.extend(self.revisions_kept(package, 0, rules, earlier).await?);
-        let last = self.package_sealed(&package.producer, &package.name).await?;
-        let later = last.filter(|last| last.revision > package.revision && last.released_sequence.is_none());
-        reasons.extend(later.as_ref().and_then(seal_of));
-        Ok(reasons)
-    }
-
-    /// The first uploads that have not come to their end and would be written into a package.
-    async fn uploads_into(&self, owner: &Producer, package: &PackageName) -> Result<Vec<UploadTold>> {
-        let prefix = if package.is_root() { String::new() } else { format!("{package}/") };
-        let keys = range(&prefix, None, None);
-        let is_into = |upload: &&Upload| match upload.name.key.meaning(owner.settings.package_depth) {
-            KeyMeaning::File { package: into, .. } => into == *package,
-            KeyMeaning::Reserved { .. } => false,
-        };
-        let mut told = Vec::new();
-        let mut after: Option<(String, String)> = None;
-        loop {
-            let behind = after.as_ref().map(|(key, id)| (key.as_str(), id.as_str()));
-            let page = self.store.uploads(&owner.name, &keys, behind, PAGE).await?;
-            told.extend(page.iter().filter(is_into).map(upload_told));
-            if page.len() < PAGE || told.len() >= FILES_TOLD {
-                told.truncate(FILES_TOLD);
-                return Ok(told);
-            }
-            after = page.last().map(|last| (last.name.key.to_string(), last.id.to_string()));
-        }
-    }
-
-    /// The versions that a package has: those of its manifest, or those that have names in it now.
-    async fn package_versions(&self, package: &Package) -> Result<Vec<Sequence>> {
-        if let Some(seal) = &package.seal {
-            let bytes = self.manifest_bytes(seal).await?;
-            let manifest = Manifest::decode(&bytes)
-                .map_err(|error| Error::EventUnreadable { sequence: seal.sequence, reason: error.to_string() })?;
-            return Ok(manifest.files.iter().map(|file| file.sequence).collect());
-        }
-        let mut versions = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.store.members(&package.producer, &package.name, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(versions) };
-            after = Some(last.name.key.clone());
-            versions.extend(page.iter().map(|file| file.sequence));
-        }
     }
 }
 
@@ -310,26 +319,51 @@ impl Registry {
         let own = |file: &File| file.name == *name && file.sequence > owner.created_sequence;
         let file = found.filter(own).ok_or(missing)?;
         let rules = inner.rules().await?;
-        let mut asking = Asking { actor, own: BTreeMap::new(), references: Vec::new() };
-        inner.references(&mut asking, &[(file.content_address, 1)].into(), &[file.sequence].into()).await?;
-        let references = asking.references;
+        let version = file.sequence;
+        let own = |other: &File| other.sequence == version;
+        let (references, references_more) = inner.sharers(actor, &[file.content_address].into(), (own, 1)).await?;
         let uploads = inner.uploads_to(name).await?;
         let kept = inner.kept(file).await?;
         let mut reasons: Vec<Reason> = kept.seal().into_iter().collect();
         reasons.extend(kept.reasons(&rules.classes, rules.expiry));
         reasons.extend(inner.kept_between(&kept, &rules).await?);
-        let eligible = !reasons.iter().any(|reason| reason.forbids(false));
+        let removal = Command::VersionRemove {
+            name: name.clone(),
+            version: VersionChoice::Numbered(version),
+            condition: WriteCondition::default(),
+            bypass: false,
+            fresh_package: inner.fresh_package(),
+            dry: true,
+        };
+        // What lets nothing go by itself lets go of what is removed by its very number.
+        let mut by_number = kept.file.deleted_sequence.is_some();
+        let eligible = match inner.asked(actor, removal).await? {
+            // S3 does not show it any more: what is left to go is its bytes.
+            Ok(events) if events.is_empty() => !reasons.iter().any(|reason| reason.forbids(false)),
+            Ok(events) => {
+                by_number |= events.iter().any(|event| matches!(event, Event::VersionRemoved(_)));
+                true
+            }
+            Err(refusal) => {
+                let of = (name.producer.clone(), kept.file.package.clone());
+                inner.tell_refusal(refusal, &of, &mut reasons).await?;
+                false
+            }
+        };
+        let is_freed = reasons.iter().all(|reason| by_number && reason.is_over());
         Ok(Eligibility {
             eligible,
-            frees_bytes: reasons.is_empty() && references.is_empty(),
+            frees_bytes: is_freed && references.is_empty() && !references_more,
             as_of: rules.expiry,
             reasons,
             seal: None,
             files: Vec::new(),
             files_kept: None,
             references,
+            references_more,
             uploads,
             clock_jumps: rules.jumps,
+            next: None,
         })
     }
 
@@ -341,7 +375,9 @@ impl Registry {
     pub async fn file_retention(&self, file: &File) -> Result<Option<LockTerms>> {
         let rules = self.inner.rules().await?;
         let kept = self.inner.kept(file.clone()).await?;
-        let terms = kept.reasons(&rules.classes, rules.expiry).into_iter().filter_map(|reason| match reason {
+        let mut reasons = kept.reasons(&rules.classes, rules.expiry);
+        reasons.extend(self.inner.kept_between(&kept, &rules).await?);
+        let terms = reasons.into_iter().filter_map(|reason| match reason {
             Reason::Class { over: true, .. } | Reason::Class { mode: Mode::None, .. } => None,
             Reason::Class { mode, until, .. } => {
                 Some(LockTerms { mode, retain_until: until.unwrap_or(Timestamp::LAST) })
@@ -351,66 +387,5 @@ impl Registry {
         });
         let longest = terms.max_by_key(|terms| (terms.retain_until, terms.mode));
         Ok(longest.or_else(|| file.keeping.lock.as_ref().map(|lock| lock.terms)))
-    }
-
-    /// Whether a package may go, with all its files.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub async fn package_eligibility(&self, actor: &Actor, id: &PackageId) -> Result<Eligibility> {
-        let inner = &self.inner;
-        let package = self.package_stat(actor, id).await?;
-        let owner = inner.producer_owned(actor, &package.producer).await?;
-        let rules = inner.rules().await?;
-        let reasons = inner.package_kept(&package, &owner, &rules).await?;
-        let latest = inner.store.package_latest(&package.producer, &package.name).await?;
-        let mut asking = Asking { actor, own: BTreeMap::new(), references: Vec::new() };
-        let versions: BTreeSet<Sequence> = inner.package_versions(&package).await?.into_iter().collect();
-        let (mut files, mut files_kept, mut blobs) = (Vec::new(), 0, BTreeMap::new());
-        let mut packages: BTreeMap<PackageId, Option<Package>> = BTreeMap::new();
-        for page in versions.iter().copied().collect::<Vec<_>>().chunks(PAGE) {
-            for file in inner.store.versions(page).await? {
-                if file.released_sequence.is_none() {
-                    *blobs.entry(file.content_address).or_insert(0) += 1;
-                }
-                if file.keeping.is_empty() {
-                    continue;
-                }
-                if !packages.contains_key(&file.package_id) {
-                    packages.insert(file.package_id.clone(), inner.store.package(&file.package_id).await?);
-                }
-                // What keeps the package or the producer was told above.
-                let written_into = packages.get(&file.package_id).cloned().flatten();
-                let kept = Kept { file, producer: None, written_into, latest: None };
-                let by_itself = kept.reasons(&rules.classes, rules.expiry);
-                let by_itself: Vec<Reason> = by_itself.into_iter().filter(Reason::is_of_file).collect();
-                if by_itself.iter().any(|reason| reason.forbids(false)) {
-                    files_kept += 1;
-                    if files.len() < FILES_TOLD {
-                        files.push(told(&kept.file, by_itself));
-                    }
-                }
-            }
-        }
-        inner.references(&mut asking, &blobs, &versions).await?;
-        let references = asking.references;
-        let uploads = inner.uploads_into(&owner, &package.name).await?;
-        // A revision is released with those before it.
-        let released = [Some(&package), latest.as_ref()].into_iter().flatten().any(|it| it.released_sequence.is_some());
-        let seal = seal_of(&package).filter(|_| !released);
-        let open = package.seal.is_none() && latest.is_some_and(|latest| latest.id == package.id);
-        let forbidden = reasons.iter().any(|reason| reason.forbids(false)) || files_kept > 0;
-        Ok(Eligibility {
-            eligible: !forbidden,
-            frees_bytes: reasons.is_empty() && files_kept == 0 && !open && references.is_empty(),
-            as_of: rules.expiry,
-            reasons,
-            seal,
-            files,
-            files_kept: Some(files_kept),
-            references,
-            uploads,
-            clock_jumps: rules.jumps,
-        })
     }
 }

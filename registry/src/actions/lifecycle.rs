@@ -18,14 +18,14 @@ use self::walk::{Found, Walk};
 use super::list::range;
 use super::producer::unexpected;
 use super::request::{LifecycleRun, LifecycleSummary, LifecycleTotals};
+use super::retention::TimeSeen;
 use crate::clock::Timestamp;
 use crate::error::{Error, Refusal, Result};
-use crate::log::decide::NOTE_AFTER_MICROS;
 use crate::model::command::{Command, Reply};
 use crate::model::event::{Actor, Event};
 use crate::model::lifecycle::{Expiry, LifecycleRule, Outdated, first, prefixes};
 use crate::model::name::{ClassName, FileName, PackageId, PackageName, ProducerName, TenantName};
-use crate::model::retention::{Afterwards, ClassRow, Keeping, Sources, Watched, outlived, reasons};
+use crate::model::retention::{Afterwards, ClassRow, Keeping, Reckoning, Sources, outlived, reasons};
 use crate::model::row::{File, Package, Producer, Sequence, Subresource, Versioning};
 use crate::store::lease::Work;
 use crate::store::{KeyRange, VersionRange};
@@ -122,27 +122,23 @@ impl Registry {
         *self.inner.expired.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Notes the time in a log to which nobody has written for half a day, so that a process that begins later knows what
-    /// time it is, and whenever another process had to believe what this one has watched; records a jump of the clock. Says
-    /// whether anything was recorded. Meant to be called now and then by every gateway: one of them does it.
+    /// Notes what is known of the time, so that a process that begins later knows what time it is: when the log went on
+    /// since it was told, when it was told long ago, and whenever another process had to believe what this one has
+    /// watched; records a jump of the clock. Says whether anything was recorded. Meant to be called now and then by
+    /// every gateway, of which one does it, and once more when one `ends`.
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub async fn clock_note(&self, actor: &Actor) -> Result<bool> {
-        let (head, now) = (self.inner.store.head().await?, self.inner.now().await?);
-        let at = self.inner.clock.monotonic();
-        let watch = self.inner.log.clock_watch(now, at, head);
-        let (_, jumps) = self.inner.store.retention().await?;
+    pub async fn clock_note(&self, actor: &Actor, ends: bool) -> Result<bool> {
+        let TimeSeen { shown, at, head, watch, jumps, .. } = self.inner.time_seen().await?;
         let jumps: Vec<_> = jumps.iter().collect();
-        let proves = |watched: Watched| !watched.proves(jumps.iter().copied()).is_empty();
-        let news = !watch.findings(now, at, &jumps).is_empty() || watch.watched(now, at, &jumps).is_some_and(proves);
-        let quiet = now.0.saturating_sub(head.occurred_at.0) >= NOTE_AFTER_MICROS;
+        let is_news = |reckoning: Reckoning| reckoning.is_news((head.sequence, head.occurred_at), &jumps, ends);
         // The commit looks again; this only spares it the trouble.
-        if head.sequence == 0 || !(news || quiet) {
+        if head.sequence == 0 || !watch.reckoning(shown, at, &jumps).is_none_or(is_news) {
             return Ok(false);
         }
         let Some(lease) = self.inner.leases.of(&*self.inner.store, Work::NoteTime).await? else { return Ok(false) };
-        match self.inner.log.record_under(&lease, actor, Command::ClockNote).await {
+        match self.inner.log.record_under(&lease, actor, Command::ClockNote { ends }).await {
             Ok(Reply::Noted) => Ok(self.inner.store.head().await?.sequence > head.sequence),
             Ok(reply) => Err(unexpected(&reply)),
             Err(Error::Refused(Refusal::LeaseOver)) => {
@@ -382,7 +378,7 @@ impl Expiring<'_> {
             let class = {
                 let packages = self.packages_of(&mut known, &file).await?;
                 let sources = Sources { file: &file, producer: Some(&producer), packages, expiry: self.expiry };
-                outlived(&sources, &|name| self.classes.get(name))
+                outlived(&sources, &[], &|name| self.classes.get(name))
             };
             let Some(class) = class else { continue };
             if self.is_kept(&mut known, &producer, &file, false).await? {

@@ -263,8 +263,8 @@ impl Registry {
     ) -> Result<Vec<File>> {
         let package = self.inner.package_owned(actor, id).await?;
         let latest = self.inner.store.package_latest(&package.producer, &package.name).await?;
-        if latest.is_some_and(|latest| latest.id == package.id) {
-            // Nothing under a finalized package changes, so that its names are those of its manifest.
+        if latest.is_some_and(|latest| latest.id == package.id && latest.released_sequence.is_none()) {
+            // Nothing under a finalized package changes before it is released, so that its names are those of its manifest.
             return self.inner.store.members(&package.producer, &package.name, after, limit).await;
         }
         let manifest = self.manifest_decoded(&package).await?;

@@ -21,7 +21,7 @@ impl Registry {
         let (name, fresh_package) = (FileName { producer: producer.clone(), key }, self.inner.fresh_package());
         let command = match version {
             None => Command::FileRemove { name, condition, bypass, fresh_package },
-            Some(version) => Command::VersionRemove { name, version, condition, bypass, fresh_package },
+            Some(version) => Command::VersionRemove { name, version, condition, bypass, fresh_package, dry: false },
         };
         match self.inner.log.record(actor, command).await? {
             Reply::Removed(removed) => Ok(removed),

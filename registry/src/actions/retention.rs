@@ -1,13 +1,18 @@
 //! Retention: classes, locks, holds, the release of packages, and the clock. Whoever may do so is decided above.
 
+use std::time::Duration;
+
 use super::producer::unexpected;
 use crate::clock::Timestamp;
 use crate::error::{Refusal, Result};
+use crate::log::clockwatch::{ClockWatch, Found};
+use crate::log::writer::begun_at;
 use crate::model::command::{Command, Reply, RetentionChange, SubjectChoice};
 use crate::model::event::Actor;
 use crate::model::name::{ClassName, HoldName, PackageId, ProducerName};
 use crate::model::retention::{ClassRow, ClockJump, Keeping, Mode, Period, RetentionClass, expiry_time};
 use crate::model::row::{Package, Producer, Sequence};
+use crate::model::state::Head;
 use crate::{Inner, Registry};
 
 /// How something that is kept is changed, and by what right.
@@ -34,13 +39,31 @@ pub struct ClockReport {
     pub jumps: Vec<ClockJump>,
 }
 
+/// What there is to say of the time without writing.
+pub(crate) struct TimeSeen {
+    pub(crate) shown: Timestamp,
+    pub(crate) at: Duration,
+    pub(crate) head: Head,
+    pub(crate) watch: ClockWatch,
+    pub(crate) classes: Vec<ClassRow>,
+    pub(crate) jumps: Vec<ClockJump>,
+}
+
 impl Inner {
+    /// What is known of the time. The jumps are read behind the rest, so that none is missed in between, and the head
+    /// before it, so that the clock is not taken to be behind a jump that it had not made yet.
+    pub(crate) async fn time_seen(&self) -> Result<TimeSeen> {
+        let head = self.store.head().await?;
+        let (shown, at, watched) = (self.now().await?, self.clock.monotonic(), self.log.watched());
+        let (classes, jumps) = self.store.retention().await?;
+        let first = if watched.known().has_begun() { None } else { begun_at(&*self.store).await? };
+        let watch = watched.begun(shown, at, &Found { head, first, jumps: &jumps.iter().collect::<Vec<_>>() });
+        Ok(TimeSeen { shown, at, head, watch, classes, jumps })
+    }
+
     /// The classes, and what is believed of the clock.
     pub(crate) async fn classes_and_clock(&self) -> Result<(Vec<ClassRow>, ClockReport)> {
-        let (shown, head) = (self.now().await?, self.store.head().await?);
-        let at = self.clock.monotonic();
-        let watch = self.log.clock_watch(shown, at, head);
-        let (classes, mut jumps) = self.store.retention().await?;
+        let TimeSeen { shown, at, head, watch, classes, mut jumps } = self.time_seen().await?;
         let doubts = watch.findings(shown, at, &jumps.iter().collect::<Vec<_>>());
         jumps.extend(doubts.into_iter().map(|doubt| ClockJump {
             sequence: 0,
@@ -50,6 +73,7 @@ impl Inner {
             genuine: doubt.believed,
         }));
         let expiry = expiry_time(shown.max(head.occurred_at), shown, &jumps);
+        jumps.retain(|jump| !jump.is_account());
         Ok((classes, ClockReport { shown, expiry, jumps }))
     }
 }
@@ -159,7 +183,7 @@ impl Registry {
     /// # Errors
     /// When the package is open, or something keeps it.
     pub async fn package_release(&self, actor: &Actor, package: &PackageId, reason: String) -> Result<Package> {
-        let command = Command::PackageRelease { package: package.clone(), reason };
+        let command = Command::PackageRelease { package: package.clone(), reason, dry: false };
         match self.inner.log.record(actor, command).await? {
             Reply::Package(package) => Ok(*package),
             reply => Err(unexpected(&reply)),
@@ -177,7 +201,7 @@ impl Registry {
     /// Says of a jump of the clock whether the clock was right, so that expiry goes on.
     ///
     /// # Errors
-    /// When that event recorded no jump.
+    /// When that event recorded no jump, or was wrong by a clock that still shows it.
     pub async fn clock_settle(
         &self,
         actor: &Actor,

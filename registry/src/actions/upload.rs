@@ -1,19 +1,24 @@
 //! Multipart uploads: parts are committed as they arrive, and completing joins their recipes.
 
-use artifactstore_backends::dataplane::spi::{IngestHints, IngestResult, IngestStream, Join, PartOf};
+use artifactstore_backends::dataplane::spi::{
+    ByteRange, IngestFrame, IngestHints, IngestResult, IngestStream, Join, PartOf,
+};
 use artifactstore_backends::digest::Checksum;
+use artifactstore_backends::error::Source;
 use artifactstore_backends::failpoint::{Point, reach};
 use artifactstore_backends::hasher::{BodyHasher, crc_combine};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::ingest::content;
 use super::list::{range, rolled};
 use super::producer::unexpected;
-use super::request::{CompletedPart, FileReceipt, PartPage, UploadCompletion, UploadListPage, UploadListRequest};
+use super::request::{
+    CompletedPart, FileReceipt, FoundFile, PartPage, UploadCompletion, UploadListPage, UploadListRequest,
+};
 use crate::error::{Refusal, Result};
 use crate::model::attributes::{Attributes, ChecksumKind, FileChecksum, FilePart, UploadAttributes};
 use crate::model::command::{Command, FileIngest, Reply};
-use crate::model::event::Actor;
+use crate::model::event::{Actor, CopySource};
 use crate::model::name::{FileName, KeyMeaning, PartNumber, UploadId};
 use crate::model::row::{Part, Upload, UploadState};
 use crate::{Error, Inner, Registry};
@@ -142,7 +147,37 @@ impl Registry {
         upload: &UploadId,
         number: PartNumber,
         body: IngestStream,
-        mut hints: IngestHints,
+        hints: IngestHints,
+    ) -> Result<Part> {
+        self.part_record(actor, (name, upload, number), (body, hints), None).await
+    }
+
+    /// Copies bytes of a version into a part, which is ingested and committed as any other.
+    ///
+    /// # Errors
+    /// As for [`Registry::part_ingest`] and [`Registry::file_read`]; [`Refusal::ContentMissing`] when the source let go of
+    /// its bytes while they were copied.
+    pub async fn part_copy(
+        &self,
+        actor: &Actor,
+        (source, range): (&FoundFile, ByteRange),
+        name: &FileName,
+        upload: &UploadId,
+        number: PartNumber,
+        hints: IngestHints,
+    ) -> Result<Part> {
+        let from = source.copy_source();
+        let bytes = self.file_read(source, range).await?;
+        let bytes = bytes.map_ok(IngestFrame::Data).map_err(|error| Box::new(error) as Source).boxed();
+        self.part_record(actor, (name, upload, number), (bytes, hints), from).await
+    }
+
+    async fn part_record(
+        &self,
+        actor: &Actor,
+        (name, upload, number): (&FileName, &UploadId, PartNumber),
+        (body, mut hints): (IngestStream, IngestHints),
+        copied_from: Option<CopySource>,
     ) -> Result<Part> {
         let wanted = self.inner.upload_open(actor, name, upload).await?.attributes.algorithm;
         self.inner.check_name_writable(actor, name).await?;
@@ -156,6 +191,7 @@ impl Registry {
             number,
             stored: Box::new(stored),
             checksum,
+            copied_from,
         };
         match self.inner.log.record(actor, command).await? {
             Reply::Part(part) => Ok(*part),

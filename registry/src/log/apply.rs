@@ -101,7 +101,7 @@ pub fn apply(state: &mut State, fact: Fact<'_>) {
             state.packages.change(&released.package_id, |row| row.released_sequence = Some(fact.sequence));
         }
         Event::ClockJumped(jumped) => retention::clock_jumped(state, fact, jumped),
-        Event::ClockNoted(noted) => retention::clock_noted(state, noted),
+        Event::ClockNoted(noted) => retention::clock_noted(state, fact, noted),
         Event::ClockSettled(settled) => retention::clock_settled(state, fact, settled),
         Event::VersionReleased(released) => collect::version_released(state, fact, released),
         Event::BlobCondemned(condemned) => collect::blob_condemned(state, fact, condemned),

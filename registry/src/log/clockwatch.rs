@@ -1,35 +1,52 @@
 //! Watching whether the clock goes further than time does.
 //!
 //! Within a process the monotonic clock tells: what the clock goes ahead of that is a jump, however small it is beyond what two
-//! clocks may differ by. Across a stop only the log tells, and what lies between its last event and the beginning of a process
-//! cannot be proved: up to a limit, in all, it is believed, and that it was is recorded.
+//! clocks may differ by. Between two processes nothing tells, and what lies there is believed, up to a limit in all.
+//!
+//! The log keeps account of it ([`Reckoning`]). A process that begins counts from the last account, and not from the
+//! last event: what those before it let pass without a word is counted again, and does not add up.
+//!
+//! A clock that is found behind where it ought to be was wrong, or is. Nothing that was counted for it then goes on
+//! counting, or the clock could be set forward once more by as much, and nobody would see it.
 //!
 //! Invariant: a jump is forgotten only once its event is committed.
-//! Invariant: what is believed is recorded, but for a minute at each beginning.
+//! Invariant: what is neither known nor recorded is no more than the allowances of one beginning and of one run.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::model::event::ClockJumped;
-use crate::model::retention::{ClockJump, Watched, limit_micros};
+use crate::model::retention::{ClockJump, Reckoning, accounting, believed_micros, limit_micros, wrong_since};
 use crate::model::row::Sequence;
 use crate::model::state::Head;
 
-/// How far behind the last event a process may begin without a word.
-const BEGIN_ALLOWANCE: Duration = Duration::from_mins(1);
+/// How far behind the last account of the time a process may begin without a word: beside a gateway, which accounts
+/// for it more often than that, commands begin and end and record nothing.
+const BEGIN_ALLOWANCE: Duration = Duration::from_hours(1);
 /// How far the clock may go ahead of the monotonic one while a process runs.
 const RUN_ALLOWANCE: Duration = Duration::from_mins(10);
 /// How much of the time that went by is added to that, as one part in so many: no two clocks run alike.
 const DRIFT_PARTS: u32 = 10_000;
 
+/// What a process finds in the log when it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    /// Where the log ends.
+    pub head: Head,
+    /// When its first event was recorded.
+    pub first: Option<Timestamp>,
+    /// The jumps of the clock.
+    pub jumps: &'a [&'a ClockJump],
+}
+
 /// What is known of the time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ClockWatch {
-    /// The monotonic clock when this process began.
-    begun: Duration,
     /// What was seen when the clock was first compared with the log.
     anchor: Option<Anchor>,
+    /// The jumps as they were when the log was last looked at.
+    seen: Arc<[ClockJump]>,
 }
 
 /// From where on the monotonic clock tells what time it is.
@@ -41,234 +58,246 @@ struct Anchor {
     at: Duration,
     /// The last event then.
     sequence: Sequence,
-    /// What lies between that event and this moment, as long as it is not recorded.
-    gap: Option<(Timestamp, Timestamp)>,
-    /// How much of what the clock is ahead by is known to be recorded.
-    recorded_micros: i64,
+    /// When that was recorded.
+    logged: Timestamp,
+    /// Until when the log accounted for the time.
+    accounted: Timestamp,
+    /// How much was believed in all.
+    believed_micros: i64,
+    /// Whether the log, though it is old, has no account at all: that of an older version.
+    is_first: bool,
+    /// The last of the jumps that the clock has come back from: up to there none is counted.
+    mended: Sequence,
 }
 
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn plus(time: Timestamp, by: Duration) -> Timestamp {
-    Timestamp(time.0.saturating_add(micros(by)))
+fn plus(time: Timestamp, micros: i64) -> Timestamp {
+    Timestamp(time.0.saturating_add(micros))
+}
+
+/// How long it is from one moment to another; nothing when that is before it.
+fn between(from: Timestamp, to: Timestamp) -> i64 {
+    to.0.saturating_sub(from.0).max(0)
 }
 
 impl Anchor {
-    /// How far the clock is ahead of the monotonic one, in microseconds.
-    fn ahead(&self, shown: Timestamp, at: Duration) -> i64 {
-        shown.0.saturating_sub(plus(self.shown, at.saturating_sub(self.at)).0)
+    fn new(shown: Timestamp, at: Duration, found: &Found<'_>) -> Self {
+        let Found { head, first, jumps } = *found;
+        let last = accounting(jumps);
+        let (accounted, is_first) = match (last, first) {
+            _ if head.sequence == 0 => (shown, false),
+            (Some(row), _) => (row.to, false),
+            (None, Some(first)) if between(first, head.occurred_at) <= limit_micros() => (first, false),
+            (None, _) => (head.occurred_at, true),
+        };
+        // What was recorded by a clock that was wrong accounts for nothing.
+        let wrong = wrong_since(jumps, last.map_or(0, |row| row.sequence)).map(|jump| jump.from);
+        let accounted = wrong.fold(accounted, Timestamp::min);
+        let known = jumps.iter().map(|jump| jump.sequence.max(jump.settled_sequence.unwrap_or(0)));
+        Self {
+            shown,
+            at,
+            sequence: known.fold(head.sequence, Sequence::max),
+            logged: head.occurred_at,
+            accounted,
+            believed_micros: believed_micros(jumps.iter().copied()),
+            is_first,
+            mended: 0,
+        }
     }
 
+    /// From where on it tells once the clock was found behind. Back at the time that this process knows, it is mended,
+    /// and only the jumps were wrong. Anywhere else nothing of what was known holds any more: as for one that begins.
+    fn anew(&self, shown: Timestamp, at: Duration, found: &Found<'_>) -> Self {
+        let known = plus(self.begun(found.jumps), self.passed(at));
+        if known.0.abs_diff(shown.0) <= self.allowance(at).unsigned_abs() {
+            let mended = found.jumps.iter().map(|jump| jump.sequence).fold(self.mended, Sequence::max);
+            return Self { mended, ..self.clone() };
+        }
+        let anew = Self::new(shown, at, found);
+        if found.head.sequence == 0 || accounting(found.jumps).is_some() {
+            return anew;
+        }
+        // Nobody accounted for the time since this process looked first.
+        let wrong = wrong_since(found.jumps, 0).map(|jump| jump.from);
+        Self { accounted: wrong.fold(self.accounted, Timestamp::min), is_first: self.is_first, ..anew }
+    }
+
+    /// Jumps that were recorded since. What an operator said to be wrong is none of them: it is there all the same.
+    fn later<'j>(&self, jumps: &[&'j ClockJump]) -> impl DoubleEndedIterator<Item = &'j ClockJump> {
+        let since = self.sequence;
+        jumps.iter().copied().filter(move |jump| jump.sequence > since && !jump.is_wrong())
+    }
+
+    /// Until when the log accounted for the time at the beginning, less what was said to be wrong since.
+    fn accounted(&self, jumps: &[&ClockJump]) -> Timestamp {
+        let before = wrong_since(jumps, self.sequence).filter(|jump| jump.sequence <= self.sequence);
+        before.map(|jump| jump.from).fold(self.accounted, Timestamp::min)
+    }
+
+    /// The time at the beginning: what the clock showed, or that of the last event, if the clock was behind. One that a
+    /// wrong clock took along says nothing.
+    fn begun(&self, jumps: &[&ClockJump]) -> Timestamp {
+        let misled = |jump: &&ClockJump| jump.is_wrong() && jump.sequence <= self.sequence && jump.to > self.shown;
+        if jumps.iter().any(misled) { self.shown } else { self.shown.max(self.logged) }
+    }
+
+    /// What lies between the account of the log and the beginning, as long as nobody recorded it.
+    fn gap(&self, jumps: &[&ClockJump]) -> Option<(Timestamp, Timestamp)> {
+        let (from, to) = (self.accounted(jumps), self.begun(jumps));
+        let from = self.later(jumps).next_back().map_or(from, |last| last.to.max(from));
+        (from < to).then_some((from, to))
+    }
+
+    /// Where the clock ought to be: as much further as time went by, and by the jumps that are recorded. What another
+    /// process believed when it began is none of them, and neither is what lies before this one.
+    fn due(&self, at: Duration, jumps: &[&ClockJump]) -> Timestamp {
+        let begun = self.begun(jumps);
+        let recorded = self.later(jumps).filter(|jump| jump.sequence > self.mended && !jump.is_believed());
+        let recorded = recorded.map(|jump| between(jump.from.max(begun), jump.to)).fold(0, i64::saturating_add);
+        plus(plus(begun, self.passed(at)), recorded)
+    }
+
+    /// How much time went by.
+    fn passed(&self, at: Duration) -> i64 {
+        micros(at.saturating_sub(self.at))
+    }
+
+    /// How far the clock may be ahead of that because no two run alike.
+    fn drift(&self, at: Duration) -> i64 {
+        micros(at.saturating_sub(self.at) / DRIFT_PARTS)
+    }
+
+    /// How far the clock may be from where it ought to be without a word.
     fn allowance(&self, at: Duration) -> i64 {
-        micros(RUN_ALLOWANCE + at.saturating_sub(self.at) / DRIFT_PARTS)
+        micros(RUN_ALLOWANCE).saturating_add(self.drift(at))
     }
 
-    /// How much of what the clock may be ahead by is in the log: jumps that were recorded since. What another process believed
-    /// when it began is none of them, and neither is what an operator said to be wrong, and is there all the same.
-    fn recorded<'j>(&self, jumps: impl IntoIterator<Item = &'j ClockJump>) -> i64 {
-        let wrong = |jump: &ClockJump| jump.settled_sequence.is_some() && !jump.genuine;
-        let counts = |jump: &&ClockJump| jump.sequence > self.sequence && !jump.is_believed() && !wrong(jump);
-        jumps.into_iter().filter(counts).map(ClockJump::length_micros).fold(0, i64::saturating_add)
+    fn is_behind(&self, shown: Timestamp, at: Duration, jumps: &[&ClockJump]) -> bool {
+        between(shown, self.due(at, jumps)) > self.allowance(at)
+    }
+
+    fn findings(&self, shown: Timestamp, at: Duration, jumps: &[&ClockJump]) -> Vec<ClockJumped> {
+        let due = self.due(at, jumps);
+        let jumped = between(due, shown) > self.allowance(at);
+        let worth = |&(from, to): &(Timestamp, Timestamp)| between(from, to) > micros(BEGIN_ALLOWANCE);
+        // By the moment of a jump all is accounted for, so that none comes without what lies before it.
+        let gap = self.gap(jumps).filter(|gap| jumped || self.is_first || worth(gap));
+        let believed = believed_micros(jumps.iter().copied());
+        let gap = gap.map(|(from, to)| ClockJumped {
+            to,
+            from,
+            believed: believed.saturating_add(between(from, to)) <= limit_micros(),
+        });
+        let jump = jumped.then_some(ClockJumped { to: shown, from: due, believed: false });
+        gap.into_iter().chain(jump).collect()
+    }
+
+    fn reckoning(&self, shown: Timestamp, at: Duration, jumps: &[&ClockJump]) -> Reckoning {
+        let gap = between(self.accounted(jumps), self.begun(jumps));
+        let own = self.believed_micros.saturating_add(gap);
+        // Since an account that this process has seen the making of, it has watched.
+        let seen = self.later(jumps).next().map(|_| believed_micros(jumps.iter().copied()));
+        let drifted = plus(self.due(at, jumps), self.drift(at));
+        let owed_micros = seen.map_or(own, |seen| seen.min(own)).saturating_add(between(drifted, shown));
+        let last = accounting(jumps);
+        Reckoning {
+            shown,
+            owed_micros,
+            accounted: last.map_or(self.accounted, |row| row.to),
+            sequence: last.map_or(0, |row| row.sequence),
+        }
     }
 }
 
 impl ClockWatch {
-    /// Begins with a process, which knows of the time only what the log says.
-    #[must_use]
-    pub const fn begin(at: Duration) -> Self {
-        Self { begun: at, anchor: None }
+    /// Compares the clock with the log, if that was not done yet.
+    pub fn begin(&mut self, shown: Timestamp, at: Duration, found: &Found<'_>) {
+        if self.anchor.is_none() {
+            self.anchor = Some(Anchor::new(shown, at, found));
+            self.look(found.jumps);
+        }
     }
 
-    /// Compares the clock with the log, if that was not done yet.
-    pub fn observe(&mut self, shown: Timestamp, at: Duration, head: Head) {
-        if self.anchor.is_some() {
-            return;
+    /// Begins anew if the clock was behind where it ought to be, in a log that had these jumps before it was looked at.
+    /// Whoever looked earlier than the last to do so comes too late.
+    pub fn mend(&mut self, shown: Timestamp, at: Duration, found: &Found<'_>) {
+        let anchor = self.anchor.as_ref().filter(|anchor| anchor.at <= at);
+        let behind = anchor.filter(|anchor| anchor.is_behind(shown, at, found.jumps));
+        if let Some(anew) = behind.map(|anchor| anchor.anew(shown, at, found)) {
+            tracing::debug!(%shown, "the clock is behind where it ought to be; the time is counted anew");
+            self.anchor = Some(anew);
         }
-        let known = plus(head.occurred_at, at.saturating_sub(self.begun));
-        let is_gap = head.sequence > 0 && shown > plus(known, BEGIN_ALLOWANCE);
-        let gap = is_gap.then_some((known, shown));
-        self.anchor = Some(Anchor { shown, at, sequence: head.sequence, gap, recorded_micros: 0 });
+    }
+
+    /// Whether that was done.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.anchor.is_some()
     }
 
     /// Whether there may be something to be recorded: to be known, it takes the jumps that are in the log.
     #[must_use]
     pub fn suspects(&self, shown: Timestamp, at: Duration) -> bool {
-        self.anchor.as_ref().is_some_and(|anchor| {
-            let ahead = anchor.ahead(shown, at).saturating_sub(anchor.recorded_micros);
-            anchor.gap.is_some() || ahead > anchor.allowance(at)
-        })
+        !self.findings(shown, at, &self.seen.iter().collect::<Vec<_>>()).is_empty()
+    }
+
+    /// Whether the clock seems to be behind where it ought to be: [`Self::mend`] takes the jumps that are in the log.
+    #[must_use]
+    pub fn lags(&self, shown: Timestamp, at: Duration) -> bool {
+        let seen: Vec<&ClockJump> = self.seen.iter().collect();
+        self.anchor.as_ref().is_some_and(|anchor| anchor.is_behind(shown, at, &seen))
     }
 
     /// What is to be recorded when the clock shows this and the log has these jumps.
     #[must_use]
     pub fn findings(&self, shown: Timestamp, at: Duration, jumps: &[&ClockJump]) -> Vec<ClockJumped> {
-        let Some(anchor) = &self.anchor else { return Vec::new() };
-        let mut found = Vec::new();
-        if let Some((from, to)) = anchor.gap {
-            let before = jumps.iter().filter(|jump| jump.is_believed()).map(|jump| jump.length_micros());
-            let in_all = before.fold(to.0.saturating_sub(from.0), i64::saturating_add);
-            found.push(ClockJumped { to, from, believed: in_all <= limit_micros() });
-        }
-        let news = anchor.ahead(shown, at).saturating_sub(anchor.recorded(jumps.iter().copied()));
-        if news > anchor.allowance(at) {
-            found.push(ClockJumped { to: shown, from: Timestamp(shown.0.saturating_sub(news)), believed: false });
-        }
-        found
+        self.anchor.as_ref().map(|anchor| anchor.findings(shown, at, jumps)).unwrap_or_default()
     }
 
-    /// Since when the clock was watched, if nothing is to be recorded.
+    /// What can be said of the time, if nothing is to be recorded.
     #[must_use]
-    pub fn watched(&self, shown: Timestamp, at: Duration, jumps: &[&ClockJump]) -> Option<Watched> {
+    pub fn reckoning(&self, shown: Timestamp, at: Duration, jumps: &[&ClockJump]) -> Option<Reckoning> {
         let anchor = self.anchor.as_ref().filter(|_| self.findings(shown, at, jumps).is_empty())?;
-        Some(Watched { sequence: anchor.sequence, shown: anchor.shown, until: shown })
+        Some(anchor.reckoning(shown, at, jumps))
     }
 
-    /// Goes on from a committed batch that recorded what was found, by these events; the log has these jumps now.
-    pub fn recorded(&mut self, events: &[Sequence], jumps: &[&ClockJump]) {
-        let Some(anchor) = &mut self.anchor else { return };
-        if let Some(event) = events.first().filter(|_| anchor.gap.is_some()) {
-            // What was not believed at the beginning says nothing of how the clock has gone since.
-            anchor.sequence = *event;
-            anchor.gap = None;
-        }
-        anchor.recorded_micros = anchor.recorded(jumps.iter().copied());
+    fn look(&mut self, jumps: &[&ClockJump]) {
+        self.seen = jumps.iter().copied().cloned().collect();
     }
 }
 
 /// What is known of the time, for the writer, which records jumps, and for those who only ask.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct SharedWatch(Arc<Mutex<ClockWatch>>);
 
 impl SharedWatch {
-    /// Begins with a process.
+    /// What is known by now.
     #[must_use]
-    pub fn begin(at: Duration) -> Self {
-        Self(Arc::new(Mutex::new(ClockWatch::begin(at))))
+    pub fn known(&self) -> ClockWatch {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What is known when the clock shows this and the log ends there. Whoever asks reads the jumps that are recorded
-    /// afterwards, so that none is missed in between.
+    /// What is known from then on, if nothing was known before, or the clock went back. All events of the log up to the
+    /// head that was found were recorded before the clock showed this.
     #[must_use]
-    pub fn observe(&self, shown: Timestamp, at: Duration, head: Head) -> ClockWatch {
+    pub fn begun(&self, shown: Timestamp, at: Duration, found: &Found<'_>) -> ClockWatch {
         let mut watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.observe(shown, at, head);
+        watch.begin(shown, at, found);
+        let before = |jump: &&ClockJump| jump.sequence <= found.head.sequence;
+        let jumps: Vec<&ClockJump> = found.jumps.iter().copied().filter(before).collect();
+        watch.mend(shown, at, &Found { jumps: &jumps, ..*found });
         watch.clone()
     }
 
-    /// As [`ClockWatch::recorded`].
-    pub fn recorded(&self, events: &[Sequence], jumps: &[&ClockJump]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).recorded(events, jumps);
+    /// Goes on from a log that has these jumps, all of them committed.
+    pub fn look(&self, jumps: &[&ClockJump]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).look(jumps);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: i64 = 3_600_000_000;
-
-    fn head(sequence: Sequence, hours: i64) -> Head {
-        Head { sequence, occurred_at: at(hours), hash: [0; 32] }
-    }
-
-    fn at(hours: i64) -> Timestamp {
-        Timestamp(hours * HOUR)
-    }
-
-    fn ran(hours: u64) -> Duration {
-        Duration::from_hours(hours)
-    }
-
-    fn jump(sequence: Sequence, fact: &ClockJumped) -> ClockJump {
-        ClockJump {
-            sequence,
-            from: fact.from,
-            to: fact.to,
-            settled_sequence: fact.believed.then_some(sequence),
-            genuine: fact.believed,
-        }
-    }
-
-    /// A process that began when the clock showed this, and compared it with the log at once.
-    fn begun(hours: i64, log: Head) -> ClockWatch {
-        let mut watch = ClockWatch::begin(ran(5));
-        watch.observe(at(hours), ran(5), log);
-        watch
-    }
-
-    #[test]
-    fn a_clock_that_goes_with_time_never_jumps() {
-        let watch = begun(100, head(7, 100));
-        for (shown, elapsed) in [(100, 0), (820, 720), (700, 720)] {
-            assert!(!watch.suspects(at(shown), ran(5 + elapsed)), "{shown}");
-            assert_eq!(watch.findings(at(shown), ran(5 + elapsed), &[]), []);
-        }
-        let empty = begun(100, Head { sequence: 0, occurred_at: Timestamp(0), hash: [0; 32] });
-        assert_eq!(empty.findings(at(100), ran(5), &[]), [], "before the first event there is nothing to compare with");
-    }
-
-    #[test]
-    fn what_the_clock_goes_ahead_of_the_monotonic_one_is_a_jump_of_whatever_length() {
-        let mut watch = begun(100, head(7, 100));
-        let minutes = |minutes: i64| Timestamp(at(101).0 + minutes * 60_000_000);
-        assert_eq!(watch.findings(minutes(9), ran(6), &[]), [], "clocks differ a little");
-        let found = watch.findings(at(124), ran(6), &[]);
-        assert_eq!(found, [ClockJumped { to: at(124), from: at(101), believed: false }]);
-        let first = jump(8, &found[0]);
-        watch.recorded(&[8], &[&first]);
-        assert!(!watch.suspects(at(125), ran(7)));
-        // The next step is another jump, and no more than that.
-        let found = watch.findings(at(135), ran(7), &[&first]);
-        assert_eq!(found, [ClockJumped { to: at(135), from: at(125), believed: false }]);
-        assert_eq!(watch.watched(at(135), ran(7), &[&first]), None);
-        // Whoever says that the clock was wrong did not mend it by that.
-        let wrong = ClockJump { settled_sequence: Some(9), ..first.clone() };
-        let found = watch.findings(at(125), ran(7), &[&wrong]);
-        assert_eq!(found, [ClockJumped { to: at(125), from: at(102), believed: false }]);
-        let genuine = ClockJump { genuine: true, ..wrong };
-        assert_eq!(watch.findings(at(125), ran(7), &[&genuine]), []);
-    }
-
-    #[test]
-    fn what_another_process_recorded_is_not_recorded_twice_and_what_it_believed_does_not_count() {
-        let watch = begun(100, head(7, 100));
-        let recorded = jump(8, &ClockJumped { to: at(124), from: at(101), believed: false });
-        assert_eq!(watch.findings(at(124), ran(6), &[&recorded]), []);
-        let believed = jump(8, &ClockJumped { to: at(124), from: at(101), believed: true });
-        assert_eq!(watch.findings(at(124), ran(6), &[&believed]).len(), 1);
-        // It knows better than whoever began meanwhile.
-        let gap = jump(9, &ClockJumped { to: at(110), from: at(101), believed: true });
-        let before = jump(6, &ClockJumped { to: at(90), from: at(85), believed: true });
-        let watched = watch.watched(at(111), ran(16), &[&before, &gap]).unwrap();
-        assert_eq!(watched.proves([&before, &gap]), [9]);
-    }
-
-    #[test]
-    fn beginnings_are_believed_up_to_a_day_in_all() {
-        assert_eq!(begun(100, head(7, 100)).findings(at(100), ran(5), &[]), []);
-        let found = begun(123, head(7, 100)).findings(at(123), ran(5), &[]);
-        assert_eq!(found, [ClockJumped { to: at(123), from: at(100), believed: true }]);
-        let first = jump(8, &found[0]);
-        let found = begun(124, head(9, 123)).findings(at(124), ran(5), &[&first]);
-        assert!(found[0].believed, "a day in all");
-        let found = begun(125, head(9, 123)).findings(at(125), ran(5), &[&first]);
-        assert_eq!(found, [ClockJumped { to: at(125), from: at(123), believed: false }]);
-        // Once somebody vouches for it, it counts no longer.
-        let vouched = ClockJump { settled_sequence: Some(9), ..first };
-        assert!(begun(125, head(9, 123)).findings(at(125), ran(5), &[&vouched])[0].believed);
-        assert!(!begun(125, head(9, 100)).findings(at(125), ran(5), &[])[0].believed);
-    }
-
-    #[test]
-    fn a_beginning_that_was_not_believed_hides_no_jump_behind_it() {
-        let mut watch = begun(500, head(7, 100));
-        let found = watch.findings(at(500), ran(5), &[]);
-        let gap = jump(8, &found[0]);
-        assert!(!gap.is_believed() && watch.suspects(at(500), ran(5)));
-        watch.recorded(&[8], &[&gap]);
-        assert!(!watch.suspects(at(500), ran(5)));
-        assert_eq!(watch.findings(at(510), ran(5), &[&gap]).len(), 1);
-    }
-}
+mod tests;

@@ -8,7 +8,6 @@ mod retention;
 mod scrub;
 mod version;
 
-pub use expire::NOTE_AFTER_MICROS;
 pub use retention::kept;
 
 use artifactstore_backends::dataplane::spi::IngestResult;
@@ -21,8 +20,9 @@ use crate::error::Refusal;
 use crate::model::attributes::Attributes;
 use crate::model::command::{Command, Content, FileIngest, FinalizeFacts, PackageChoice, PreparedSeal, WriteCondition};
 use crate::model::event::{
-    Actor, Event, FileDescribed, FileIngested, FileRemoved, LockEnabled, PackageFinalized, PackageOpened, PartIngested,
-    ProducerConfigured, ProducerCreated, ProducerDeleted, StoredManifest, UploadAborted, UploadCreated, VersioningSet,
+    Actor, CopySource, Event, FileDescribed, FileIngested, FileRemoved, LockEnabled, PackageFinalized, PackageOpened,
+    PartIngested, ProducerConfigured, ProducerCreated, ProducerDeleted, StoredManifest, UploadAborted, UploadCreated,
+    VersioningSet,
 };
 use crate::model::glob;
 use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
@@ -72,7 +72,7 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::FileRemove { name, condition, bypass, fresh_package } => {
             file_remove(state, actor, name, (condition, *bypass), fresh_package)
         }
-        Command::VersionRemove { name, version, condition, bypass, fresh_package } => {
+        Command::VersionRemove { name, version, condition, bypass, fresh_package, .. } => {
             version::version_remove(state, actor, (name, *version), (condition, *bypass), fresh_package)
         }
         Command::FileTag { name, version, tags } => version::file_tag(state, actor, (name, *version), tags),
@@ -93,8 +93,8 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
             }))
             .into())
         }
-        Command::PartIngest { upload, name, number, stored, checksum } => {
-            part_ingest(state, actor, (upload, name, *number), stored, checksum.as_ref())
+        Command::PartIngest { upload, name, number, stored, checksum, copied_from } => {
+            part_ingest(state, actor, (upload, name, *number), stored, (checksum.as_ref(), copied_from.as_ref()))
         }
         Command::UploadAbort { upload, name } => {
             producer_of(state, actor, name)?;
@@ -122,12 +122,12 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::HoldRelease { subject, name, reason } => {
             retention::hold_release(state, actor, subject, (name, reason))
         }
-        Command::PackageRelease { package, reason } => retention::package_release(state, actor, package, reason),
+        Command::PackageRelease { package, reason, .. } => retention::package_release(state, actor, package, reason),
         Command::ClockSettle { jump, genuine, reason } => retention::clock_settle(state, *jump, *genuine, reason),
         Command::Collect { step, .. } => collect::collect(state, step),
         Command::Erase { erase, .. } => erase::erase(state, actor, erase),
         Command::Expire { name, expiry, .. } => expire::expire(state, actor, name, expiry),
-        Command::ClockNote => Ok(expire::clock_note(state)),
+        Command::ClockNote { ends } => Ok(retention::clock_note(state, *ends)),
         Command::Scrub(step) => Ok(scrub::scrub(state, step)),
     }
 }
@@ -137,10 +137,11 @@ fn part_ingest(
     actor: &Actor,
     (upload, name, number): (&UploadId, &FileName, PartNumber),
     stored: &IngestResult,
-    checksum: Option<&Checksum>,
+    (checksum, copied_from): (Option<&Checksum>, Option<&CopySource>),
 ) -> Result<Decision, Refusal> {
     producer_of(state, actor, name)?;
     upload_open(state, name, upload)?;
+    check_source(state, copied_from)?;
     let content = Content {
         content_address: stored.content_address,
         sha256: Sha256Digest([0; 32]),
@@ -162,6 +163,7 @@ fn part_ingest(
         written,
         checksum: checksum.cloned(),
         producer: name.producer.clone(),
+        copied_from: copied_from.cloned(),
     })));
     Ok(Decision { events, ..Decision::default() })
 }
@@ -396,6 +398,12 @@ fn check_content(state: &State, content: &Content) -> Result<Vec<LocatedChunk>, 
     Ok(fresh)
 }
 
+/// A copy leans on its source: what let go of its bytes since it was found is not copied, even while they are there.
+fn check_source(state: &State, source: Option<&CopySource>) -> Result<(), Refusal> {
+    let gone = |source: &CopySource| state.files.get(&source.sequence).is_none_or(|it| it.released_sequence.is_some());
+    if source.is_some_and(gone) { Err(Refusal::ContentMissing) } else { Ok(()) }
+}
+
 fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Decision, Refusal> {
     let owner = producer_of(state, actor, &ingest.name)?;
     let (package, relative_path) = file_path(owner, &ingest.name)?;
@@ -413,12 +421,7 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     let (mut events, package_id) = package_for_write(state, owner, &package, &ingest.fresh_package)?;
     events.extend(version::null_replaced(state, owner, &ingest.name, (&package, &package_id)));
     let content = &ingest.content;
-    // A copy leans on its source: what let go of its bytes since it was found is not copied, even while they are there.
-    if let Some(source) = &ingest.copied_from
-        && state.files.get(&source.sequence).is_none_or(|file| file.released_sequence.is_some())
-    {
-        return Err(Refusal::ContentMissing);
-    }
+    check_source(state, ingest.copied_from.as_ref())?;
     let recorded = state.blobs.get(&content.content_address).is_some();
     if !recorded && content.recipe.is_none() {
         return Err(Refusal::ContentMissing);

@@ -6,6 +6,8 @@ pub mod collect;
 pub mod erase;
 pub mod scrub;
 
+use std::collections::BTreeSet;
+
 use artifactstore_backends::recipe::LocatedChunk;
 
 use crate::model::command::{Command, FileIngest, PackageChoice, SubjectChoice};
@@ -67,7 +69,7 @@ pub fn first_round(command: &Command, touched: &mut Touched) {
         Command::PackageRelease { package, .. } => {
             touched.packages.insert(package.clone());
         }
-        Command::ClassSet { .. } | Command::ClockSettle { .. } | Command::ClockNote => touched.retention = true,
+        Command::ClassSet { .. } | Command::ClockSettle { .. } | Command::ClockNote { .. } => touched.retention = true,
         Command::Collect { step, .. } => collect::first_round(step, touched),
         Command::Erase { erase, .. } => {
             touched.producers.insert(erase.name.producer.clone());
@@ -101,6 +103,7 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         Command::PackageRelease { package, .. } => release(package, state, touched),
         Command::ClassSet { .. }
         | Command::ClockSettle { .. }
+        | Command::ClockNote { .. }
         | Command::ProducerDelete { .. }
         | Command::KeyCreate { .. }
         | Command::KeyRotate { .. }
@@ -113,7 +116,6 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
         Command::Collect { step, .. } => collect::second_round(step, state, touched),
         Command::Erase { erase, .. } => version_of(&erase.name, erase.version, state, touched),
         Command::Expire { name, expiry, .. } => expired(name, expiry, state, touched),
-        Command::ClockNote => {}
         Command::SubresourceSet { producer, name, .. } => {
             touched.subresources.insert((producer.clone(), *name));
         }
@@ -130,7 +132,8 @@ pub fn second_round(command: &Command, state: &State, touched: &mut Touched) {
             file(name, state, touched);
             touched.uploads.insert(upload.clone());
         }
-        Command::PartIngest { upload, number, stored, .. } => {
+        Command::PartIngest { upload, number, stored, copied_from, .. } => {
+            touched.files.extend(copied_from.as_ref().map(|source| source.sequence));
             touched.uploads.insert(upload.clone());
             touched.parts.insert((upload.clone(), *number));
             touched.chunks.extend(stored.recipe.chunks.iter().map(|chunk| chunk.address));
@@ -203,11 +206,18 @@ pub fn third_round(command: &Command, state: &State, touched: &mut Touched) {
     let null = if state.histories.contains(name) { state.history_null(name).map(|row| row.sequence) } else { None };
     for file in [named, numbered, null].into_iter().flatten().filter_map(|sequence| state.files.find(&sequence)) {
         touched.packages.insert(file.package_id.clone());
+        let package = (name.producer.clone(), file.package.clone());
         let written_into = state.packages.find(&file.package_id);
-        let latest = state.latest.get(&(name.producer.clone(), file.package.clone()));
+        let latest = state.latest.get(&package);
         let latest = latest.and_then(|id| state.packages.find(id.as_ref()?));
         let packages = [written_into, latest].into_iter().flatten().map(|package| &package.keeping);
         touched.retention |= packages.chain([&file.keeping, &owner.keeping]).any(|keeping| !keeping.is_empty());
+        touched.latest.insert(package.clone());
+        // Nothing goes that any revision keeps, those in between among them, if there are any.
+        if written_into.zip(latest).is_none_or(|(first, latest)| first.is_apart_from(latest)) {
+            touched.retention |= state.keepers.contains(&package) && state.keepers(&package).next().is_some();
+            touched.keepers.insert(package);
+        }
     }
 }
 
@@ -352,8 +362,9 @@ pub fn event(event: &Event, touched: &mut Touched) {
         Event::PackageReleased(fact) => {
             touched.packages.insert(fact.package_id.clone());
         }
-        Event::ClassSet(_) | Event::ClockJumped(_) | Event::ClockSettled(_) => touched.retention = true,
-        Event::ClockNoted(fact) => touched.retention |= !fact.proves.is_empty(),
+        Event::ClassSet(_) | Event::ClockJumped(_) | Event::ClockSettled(_) | Event::ClockNoted(_) => {
+            touched.retention = true;
+        }
         Event::VersionReleased(fact) => collect::released(fact, touched),
         Event::BlobCondemned(fact) => touched.blobs.extend([fact.content_address]),
         Event::ChunkCondemned(fact) => touched.chunks.extend(&fact.chunks),
@@ -391,8 +402,8 @@ fn subject(subject: &Subject, touched: &mut Touched) {
 pub fn replayed(event: &Event, state: &mut State, touched: &mut Touched) {
     match event {
         Event::FileIngested(fact) => {
-            touched.producers.insert(fact.producer.clone());
-            touched.packages.insert(fact.package_id.clone());
+            note(&mut touched.producers, &fact.producer);
+            note(&mut touched.packages, &fact.package_id);
             touched.uploads.extend(fact.upload.clone());
             let name = fact.name();
             if fact.supersedes.is_some() {
@@ -420,6 +431,13 @@ pub fn replayed(event: &Event, state: &mut State, touched: &mut Touched) {
             touched.chunks.extend(chunks.filter(|chunk| !state.chunks.is_loaded(chunk)));
         }
         other => self::event(other, touched),
+    }
+}
+
+/// Most events of a batch are about what the one before was about.
+fn note<K: Ord + Clone>(keys: &mut BTreeSet<K>, key: &K) {
+    if !keys.contains(key) {
+        keys.insert(key.clone());
     }
 }
 

@@ -1,7 +1,10 @@
 //! Rebuilding every view from the log, by the same `apply` that live writes use, and comparing the result.
 
+mod held;
+
 use futures::{StreamExt, TryStreamExt};
 
+pub(super) use self::held::Held;
 use super::apply::{Fact, apply};
 use super::plan;
 use crate::actions::request::{DIFFERENCES_LIMIT, Difference, Progress};
@@ -11,9 +14,11 @@ use crate::model::event::{Event, GENESIS_HASH, Record};
 use crate::model::state::{Head, State, Touched};
 use crate::store::{Batch, Snapshot, Store, View, ViewRow};
 
-/// How many events are folded into one batch: rows whose keys are digests lie anywhere, and a page of the scratch store
-/// is written once for all that a batch puts on it. Some tens of MiB are in hand.
+/// How many events are folded into one batch.
 pub(super) const BATCH: usize = 4096;
+/// How many rows whose keys are digests wait to be written together, a blob counted as often as it has chunks besides:
+/// they lie anywhere, and a page of the scratch store is read and written once for all that go onto it. About 64 MiB.
+const HELD: usize = 1 << 18;
 
 /// Reads an event back; refuses kinds that a newer version wrote.
 ///
@@ -54,40 +59,56 @@ pub async fn rebuild(
     scratch: &dyn Store,
     on_progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<u64> {
-    rebuild_by(BATCH, snapshot, scratch, on_progress).await
+    rebuild_by((BATCH, HELD), snapshot, scratch, on_progress).await
 }
 
-/// Does what [`rebuild`] does by so many events a batch, which makes no difference to the views.
+/// Does what [`rebuild`] does by so many events a batch, holding so many rows back, which makes no difference to the
+/// views.
 ///
 /// # Errors
 /// As [`rebuild`].
 pub async fn rebuild_by(
-    batch_size: usize,
+    (batch_size, held_limit): (usize, usize),
     snapshot: &mut dyn Snapshot,
     scratch: &dyn Store,
     on_progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<u64> {
     let total = snapshot.head().await?.sequence;
     let mut head = scratch.head().await?;
+    let mut held = Held::default();
+    let mut records = snapshot.events(head.sequence, batch_size).await?;
     while head.sequence < total {
-        let records = snapshot.events(head.sequence, batch_size).await?;
-        if records.is_empty() {
+        let Some(last) = records.last() else {
             return Err(Error::EventUnreadable { sequence: head.sequence + 1, reason: "it is missing".to_owned() });
-        }
-        let mut batch = scratch.begin().await?;
-        let state = fold(&mut *batch, &mut head, &records).await?;
-        batch.write(&[], head, &state).await?;
-        batch.commit().await?;
+        };
+        let step = async {
+            let mut batch = scratch.begin().await?;
+            let mut state = fold(&mut *batch, &mut head, &records, &mut held).await?;
+            held.take(&mut state);
+            batch.write(&[], head, &state).await?;
+            if held.size() > held_limit || head.sequence >= total {
+                held.write(&mut *batch, head).await?;
+            }
+            batch.commit().await
+        };
+        // The next events are read meanwhile.
+        let (next, done) = futures::join!(snapshot.events(last.sequence, batch_size), step);
+        done?;
+        records = next?;
         on_progress(Progress { done: head.sequence, total, ..Progress::default() });
+        // A store that works on this thread lets nobody else have it.
+        tokio::task::yield_now().await;
     }
     Ok(head.sequence)
 }
 
-/// Applies events that follow from this head, and moves it on: the rows that they change.
-pub(super) async fn fold(batch: &mut dyn Batch, head: &mut Head, records: &[Record]) -> Result<State> {
+/// Applies events that follow from this head, and moves it on: the rows that they change. What is held back of them is
+/// taken from there.
+pub(super) async fn fold(batch: &mut dyn Batch, head: &mut Head, records: &[Record], held: &mut Held) -> Result<State> {
     let events = records.iter().map(decode).collect::<Result<Vec<_>>>()?;
     let (mut touched, mut state) = (Touched::default(), State::default());
     events.iter().for_each(|event| plan::replayed(event, &mut state, &mut touched));
+    held.give(&touched, &mut state);
     batch.load(touched, &mut state).await?;
     for (record, event) in records.iter().zip(&events) {
         follows(head, record).map_err(|reason| Error::EventUnreadable { sequence: record.sequence, reason })?;

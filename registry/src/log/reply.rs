@@ -83,7 +83,7 @@ impl Work<'_> {
             Command::Collect { .. } | Command::Erase { .. } | Command::Expire { .. } => {
                 Ok(Reply::Collected(Vec::new()))
             }
-            Command::ClockNote => Ok(Reply::Noted),
+            Command::ClockNote { .. } => Ok(Reply::Noted),
             Command::Scrub(_) => Ok(Reply::Scrubbed(self.state.scrub_newest().cloned().map(Box::new))),
             Command::StorageDirect { .. } | Command::StorageClose { .. } | Command::StorageEnd { .. } => {
                 let last = self.state.storage().last().cloned();

@@ -4,7 +4,7 @@
 //! Invariant: the target's log is at every moment the beginning of the source's, so that a transfer that was broken off
 //! goes on where it ended, and one that is done again brings what came since.
 
-use super::replay::{BATCH, fold};
+use super::replay::{BATCH, Held, fold};
 use crate::actions::request::Progress;
 use crate::error::{Error, Result};
 use crate::model::state::Head;
@@ -45,7 +45,7 @@ pub async fn transfer(
         if batch.head() != head {
             return Err(Error::TargetDiffers { sequence: batch.head().sequence });
         }
-        let state = fold(&mut *batch, &mut head, &records).await?;
+        let state = fold(&mut *batch, &mut head, &records, &mut Held::default()).await?;
         batch.write(&records, head, &state).await?;
         batch.commit().await?;
         on_progress(Progress { done: head.sequence, total, ..Progress::default() });

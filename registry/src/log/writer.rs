@@ -1,4 +1,5 @@
-//! The log writer: one task, which takes all commands that wait and commits them as one batch.
+//! The log writer: one task, on a thread of its own where the store works on the thread that asks it, which takes all
+//! commands that wait and commits them as one batch.
 //!
 //! Batching is natural: a batch is what arrived while the one before was being committed. There is no timer, and a lone
 //! command waits for nothing. Commands are messages, so that a client that hangs up cancels nothing.
@@ -15,12 +16,12 @@ use artifactstore_backends::failpoint::{Point, reach};
 use artifactstore_backends::recipe::{LocatedChunk, Recipe};
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::apply::{Fact, apply};
-use super::clockwatch::{ClockWatch, SharedWatch};
+use super::clockwatch::{ClockWatch, Found, SharedWatch};
 use super::decide::{check_stored, decide, package_chosen};
 use super::plan;
 use super::seal::store_manifest;
@@ -39,7 +40,6 @@ use crate::store::{Batch, Store};
 const BATCH_LIMIT: usize = 256;
 /// The most commands that wait; more are held back at their senders.
 const WAITING_LIMIT: usize = 1024;
-
 /// How long commands wait for a database that is away: as long as most clients wait for an answer.
 const AWAY_LIMIT: Duration = Duration::from_secs(20);
 /// How long a command waits for a place among those that wait.
@@ -84,7 +84,7 @@ pub struct LogWriter {
     /// When the batch that is on its way was begun.
     under_way: watch::Receiver<Option<Instant>>,
     watched: SharedWatch,
-    task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// What the writer stands on.
@@ -102,16 +102,31 @@ pub struct WriterParts {
 
 impl LogWriter {
     /// Starts the writer's task.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, or when the system has no thread to give.
     #[must_use]
     pub fn start(parts: WriterParts) -> Self {
         let (commands, receiver) = mpsc::channel(WAITING_LIMIT);
         let (stop, stopped) = watch::channel(false);
         let (told, committed) = watch::channel(0);
         let (begun, under_way) = watch::channel(None);
-        let watched = SharedWatch::begin(parts.clock.monotonic());
+        let watched = SharedWatch::default();
         let signs = Signs { committed: told, under_way: begun, watched: watched.clone() };
-        let task = tokio::spawn(run(parts, receiver, stopped, signs));
-        Self { commands, stop, committed, under_way, watched, task: tokio::sync::Mutex::new(Some(task)) }
+        let blocks = parts.store.blocks();
+        let (end, ended) = oneshot::channel::<()>();
+        let work = async move {
+            run(parts, receiver, stopped, signs).await;
+            drop(end);
+        };
+        if blocks {
+            // Not one of the runtime's, which would wait for it when it is dropped before whoever has this.
+            let runtime = Handle::current();
+            drop(std::thread::spawn(move || runtime.block_on(work)));
+        } else {
+            drop(tokio::spawn(work));
+        }
+        Self { commands, stop, committed, under_way, watched, ended: tokio::sync::Mutex::new(Some(ended)) }
     }
 
     /// Has a command recorded. Dropping this future does not undo a command that was sent.
@@ -146,11 +161,11 @@ impl LogWriter {
         self.committed.clone()
     }
 
-    /// What is known of the time when the clocks show this and the log ends there. The jumps that are recorded have to be
-    /// read after this was asked.
+    /// What is known of the time. The jumps that are recorded have to be read after this was asked, but for the first
+    /// time.
     #[must_use]
-    pub fn clock_watch(&self, shown: Timestamp, at: Duration, head: Head) -> ClockWatch {
-        self.watched.observe(shown, at, head)
+    pub(crate) const fn watched(&self) -> &SharedWatch {
+        &self.watched
     }
 
     /// What keeps commands from being recorded, in one line.
@@ -165,9 +180,9 @@ impl LogWriter {
     /// Takes no more commands, commits those that wait, and ends.
     pub async fn stop(&self) {
         self.stop.send_replace(true);
-        if let Some(task) = self.task.lock().await.take() {
+        if let Some(ended) = self.ended.lock().await.take() {
             // A writer that panicked has ended too; its senders were told.
-            let _ = task.await;
+            let _ = ended.await;
         }
     }
 }
@@ -256,21 +271,27 @@ async fn commit_patiently(
 }
 
 async fn commit(parts: &WriterParts, messages: &[Message], watched: &SharedWatch) -> Result<(Vec<Answer>, Sequence)> {
+    let mut watch = watched.known();
+    let first = if watch.has_begun() { None } else { begun_at(&*parts.store).await? };
     let mut batch = parts.store.begin().await?;
     reach(Point::BatchOpened);
     let head = batch.head();
     // Time never runs back in the log, whatever the clock does.
     let (clock, at) = (parts.clock.agreed(batch.time()), parts.clock.monotonic());
-    let mut state = State { now: clock.max(head.occurred_at), clock, logged_at: head.occurred_at, ..State::default() };
-    let watch = watched.observe(clock, at, head);
+    let logged = (head.sequence, head.occurred_at);
+    let mut state = State { now: clock.max(head.occurred_at), clock, logged, ..State::default() };
     load(&mut *batch, messages, &mut state).await?;
-    if watch.suspects(clock, at) {
+    if !watch.has_begun() || watch.suspects(clock, at) || watch.lags(clock, at) {
         batch.load(Touched { retention: true, ..Touched::default() }, &mut state).await?;
+    }
+    if state.retention_loaded {
+        watch = watched.begun(clock, at, &Found { head, first, jumps: &state.clock_jumps() });
     }
     let over = leases_over(&mut *batch, messages).await?;
     reach(Point::BatchLoaded);
+    let is_dry = messages.iter().all(|message| message.command.tells_events() == Some(true));
     let mut work = Work { parts, batch, state, head, records: Vec::new() };
-    let told = work.tell_jumps(&watch, at).await?;
+    work.tell_jumps(&watch, at, is_dry).await?;
     let mut answers = Vec::with_capacity(messages.len());
     for message in messages {
         answers.push(match &message.lease {
@@ -279,6 +300,10 @@ async fn commit(parts: &WriterParts, messages: &[Message], watched: &SharedWatch
         });
     }
     reach(Point::BatchDecided);
+    if is_dry {
+        // Who only asks records nothing, and not what the clock did either: it is found again.
+        return Ok((answers, logged.0));
+    }
     let Work { mut batch, state, head, records, .. } = work;
     if !records.is_empty() {
         batch.write(&records, head, &state).await?;
@@ -287,7 +312,7 @@ async fn commit(parts: &WriterParts, messages: &[Message], watched: &SharedWatch
         reach(Point::BatchCommitted);
     }
     if state.retention_loaded {
-        watched.recorded(&told, &jumps(&state));
+        watched.look(&state.clock_jumps());
     }
     Ok((answers, head.sequence))
 }
@@ -296,8 +321,9 @@ fn decided_jump(state: &State, command: &Command) -> Option<ClockJump> {
     if let Command::ClockSettle { jump, .. } = command { state.jumps.find(jump).cloned() } else { None }
 }
 
-fn jumps(state: &State) -> Vec<&ClockJump> {
-    state.jumps.present(..).map(|(_, jump)| jump).collect()
+/// When the first event was recorded.
+pub(crate) async fn begun_at(store: &dyn Store) -> Result<Option<Timestamp>> {
+    Ok(store.events(0, 1).await?.first().map(|record| record.occurred_at))
 }
 
 /// Who records what nobody asked for.
@@ -374,26 +400,26 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Records that the clock went further than time did, if it did; gives the events.
-    async fn tell_jumps(&mut self, watch: &ClockWatch, at: Duration) -> Result<Vec<Sequence>> {
+    /// Records that the clock went further than time did, if it did.
+    async fn tell_jumps(&mut self, watch: &ClockWatch, at: Duration, is_dry: bool) -> Result<()> {
         if !self.state.retention_loaded {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let (clock, jumps) = (self.state.clock, jumps(&self.state));
-        let found = watch.findings(clock, at, &jumps);
-        self.state.watched = watch.watched(clock, at, &jumps);
-        let mut told = Vec::new();
-        for jump in found {
+        let clock = self.state.clock;
+        for jump in watch.findings(clock, at, &self.state.clock_jumps()) {
             let (from, to) = (jump.from, jump.to);
-            if jump.believed {
+            if is_dry {
+                tracing::debug!(%from, %to, "the clock is ahead of what is known of the time");
+            } else if jump.believed {
                 tracing::info!(%from, %to, "nothing was recorded for a while, which is believed");
             } else {
                 tracing::error!(%from, %to, "the clock went further than time did; expiry does not go along");
             }
             self.append(&gateway(), Event::ClockJumped(Box::new(jump))).await?;
-            told.push(self.head.sequence);
         }
-        Ok(told)
+        // With what was just recorded: an account leaves nothing out.
+        self.state.reckoning = watch.reckoning(clock, at, &self.state.clock_jumps());
+        Ok(())
     }
 
     async fn execute(&mut self, actor: &Actor, command: &Command) -> Result<Answer> {
@@ -451,7 +477,8 @@ impl Work<'_> {
             let mut touched = Touched::default();
             plan::third_round(command, &self.state, &mut touched);
             self.state.retain_unloaded(&mut touched);
-            if touched.packages.is_empty() && !touched.retention {
+            let Touched { packages, latest, keepers, .. } = &touched;
+            if packages.is_empty() && latest.is_empty() && keepers.is_empty() && !touched.retention {
                 return Ok(());
             }
             self.batch.load(touched, &mut self.state).await?;
@@ -515,78 +542,4 @@ impl Work<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use artifactstore_backends::digest::ContentAddress;
-    use bytes::Bytes;
-    use tokio::time::Instant;
-
-    use super::{HANGS_LIMIT, Kept, LogWriter, Vault, WriterParts, hangs};
-    use crate::clock::{Clock, Timestamp};
-    use crate::error::{Error, Result};
-    use crate::model::command::Command;
-    use crate::model::event::Actor;
-    use crate::model::name::{ProducerName, TenantName};
-    use crate::model::row::ProducerSettings;
-    use crate::store::OpenMode;
-    use crate::store::sqlite::SqliteStore;
-
-    /// Stands still, or panics.
-    #[derive(Debug)]
-    struct Fragile(std::sync::atomic::AtomicBool);
-
-    impl Clock for Fragile {
-        fn now(&self) -> Timestamp {
-            assert!(!self.0.load(std::sync::atomic::Ordering::SeqCst), "the clock was told to break");
-            Timestamp(1)
-        }
-    }
-
-    #[derive(Debug)]
-    struct Full;
-
-    #[async_trait::async_trait]
-    impl Vault for Full {
-        async fn keep(&self, bytes: Bytes) -> Result<Kept> {
-            Err(artifactstore_backends::Error::BlobMissing(ContentAddress::of(&bytes)).into())
-        }
-    }
-
-    #[tokio::test]
-    async fn a_writer_that_ended_before_its_time_says_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&folder.path().join("registry.db"), OpenMode::Create).await.unwrap();
-        let clock = Arc::new(Fragile(false.into()));
-        let parts = WriterParts {
-            store: Arc::new(store),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            vault: Arc::new(Full),
-            inline_limit_bytes: 1,
-        };
-        let writer = LogWriter::start(parts);
-        let tenant = TenantName::parse("default").unwrap();
-        let actor = Actor { tenant, name: "tester".to_owned(), request_id: "request".to_owned(), client: None };
-        let create = |name| Command::ProducerCreate {
-            producer: ProducerName::parse(name).unwrap(),
-            settings: ProducerSettings::default(),
-            object_lock: false,
-        };
-        writer.record(&actor, create("first")).await.unwrap();
-        assert_eq!(writer.problem(), None);
-        clock.0.store(true, std::sync::atomic::Ordering::SeqCst);
-        for name in ["second", "third"] {
-            assert!(matches!(writer.record(&actor, create(name)).await, Err(Error::Stopping)));
-        }
-        assert_eq!(writer.problem().unwrap(), "the log writer has ended");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_batch_hangs_from_half_a_minute_on() {
-        let begun = Instant::now();
-        tokio::time::advance(HANGS_LIMIT / 2).await;
-        assert_eq!(hangs(begun), None);
-        tokio::time::advance(HANGS_LIMIT / 2).await;
-        assert_eq!(hangs(begun).unwrap(), "a batch has been on its way to the log for 30 s");
-    }
-}
+mod tests;

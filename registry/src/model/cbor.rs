@@ -1,15 +1,24 @@
 //! Canonical CBOR: RFC 8949 section 4.2.1, narrowed to what the registry writes.
 //!
-//! Shortest integers, definite lengths, text keys in the order of their encoded bytes, no floats, no tags. ciborium does
-//! the encoding; the order of keys is ours.
+//! Shortest integers, definite lengths, text keys in the order of their encoded bytes, no floats, no tags. Every event is
+//! written and read in this form, and a replay does nothing else as often: so both go in one pass, without a value in
+//! between. ciborium has the values that have no type of ours, and puts keys in order that were not.
 //!
-//! Invariant: what [`decode`] accepts re-encodes to the same bytes.
+//! Invariant: what [`decode_whole`] accepts re-encodes to the same bytes; what [`decode`] accepts, too, but for fields that
+//! its type does not know.
+
+mod read;
+mod write;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use ciborium::value::Value;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use self::read::Reader;
+use self::write::{Expected, Writer};
 
 /// Bytes that are not canonical CBOR of the wanted shape, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +36,18 @@ pub enum CborError {
     Shape(String),
 }
 
+impl serde::de::Error for CborError {
+    fn custom<T: Display>(reason: T) -> Self {
+        Self::Shape(reason.to_string())
+    }
+}
+
+impl serde::ser::Error for CborError {
+    fn custom<T: Display>(reason: T) -> Self {
+        Self::Shape(reason.to_string())
+    }
+}
+
 /// How deep arrays and maps may nest.
 const DEPTH_LIMIT: u32 = 16;
 
@@ -36,13 +57,23 @@ const DEPTH_LIMIT: u32 = 16;
 /// When the value holds floats, tags or keys that are not text: such a type is a mistake in this crate.
 #[must_use]
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(512);
+    encode_within(512, value)
+}
+
+/// Encodes a value that will take about so many bytes.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn encode_within<T: Serialize + ?Sized>(expected_bytes: usize, value: &T) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::with_capacity(expected_bytes));
+    if value.serialize(&mut writer).is_ok() && (writer.ordered || check(&writer.sink).is_ok()) {
+        return writer.sink;
+    }
+    // Fields that are not declared in canonical order, or of unknown length: sort what is written.
+    let mut bytes = Vec::new();
     let written = ciborium::into_writer(value, &mut bytes);
     assert!(written.is_ok(), "the model's types encode as CBOR");
-    if check(&bytes).is_ok() {
-        return bytes;
-    }
-    // Fields that are not declared in canonical order, or of unknown length: sort what was written.
     let decoded: Result<Value, _> = ciborium::from_reader(bytes.as_slice());
     assert!(decoded.is_ok(), "what ciborium wrote, it reads");
     let mut sorted = decoded.unwrap_or(Value::Null);
@@ -58,8 +89,10 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 /// # Errors
 /// When the bytes are not canonical, or not of the wanted shape.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
-    check(bytes)?;
-    ciborium::from_reader(bytes).map_err(|error| CborError::Shape(error.to_string()))
+    let mut reader = Reader::new(bytes);
+    let read = T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    // Whatever else is wrong with them: bytes that are not canonical are called so.
+    read.map_err(|error| check(bytes).err().unwrap_or(error))
 }
 
 /// Decodes a value whose fields are declared in canonical order, refusing also what it would lose without a word: bytes
@@ -69,25 +102,9 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
 /// When the bytes are not canonical, not of the wanted shape, or hold more than it.
 pub fn decode_whole<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
     let value: T = decode(bytes)?;
-    let mut expected = Expected(bytes);
-    if ciborium::into_writer(&value, &mut expected).is_ok() && expected.0.is_empty() {
-        return Ok(value);
-    }
-    Err(CborError::Shape("it does not re-encode to the same bytes".to_owned()))
-}
-
-/// A sink that takes only these bytes.
-struct Expected<'a>(&'a [u8]);
-
-impl std::io::Write for Expected<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 = self.0.strip_prefix(bytes).ok_or(std::io::ErrorKind::InvalidData)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    let mut writer = Writer::new(Expected(bytes));
+    value.serialize(&mut writer)?;
+    if writer.sink.0.is_empty() { Ok(value) } else { Err(CborError::Shape("it holds more than is read".to_owned())) }
 }
 
 /// Checks that the bytes are exactly one canonical item.
@@ -95,9 +112,9 @@ impl std::io::Write for Expected<'_> {
 /// # Errors
 /// With the first offence and its offset.
 pub fn check(bytes: &[u8]) -> Result<(), CborError> {
-    let mut scan = Scan { bytes, at: 0 };
-    scan.item(DEPTH_LIMIT)?;
-    if scan.at == bytes.len() { Ok(()) } else { Err(scan.offence("bytes follow the item")) }
+    let mut reader = Reader::new(bytes);
+    reader.skip()?;
+    reader.end()
 }
 
 fn sort(value: &mut Value) {
@@ -117,93 +134,6 @@ fn sort(value: &mut Value) {
 /// Bytewise order of the encoded keys: for text, the shorter first, then the bytes.
 fn key_order(a: &str, b: &str) -> std::cmp::Ordering {
     a.len().cmp(&b.len()).then_with(|| a.as_bytes().cmp(b.as_bytes()))
-}
-
-struct Scan<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Scan<'a> {
-    const fn offence(&self, reason: &'static str) -> CborError {
-        CborError::NotCanonical { at: self.at, reason }
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'a [u8], CborError> {
-        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
-        let end = end.ok_or_else(|| self.offence("the bytes end too early"))?;
-        let taken = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(taken)
-    }
-
-    /// The major type and the argument of the next head, which must be the shortest that there is.
-    fn head(&mut self) -> Result<(u8, u64), CborError> {
-        let first = self.take(1)?[0];
-        let (major, info) = (first >> 5, first & 0x1f);
-        if major == 7 {
-            return match info {
-                20..=22 => Ok((major, u64::from(info))),
-                _ => Err(self.offence("floats and simple values are not used")),
-            };
-        }
-        let (width, least) = match info {
-            0..=23 => return Ok((major, u64::from(info))),
-            24 => (1, 24),
-            25 => (2, 1 << 8),
-            26 => (4, 1 << 16),
-            27 => (8, 1 << 32),
-            31 => return Err(self.offence("the length is indefinite")),
-            _ => return Err(self.offence("the head is reserved")),
-        };
-        let argument = self.take(width)?.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-        if argument < least {
-            return Err(self.offence("the argument is not the shortest"));
-        }
-        Ok((major, argument))
-    }
-
-    fn item(&mut self, depth: u32) -> Result<(), CborError> {
-        let (major, argument) = self.head()?;
-        match major {
-            0 | 1 | 7 => Ok(()),
-            2 => self.take(self.length(argument)?).map(|_| ()),
-            3 => self.text(argument).map(|_| ()),
-            4 => {
-                let depth = depth.checked_sub(1).ok_or_else(|| self.offence("it nests too deep"))?;
-                (0..argument).try_for_each(|_| self.item(depth))
-            }
-            5 => self.map(argument, depth),
-            _ => Err(self.offence("tags are not used")),
-        }
-    }
-
-    fn map(&mut self, entries: u64, depth: u32) -> Result<(), CborError> {
-        let depth = depth.checked_sub(1).ok_or_else(|| self.offence("it nests too deep"))?;
-        let mut last: Option<&str> = None;
-        for _ in 0..entries {
-            let (major, length) = self.head()?;
-            if major != 3 {
-                return Err(self.offence("a key is not text"));
-            }
-            let key = self.text(length)?;
-            if last.is_some_and(|last| key_order(last, key) != std::cmp::Ordering::Less) {
-                return Err(self.offence("the keys are not in order, or one stands twice"));
-            }
-            last = Some(key);
-            self.item(depth)?;
-        }
-        Ok(())
-    }
-
-    fn length(&self, argument: u64) -> Result<usize, CborError> {
-        usize::try_from(argument).map_err(|_| self.offence("the length is out of range"))
-    }
-
-    fn text(&mut self, length: u64) -> Result<&'a str, CborError> {
-        let bytes = self.take(self.length(length)?)?;
-        std::str::from_utf8(bytes).map_err(|_| self.offence("the text is not UTF-8"))
-    }
 }
 
 /// Text to text, kept in a map and written in canonical order.
@@ -290,6 +220,32 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_another_kind_is_not_taken_for_it() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Small {
+            #[allow(dead_code, reason = "only its shape counts")]
+            a: u8,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        struct Packed {
+            #[allow(dead_code, reason = "only its shape counts")]
+            #[serde(with = "serde_bytes")]
+            b: Vec<u8>,
+        }
+        let bytes = |text: &str| hex::decode(text).unwrap();
+        decode::<Small>(&bytes("a1616101")).unwrap();
+        decode::<Packed>(&bytes("a161624101")).unwrap();
+        for refused in [
+            decode::<Small>(&bytes("8101")).map(|_| ()),
+            decode::<Packed>(&bytes("a161626161")).map(|_| ()),
+            decode::<Packed>(&bytes("a161628101")).map(|_| ()),
+            decode::<TextMap>(&bytes("80")).map(|_| ()),
+        ] {
+            assert!(matches!(refused, Err(CborError::Shape(_))), "{refused:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_canonical_is_refused() {
         for (bytes, reason) in [
             ("1817", "not the shortest"),
@@ -317,8 +273,89 @@ mod tests {
         fn no_input_makes_the_checker_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64)) {
             if check(&bytes).is_ok() {
                 let value: Value = ciborium::from_reader(bytes.as_slice()).unwrap();
-                proptest::prop_assert_eq!(encode(&value), bytes);
+                proptest::prop_assert_eq!(&encode(&value), &bytes);
+                proptest::prop_assert_eq!(decode::<Value>(&bytes).unwrap(), value);
+            } else {
+                proptest::prop_assert!(decode::<Value>(&bytes).is_err());
+                proptest::prop_assert!(decode::<serde::de::IgnoredAny>(&bytes).is_err());
             }
         }
+
+        #[test]
+        fn what_another_library_writes_in_order_is_what_is_written_here(given in given()) {
+            let mut theirs = Vec::new();
+            ciborium::into_writer(&given, &mut theirs).unwrap();
+            let ours = encode(&given);
+            if check(&theirs).is_ok() {
+                proptest::prop_assert_eq!(&ours, &theirs);
+            }
+            proptest::prop_assert_eq!(check(&ours), Ok(()));
+            proptest::prop_assert_eq!(&decode::<Given>(&ours).unwrap(), &given);
+            let read: Given = ciborium::from_reader(ours.as_slice()).unwrap();
+            proptest::prop_assert_eq!(read, given);
+            for end in 0..ours.len() {
+                proptest::prop_assert!(decode::<Given>(&ours[..end]).is_err(), "it ends too early");
+            }
+        }
+    }
+
+    /// Something of everything that the model's types are made of.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Given {
+        a: Option<i64>,
+        at: (u64, bool),
+        map: TextMap,
+        ways: Vec<Way>,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        absent: String,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Way {
+        Alone,
+        With(u32),
+        Of(u8, i16),
+        Named { far: i32, from: Option<String> },
+    }
+
+    fn given() -> impl proptest::strategy::Strategy<Value = Given> {
+        use proptest::collection::{btree_map, vec};
+        use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+        let text = || vec(any::<char>(), 0..30).prop_map(String::from_iter);
+        let way = prop_oneof![
+            Just(Way::Alone),
+            any::<u32>().prop_map(Way::With),
+            any::<(u8, i16)>().prop_map(|(a, b)| Way::Of(a, b)),
+            (any::<i32>(), proptest::option::of(text())).prop_map(|(far, from)| Way::Named { far, from }),
+        ];
+        let map = btree_map(text(), text(), 0..4).prop_map(TextMap);
+        let bytes = vec(any::<u8>(), 0..300);
+        (any::<Option<i64>>(), any::<(u64, bool)>(), map, vec(way, 0..30), bytes, text())
+            .prop_map(|(a, at, map, ways, bytes, absent)| Given { a, at, map, ways, bytes, absent })
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Less {
+        a: u8,
+    }
+
+    #[test]
+    fn what_holds_more_or_less_than_its_type_is_refused() {
+        assert!(decode::<(u8, u8)>(&encode(&(1, 2, 3))).is_err(), "one more");
+        assert!(decode::<(u8, u8, u8)>(&encode(&(1, 2))).is_err(), "one less");
+        assert!(decode::<u8>(&encode(&256)).is_err(), "too large");
+        assert!(decode::<u64>(&encode(&-1)).is_err(), "negative");
+        assert_eq!(decode::<i64>(&encode(&i64::MIN)).unwrap(), i64::MIN);
+        assert_eq!(decode::<i128>(&hex::decode("3bffffffffffffffff").unwrap()).unwrap(), -1 - i128::from(u64::MAX));
+        let two_ways = hex::decode("a2626f66820102647769746803").unwrap();
+        check(&two_ways).unwrap();
+        assert!(decode::<Way>(&two_ways).is_err(), "an enum has one way");
+        let known: BTreeMap<String, u8> = [("a".to_owned(), 1), ("at".to_owned(), 2)].into();
+        assert_eq!(decode::<Less>(&encode(&known)).unwrap(), Less { a: 1 });
+        assert!(matches!(decode_whole::<Less>(&encode(&known)), Err(CborError::Shape(_))), "a field would be lost");
     }
 }

@@ -196,6 +196,8 @@ pub enum Command {
         bypass: bool,
         /// The identifier of the package's revision, should this open one.
         fresh_package: PackageId,
+        /// Only say what would be recorded.
+        dry: bool,
     },
     /// Replace a version's tags; the same tags again record nothing.
     FileTag {
@@ -243,6 +245,8 @@ pub enum Command {
         stored: Box<IngestResult>,
         /// Its verified checksum.
         checksum: Option<Checksum>,
+        /// Where it is copied from, when it is a copy.
+        copied_from: Option<CopySource>,
     },
     /// Give up an upload.
     UploadAbort {
@@ -355,6 +359,8 @@ pub enum Command {
         package: PackageId,
         /// Why.
         reason: String,
+        /// Only say what would be recorded.
+        dry: bool,
     },
     /// Say of a jump of the clock whether the clock was right, so that expiry goes on.
     ClockSettle {
@@ -389,8 +395,11 @@ pub enum Command {
         /// Only say what would be recorded.
         dry: bool,
     },
-    /// Note the time in a log to which nobody has written for long.
-    ClockNote,
+    /// Note what is known of the time, if the log was not told for long, or believes what is known.
+    ClockNote {
+        /// Whether this process ends now, and nobody will know for a while.
+        ends: bool,
+    },
     /// A step of reading everything again. What of it is so already, or is not any more, records nothing.
     Scrub(Box<ScrubStep>),
 }
@@ -504,11 +513,13 @@ impl Command {
         )
     }
 
-    /// Of a command that is answered with the events that it makes: whether it only says which it would make.
+    /// Of a command that is answered with the events that it makes: whether it only says which it would make. Some are
+    /// answered so only then.
     #[must_use]
     pub const fn tells_events(&self) -> Option<bool> {
         match self {
             Self::Collect { dry, .. } | Self::Erase { dry, .. } | Self::Expire { dry, .. } => Some(*dry),
+            Self::VersionRemove { dry: true, .. } | Self::PackageRelease { dry: true, .. } => Some(true),
             _ => None,
         }
     }
@@ -563,7 +574,7 @@ pub enum Reply {
     Class(Box<ClassRow>),
     /// The jump as it is now.
     Clock(Box<ClockJump>),
-    /// What a step of a collection, an erasure or an expiry recorded, or would record.
+    /// What a step of a collection, an erasure or an expiry recorded, or what a command would record that was only asked.
     Collected(Vec<Event>),
     /// The time was noted, or is known well enough.
     Noted,

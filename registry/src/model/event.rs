@@ -190,6 +190,9 @@ pub struct PartIngested {
     pub checksum: Option<Checksum>,
     /// The producer.
     pub producer: ProducerName,
+    /// The version that has these bytes, or has them among others, when they were copied from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<CopySource>,
 }
 
 /// An upload was given up; its parts are gone.

@@ -12,6 +12,9 @@ use super::row::Sequence;
 use crate::clock::Timestamp;
 
 mod reason;
+mod reckoning;
+
+pub use reckoning::{QUIET_MICROS, Reckoning, accounting, believed_micros, wrong_since};
 
 pub use reason::{ClassOf, Reason, Scope, Sources, outlived, package_reasons, reasons};
 
@@ -394,8 +397,8 @@ pub struct ClockJump {
     pub genuine: bool,
 }
 
-/// How far ahead of what is known of the time the clock may be when a process begins; how far it may be believed in all,
-/// as long as nobody vouches for it; and how far expiry goes behind before it stands still.
+/// How far the clock may be believed in all, as long as nobody vouches for it, and how far expiry goes behind before it
+/// stands still.
 pub const CLOCK_LIMIT: Duration = Duration::from_hours(24);
 
 impl ClockJump {
@@ -403,6 +406,18 @@ impl ClockJump {
     #[must_use]
     pub fn is_believed(&self) -> bool {
         self.settled_sequence == Some(self.sequence)
+    }
+
+    /// Whether an operator said that the clock was wrong.
+    #[must_use]
+    pub const fn is_wrong(&self) -> bool {
+        self.settled_sequence.is_some() && !self.genuine
+    }
+
+    /// Whether it says no more than until when the time is accounted for.
+    #[must_use]
+    pub fn is_account(&self) -> bool {
+        self.is_believed() && self.length_micros() < 60_000_000
     }
 
     /// How far the clock went, in microseconds.
@@ -415,27 +430,6 @@ impl ClockJump {
     #[must_use]
     pub fn is_small(&self) -> bool {
         self.length_micros() <= limit_micros()
-    }
-}
-
-/// Since when a process has watched a clock that it found right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Watched {
-    /// The last event by then.
-    pub sequence: Sequence,
-    /// What the clock showed.
-    pub shown: Timestamp,
-    /// What it shows now: of what comes later, nothing is known.
-    pub until: Timestamp,
-}
-
-impl Watched {
-    /// The jumps that were believed, and that this process knows to be none: all that lies in between, it has watched.
-    #[must_use]
-    pub fn proves<'j>(self, jumps: impl IntoIterator<Item = &'j ClockJump>) -> Vec<Sequence> {
-        let watched = |jump: &ClockJump| jump.from >= self.shown && jump.to <= self.until;
-        let seen = |jump: &&ClockJump| jump.is_believed() && jump.sequence > self.sequence && watched(jump);
-        jumps.into_iter().filter(seen).map(|jump| jump.sequence).collect()
     }
 }
 

@@ -279,6 +279,12 @@ impl Package {
         file.sequence < sealed && file.ended_sequence.is_none_or(|ended| ended > sealed)
     }
 
+    /// Whether there are revisions between it and a later one.
+    #[must_use]
+    pub const fn is_apart_from(&self, later: &Self) -> bool {
+        later.revision > self.revision.saturating_add(1)
+    }
+
     /// Why nothing under it can be removed, if it is finalized and was not released.
     #[must_use]
     pub fn removal_refusal(&self) -> Option<Refusal> {

@@ -12,7 +12,7 @@ use super::erasure::Erasure;
 use super::name::{
     AccessKeyId, ClassName, FileName, Key, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId,
 };
-use super::retention::{ClassRow, ClockJump, Watched, expiry_time};
+use super::retention::{ClassRow, ClockJump, Reckoning, expiry_time};
 use super::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Sequence, Subresource, SubresourceRow, Upload,
 };
@@ -73,17 +73,28 @@ impl<K: Ord + Clone + Debug, R> Table<K, R> {
 
     /// Sets the row.
     pub fn put(&mut self, key: K, row: R) {
-        self.rows.insert(key, Loaded { row: Some(row), changed: true });
+        self.set(key, Some(row));
     }
 
     /// Removes the row.
     pub fn remove(&mut self, key: K) {
-        self.rows.insert(key, Loaded { row: None, changed: true });
+        self.set(key, None);
     }
 
     /// Takes in what the store holds; a row that is loaded already is left as it is.
     pub fn load(&mut self, key: K, row: Option<R>) {
         self.rows.entry(key).or_insert(Loaded { row, changed: false });
+    }
+
+    /// Sets the row, or that there is none.
+    pub fn set(&mut self, key: K, row: Option<R>) {
+        self.rows.insert(key, Loaded { row, changed: true });
+    }
+
+    /// Forgets everything; gives what was changed, each key with its row if it has one now.
+    pub fn take_changes(&mut self) -> impl Iterator<Item = (K, Option<R>)> {
+        let rows = std::mem::take(&mut self.rows).into_iter();
+        rows.filter(|(_, loaded)| loaded.changed).map(|(key, loaded)| (key, loaded.row))
     }
 
     /// Whether the row, or its absence, is known.
@@ -155,17 +166,17 @@ pub struct State {
     pub now: Timestamp,
     /// What the clock showed, wherever the log is.
     pub clock: Timestamp,
-    /// When the last event before this batch was recorded.
-    pub logged_at: Timestamp,
-    /// Since when this process has watched the clock, if it found it right all along.
-    pub watched: Option<Watched>,
+    /// The last event before this batch, and when it was recorded.
+    pub logged: (Sequence, Timestamp),
+    /// What this process can say of the time, if nothing is to be recorded of it.
+    pub reckoning: Option<Reckoning>,
     /// Producers.
     pub producers: Table<ProducerName, Producer>,
     /// Packages' revisions.
     pub packages: Table<PackageId, Package>,
     /// The latest revision of each package; `None` when there is none.
     pub latest: BTreeMap<PackageKey, Option<PackageId>>,
-    /// Packages of which every revision is loaded that is kept by something of its own.
+    /// Packages of which every revision is loaded that is kept by something of its own, or was released.
     pub keepers: BTreeSet<PackageKey>,
     /// Names.
     pub names: Table<FileName, NameRow>,
@@ -238,7 +249,7 @@ pub struct Touched {
     pub packages: BTreeSet<PackageId>,
     /// The latest revisions of packages.
     pub latest: BTreeSet<PackageKey>,
-    /// Packages of which those revisions are wanted that are kept by something of their own: mostly none is.
+    /// Packages of which those revisions are wanted that are kept by something of their own, or were released.
     pub keepers: BTreeSet<PackageKey>,
     /// Names, each with the version that has it.
     pub names: BTreeSet<FileName>,
@@ -415,8 +426,23 @@ impl State {
     /// When the jumps of the clock were not loaded.
     #[must_use]
     pub fn expiry(&self) -> Timestamp {
+        self.expiry_since(0)
+    }
+
+    /// The same, as far as what the clock did since an event goes: for what began with that event, by the log's time then.
+    ///
+    /// # Panics
+    /// When the jumps of the clock were not loaded.
+    #[must_use]
+    pub fn expiry_since(&self, begun: Sequence) -> Timestamp {
         assert!(self.retention_loaded, "the jumps of the clock are asked for and were not loaded");
-        expiry_time(self.now, self.clock, self.jumps.present(..).map(|(_, row)| row))
+        expiry_time(self.now, self.clock, self.jumps.present(begun..).map(|(_, row)| row))
+    }
+
+    /// The jumps of the clock that are loaded, in the order in which they were recorded.
+    #[must_use]
+    pub fn clock_jumps(&self) -> Vec<&ClockJump> {
+        self.jumps.present(..).map(|(_, row)| row).collect()
     }
 
     /// The latest revision of a package, if there is one.
@@ -431,10 +457,25 @@ impl State {
     ///
     /// # Panics
     /// When they were not loaded.
-    pub fn keepers<'a>(&'a self, key: &'a PackageKey) -> impl Iterator<Item = &'a Package> {
+    pub fn keepers<'a>(&'a self, key: &PackageKey) -> impl Iterator<Item = &'a Package> {
+        self.telling(key).filter(|revision| !revision.keeping.is_empty())
+    }
+
+    /// Whether a revision was released: itself, or with a later one.
+    ///
+    /// # Panics
+    /// When what keeps its package was not loaded.
+    #[must_use]
+    pub fn is_released(&self, package: &Package) -> bool {
+        let key = (package.producer.clone(), package.name.clone());
+        self.telling(&key).any(|it| it.revision >= package.revision && it.released_sequence.is_some())
+    }
+
+    /// The revisions of a package that are loaded: among them all that keep something, and all that were released.
+    fn telling<'a>(&'a self, key: &PackageKey) -> impl Iterator<Item = &'a Package> {
         assert!(self.keepers.contains(key), "what keeps {key:?} is asked for and was not loaded");
         let packages = self.packages.present(..).map(|(_, package)| package);
-        packages.filter(|it| (&it.producer, &it.name) == (&key.0, &key.1) && !it.keeping.is_empty())
+        packages.filter(|it| (&it.producer, &it.name) == (&key.0, &key.1))
     }
 
     /// The package of a name and its path there, by its producer's settings; `None` for reserved keys and unknown

@@ -43,6 +43,7 @@ pub async fn all<S: Store, F: Future<Output = S>>(fresh: impl Fn() -> F) {
     a_page_of_large_events_is_a_short_one(&fresh().await).await;
     a_snapshot_sees_nothing_later(&fresh().await).await;
     views_stream_in_the_order_of_their_keys(&fresh().await).await;
+    a_scratch_store_keeps_what_a_live_one_keeps(&fresh().await).await;
     a_scratch_store_is_adopted_only_at_the_same_event(&fresh().await).await;
     sweeping::versions_that_may_be_released_are_found(&fresh().await).await;
     sweeping::what_nothing_uses_and_what_is_condemned_is_found(&fresh().await).await;
@@ -401,6 +402,9 @@ pub async fn a_page_of_large_events_is_a_short_one(store: &dyn Store) {
     }
     assert!(read == records, "every event comes once, in order");
     assert_eq!(pages, [4, 2]);
+    let mut snapshot = store.snapshot().await.unwrap();
+    assert!(snapshot.events(0, 5).await.unwrap() == records[..4], "as of a snapshot, too");
+    assert!(snapshot.events(4, 5).await.unwrap() == records[4..]);
 }
 
 /// More rows than one statement takes.
@@ -477,6 +481,37 @@ pub async fn views_stream_in_the_order_of_their_keys(store: &dyn Store) {
         assert!(rows.windows(2).all(|pair| pair[0].key < pair[1].key), "{view:?} comes in the order of its keys");
         assert!(rows.iter().all(|row| crate::model::cbor::check(&row.row).is_ok()));
     }
+}
+
+/// Whichever way rows take to it.
+pub async fn a_scratch_store_keeps_what_a_live_one_keeps(store: &dyn Store) {
+    let mut state = one_of_everything();
+    for sequence in 300..337 {
+        put_file(&mut state, file(&format!("run/{sequence}"), "run", sequence));
+    }
+    let mut later = State::default();
+    let referred = blob("later", 9);
+    state.blobs.put(referred.content_address, referred.clone());
+    later.refer(referred.content_address, 2);
+    for sequence in 300..320 {
+        later.names.remove(name(&format!("run/{sequence}")));
+    }
+    let scratch = store.scratch().await.unwrap();
+    for (number, state) in [(1, &state), (2, &later)] {
+        write(store, &[record(number)], state).await;
+        let mut batch = scratch.begin().await.unwrap();
+        batch.write(&[], head_at(number), state).await.unwrap();
+        batch.commit().await.unwrap();
+    }
+    assert_eq!(scratch.head().await.unwrap(), head_at(2));
+    let (mut live, mut built) = (store.snapshot().await.unwrap(), scratch.snapshot().await.unwrap());
+    for view in View::ALL {
+        assert_eq!(rows(&mut *built, view).await, rows(&mut *live, view).await, "{view:?}");
+    }
+    let counted = scratch.blob(&referred.content_address).await.unwrap().unwrap();
+    assert_eq!(counted.reference_count, referred.reference_count + 2);
+    drop((live, built));
+    scratch.close().await;
 }
 
 /// All views at once, or nothing.

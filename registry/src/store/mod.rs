@@ -212,6 +212,11 @@ pub(crate) fn in_order(mut all: Vec<ListedVersion>, limit: usize) -> Vec<ListedV
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Begins a batch; waits for the one before.
     async fn begin(&self) -> Result<Box<dyn Batch>>;
+    /// Whether batches work, and wait for the disk, on the thread that asks for them. Whoever writes for as long as it
+    /// serves then does so on a thread of its own.
+    fn blocks(&self) -> bool {
+        false
+    }
     /// A reading of everything as of now, whatever is written meanwhile.
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
     /// An empty store of the same dialect, to rebuild views in; it is gone when dropped.

@@ -276,7 +276,7 @@ async fn what_comes_back_behind_its_deletion_goes_again_and_takes_nothing_along(
     harness.remove("board/a/x").await.unwrap();
     assert_eq!(collect(&harness, 0).await.deleted_objects, 1);
     harness.put("board/a/y", bytes.clone()).await.unwrap();
-    // A folder is not synced for a removal: behind a power cut the name may be there again.
+    // Somebody brought it back from a copy, or a write that hung went through.
     for _ in 0..2 {
         harness.backend.put(SealedObject::seal(Bytes::from(bytes.clone()))).await.unwrap();
         let summary = collect(&harness, 0).await;

@@ -222,6 +222,64 @@ async fn an_object_goes_with_the_last_chunk_that_lies_in_it() {
     harness.finish().await;
 }
 
+/// One of each that waits for a grace, and the run that lets it begin.
+async fn condemned(harness: &Harness, seed: u64, grace: i64) {
+    harness.put("board/a/x", noise(99, seed)).await.unwrap();
+    harness.remove("board/a/x").await.unwrap();
+    let target = name("board/a/part");
+    let upload = harness.registry.upload_create(&harness.actor, &target, UploadAttributes::default()).await.unwrap().id;
+    let (number, part) = (PartNumber::new(1).unwrap(), body(noise(98, seed)));
+    let sent = harness.registry.part_ingest(&harness.actor, &target, &upload, number, part, Default::default());
+    sent.await.unwrap();
+    harness.registry.upload_abort(&harness.actor, &target, &upload).await.unwrap();
+    let orphan = harness.backend.put(SealedObject::seal(Bytes::from(noise(97, seed)))).await.unwrap();
+    harness.backend.age(&orphan, Duration::from_secs(1_000_000));
+    let summary = collect(harness, grace).await;
+    assert_eq!((summary.condemned_blobs, summary.condemned_chunks, summary.noted_orphans), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_grace_ends_when_its_time_has_gone_by_and_not_when_a_clock_says_so() {
+    const HOUR: i64 = 3_600;
+    let harness = Harness::start().await;
+    let swept = async || {
+        let summary = collect(&harness, 6 * HOUR).await;
+        (summary.swept_blobs, summary.swept_chunks - summary.swept_blobs, summary.swept_orphans)
+    };
+    let settle = async |genuine| {
+        let jump = harness.unsettled().await.pop().unwrap().sequence;
+        harness.registry.clock_settle(&harness.actor, jump, genuine, "looked".to_owned()).await.unwrap();
+    };
+    // Set forward by a few hours: it goes behind by those.
+    condemned(&harness, 1, 6 * HOUR).await;
+    harness.clock.set_seconds(BEGIN + 7 * HOUR);
+    assert_eq!(swept().await, (0, 0, 0));
+    harness.clock.pass_seconds(BEGIN + 12 * HOUR);
+    assert_eq!(swept().await, (0, 0, 0), "five hours");
+    harness.clock.pass_seconds(BEGIN + 14 * HOUR);
+    assert_eq!(swept().await, (1, 1, 1), "seven, and what is behind stays behind for nothing that came later");
+    // By weeks: it stands still until somebody says that the time did pass.
+    condemned(&harness, 2, 6 * HOUR).await;
+    harness.clock.set_seconds(BEGIN + 1_000 * HOUR);
+    assert_eq!(swept().await, (0, 0, 0));
+    harness.clock.pass_seconds(BEGIN + 1_010 * HOUR);
+    assert_eq!(swept().await, (0, 0, 0));
+    settle(true).await;
+    assert_eq!(swept().await, (1, 1, 1));
+    // And where it did not, it goes on by the clock that was mended, far behind the log's own time.
+    condemned(&harness, 3, 6 * HOUR).await;
+    harness.clock.set_seconds(BEGIN + 5_000 * HOUR);
+    assert_eq!(swept().await, (0, 0, 0));
+    harness.clock.set_seconds(BEGIN + 1_010 * HOUR);
+    settle(false).await;
+    harness.clock.pass_seconds(BEGIN + 1_015 * HOUR);
+    assert_eq!(swept().await, (0, 0, 0));
+    harness.clock.pass_seconds(BEGIN + 1_017 * HOUR);
+    assert_eq!(swept().await, (1, 1, 1));
+    recounted(&harness).await;
+    harness.finish().await;
+}
+
 const PACKED: [&str; 8] =
     ["board/a/0", "board/a/1", "board/a/2", "board/a/3", "board/a/4", "board/a/5", "board/a/6", "board/a/7"];
 

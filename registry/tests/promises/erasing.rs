@@ -19,7 +19,7 @@ use futures::future::join_all;
 use crate::collecting::{collect, noise, recounted};
 use crate::harness::{CHUNK_SIZE_BYTES, Harness, name, producer, quiet};
 
-fn of(path: &str) -> Erase {
+pub(crate) fn of(path: &str) -> Erase {
     Erase {
         name: name(path),
         version: None,
@@ -30,7 +30,7 @@ fn of(path: &str) -> Erase {
     }
 }
 
-async fn erase(harness: &Harness, order: Erase) -> Result<ErasureOutcome, Error> {
+pub(crate) async fn erase(harness: &Harness, order: Erase) -> Result<ErasureOutcome, Error> {
     harness.registry.file_erase(&harness.actor, order, false).await
 }
 
@@ -68,7 +68,7 @@ async fn neighbours(count: usize, least: usize) -> Neighbours {
     panic!("small files that come together share an object");
 }
 
-fn erased_by(error: &Error) -> u64 {
+pub(crate) fn erased_by(error: &Error) -> u64 {
     match error {
         Error::Refused(Refusal::FileErased { event, reason, .. }) if reason == "article 17" => *event,
         other => panic!("{other}"),
@@ -83,7 +83,7 @@ async fn gaps(harness: &Harness) -> Vec<Finding> {
 }
 
 /// As [`Harness::finish`], where gaps are in order.
-async fn finish(harness: Harness) {
+pub(crate) async fn finish(harness: Harness) {
     recounted(&harness).await;
     assert_eq!(harness.replay(true).await.unwrap().differences, [], "the live views equal the replayed ones");
     gaps(&harness).await;

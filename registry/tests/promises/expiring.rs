@@ -434,16 +434,46 @@ async fn a_class_of_a_package_takes_its_files_and_its_seal_keeps_them_until_it_i
 }
 
 #[tokio::test]
+async fn a_revision_in_between_that_keeps_a_file_again_keeps_its_class_from_taking_it() {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    let own = harness.class("three-days", goes(Mode::None, 3)).await;
+    let between = harness.class("of-the-second", goes(Mode::Compliance, 1)).await;
+    harness.put("board/run/x", "one").await.unwrap();
+    harness.give(current("board/run/x"), &own).await;
+    harness.finalize("run").await.unwrap();
+    harness.put("board/run/y", "two").await.unwrap();
+    let second = harness.finalize("run").await.unwrap();
+    harness.give(SubjectChoice::Package(second.id), &between).await;
+    harness.put("board/run/z", "three").await.unwrap();
+    let third = harness.finalize("run").await.unwrap();
+    harness.pass(BEGIN + 4 * DAY).await;
+    harness.registry.package_release(&harness.actor, &third.id, "over".to_owned()).await.unwrap();
+    // It was written into the first revision, and the third is the latest: the second is neither.
+    harness.class("of-the-second", goes(Mode::Compliance, 10)).await;
+    let summary = harness.run(&[], false).await;
+    assert!(summary.outlived_versions == 0 && summary.kept > 0, "{summary:?}");
+    assert_eq!(harness.read("board/run/x").await.unwrap(), b"one");
+    // Over, it leaves it to somebody to remove the name.
+    let stays = RetentionClass { then: Afterwards::Eligible, ..goes(Mode::Compliance, 10) };
+    harness.class("of-the-second", stays).await;
+    harness.pass(BEGIN + 11 * DAY).await;
+    assert_eq!(harness.run(&[], false).await.outlived_versions, 0);
+    assert!(harness.stat("board/run/x").await.is_ok());
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn the_time_is_noted_in_a_quiet_log_so_that_whoever_begins_later_knows_it() {
     let hours = |hours: i64| BEGIN + hours * 3600;
     let harness = Harness::start().await;
     harness.put("board/run/x", "one").await.unwrap();
     harness.clock.pass_seconds(hours(11));
-    assert!(!harness.registry.clock_note(&harness.actor).await.unwrap());
+    assert!(!harness.registry.clock_note(&harness.actor, false).await.unwrap());
     harness.clock.pass_seconds(hours(12));
     let since = harness.head().await;
-    assert!(harness.registry.clock_note(&harness.actor).await.unwrap());
-    assert!(!harness.registry.clock_note(&harness.actor).await.unwrap(), "it is noted once");
+    assert!(harness.registry.clock_note(&harness.actor, false).await.unwrap());
+    assert!(!harness.registry.clock_note(&harness.actor, false).await.unwrap(), "it is noted once");
     assert_eq!(harness.told_since(since).await, [("v1.clock.noted".to_owned(), "tester".to_owned())]);
     // A process that begins a day and a half behind the last write, and writes.
     let backend = std::sync::Arc::clone(&harness.backend);

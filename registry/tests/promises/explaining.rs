@@ -1,12 +1,14 @@
 //! Asking why: every reason is told, wherever it stands, with the event to look up; and none is missed by who asks at the
 //! commit.
 
+use artifactstore_registry::actions::eligibility::Eligibility;
 use artifactstore_registry::model::attributes::UploadAttributes;
 use artifactstore_registry::model::command::SubjectChoice;
-use artifactstore_registry::model::name::{HoldName, PackageName};
+use artifactstore_registry::model::name::{HoldName, Key, PackageId, PackageName};
 use artifactstore_registry::model::retention::Reason;
 use artifactstore_registry::model::row::{OnFinalized, Package, ProducerSettings, VersionChoice, Versioning};
 use artifactstore_registry::{Error, Refusal};
+use futures::future::join_all;
 
 use crate::harness::{Harness, name, producer};
 
@@ -14,6 +16,11 @@ impl Harness {
     async fn hold(&self, subject: SubjectChoice, hold: &str) {
         let hold = HoldName::parse(hold).unwrap();
         self.registry.hold_place(&self.actor, subject, &hold, "why".to_owned()).await.unwrap();
+    }
+
+    /// The first page of what is told of a package.
+    pub(crate) async fn explained(&self, package: &PackageId) -> Eligibility {
+        self.registry.package_eligibility(&self.actor, package, None, 1_000).await.unwrap()
     }
 
     async fn begin_upload(&self, path: &str) -> String {
@@ -53,7 +60,7 @@ async fn every_revision_that_has_a_file_is_asked_and_those_that_stand_in_the_way
         (false, vec!["sealed 1".into(), "early".into(), "middle".into()])
     );
     let told = async |package: &Package| {
-        let told = harness.registry.package_eligibility(&harness.actor, &package.id).await.unwrap();
+        let told = harness.explained(&package.id).await;
         (told.eligible, words(&told.reasons), told.seal.map(|seal| seal.event()))
     };
     let event = |package: &Package| package.seal.as_ref().map(|seal| seal.sequence);
@@ -76,13 +83,59 @@ async fn the_files_of_others_that_have_the_bytes_of_a_package_are_named() {
         harness.put(&format!("board/run/{number}"), format!("the bytes of {}", number % 290)).await.unwrap();
     }
     let package = harness.finalize("run").await.unwrap();
-    let told = async || harness.registry.package_eligibility(&harness.actor, &package.id).await.unwrap();
+    let told = async || harness.explained(&package.id).await;
     let alone = told().await;
     assert_eq!((alone.references.len(), alone.frees_bytes), (0, true), "its own files are none of others");
     let other = harness.put("board/other/x", "the bytes of 289").await.unwrap().file;
     let shared = told().await;
     let named: Vec<u64> = shared.references.iter().map(|reference| reference.event).collect();
     assert_eq!((named, shared.frees_bytes), (vec![other.sequence], false));
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_large_package_is_told_of_in_pages_each_of_which_looks_at_so_much_and_no_more() {
+    let harness = Harness::start().await;
+    let paths: Vec<String> = (0..500).map(|number| format!("board/run/{number:03}")).collect();
+    for put in join_all(paths.iter().map(|path| harness.put(path, "all the same"))).await {
+        put.unwrap();
+    }
+    harness.hold(SubjectChoice::File(name("board/run/007"), None), "early").await;
+    harness.hold(SubjectChoice::File(name("board/run/499"), None), "late").await;
+    let package = harness.finalize("run").await.unwrap();
+    let page = async |after: Option<Key>, limit| {
+        harness.registry.package_eligibility(&harness.actor, &package.id, after.as_ref(), limit).await.unwrap()
+    };
+    let whole = page(None, 1_000).await;
+    let held: Vec<&str> = whole.files.iter().map(|file| file.key.as_str()).collect();
+    assert_eq!((held, whole.eligible, whole.next), (vec!["run/007", "run/499"], false, None));
+    assert_eq!((whole.references, whole.references_more), (vec![], false), "its own files are none of others");
+    let (mut after, mut pages, mut held) = (None, 0, Vec::new());
+    loop {
+        let part = page(after, 60).await;
+        assert_eq!((part.eligible, part.frees_bytes), (part.files.is_empty(), false));
+        assert!(part.references_more, "four hundred of the others were looked at, and not all");
+        held.extend(part.files.into_iter().map(|file| file.key));
+        (after, pages) = (part.next, pages + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((held, pages), (vec!["run/007".to_owned(), "run/499".to_owned()], 9));
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn the_files_of_a_package_that_was_released_are_those_of_its_manifest() {
+    let harness = Harness::start().await;
+    harness.put("board/run/x", "one").await.unwrap();
+    harness.put("board/run/y", "two").await.unwrap();
+    let package = harness.finalize("run").await.unwrap();
+    harness.registry.package_release(&harness.actor, &package.id, "over".to_owned()).await.unwrap();
+    harness.remove("board/run/x").await.unwrap();
+    let files = harness.registry.package_files(&harness.actor, &package.id, None, 9).await.unwrap();
+    let keys: Vec<&str> = files.iter().map(|file| file.name.key.as_str()).collect();
+    assert_eq!(keys, ["run/x", "run/y"]);
     harness.finish().await;
 }
 
@@ -98,7 +151,7 @@ async fn uploads_are_those_into_the_package_that_is_asked_for() {
     for (package, expected) in [(PackageName::root(), vec!["zzz"]), (PackageName::parse("run").unwrap(), vec!["run/1"])]
     {
         let package = harness.store.package_latest(&producer("board"), &package).await.unwrap().unwrap();
-        let told = harness.registry.package_eligibility(&harness.actor, &package.id).await.unwrap();
+        let told = harness.explained(&package.id).await;
         let keys: Vec<&str> = told.uploads.iter().map(|upload| upload.key.as_str()).collect();
         assert_eq!(keys, expected);
         assert!(package.name.as_str() == "run" || told.uploads[0].upload == into_root);

@@ -35,7 +35,7 @@ pub(crate) struct TestClock {
 }
 
 impl TestClock {
-    fn showing(seconds: i64) -> Self {
+    pub(crate) fn showing(seconds: i64) -> Self {
         let shown = AtomicI64::new(seconds * 1_000_000);
         Self { shown, passed: AtomicI64::new(0), begun: std::time::Instant::now() }
     }
@@ -197,9 +197,13 @@ impl Harness {
 
     /// Another process over the same store and bytes, which begins when its clock shows this.
     pub(crate) fn beside(&self, seconds: i64) -> Registry {
+        self.beside_by(&Arc::new(TestClock::showing(seconds)))
+    }
+
+    /// As that, by a clock of the test's.
+    pub(crate) fn beside_by(&self, clock: &Arc<TestClock>) -> Registry {
         let backend = Arc::clone(&self.backend) as Arc<dyn Backend>;
-        let clock = Arc::new(TestClock::showing(seconds));
-        registry(&self.store, backend, &clock, MANIFEST_INLINE_LIMIT_BYTES)
+        registry(&self.store, backend, clock, MANIFEST_INLINE_LIMIT_BYTES)
     }
 
     pub(crate) async fn put(&self, path: &str, bytes: impl Into<Bytes>) -> Result<FileReceipt> {
@@ -256,11 +260,12 @@ impl Harness {
         self.registry.replay(check, &quiet()).await
     }
 
-    /// What a batch of a replay holds makes no difference: here nearly every event meets what batches before it wrote.
+    /// What a batch of a replay holds, and what it holds back, makes no difference: here nearly every event meets what
+    /// batches before it wrote, or did not write yet.
     async fn replay_in_small_batches(&self) {
         let scratch = self.store.scratch().await.unwrap();
         let mut live = self.store.snapshot().await.unwrap();
-        rebuild_by(3, &mut *live, &*scratch, &quiet()).await.unwrap();
+        rebuild_by((3, 12), &mut *live, &*scratch, &quiet()).await.unwrap();
         let (_, differences) = compare(&mut *live, &mut *scratch.snapshot().await.unwrap()).await.unwrap();
         assert_eq!(differences, [], "the live views equal those replayed in small batches");
         drop(live);

@@ -381,7 +381,7 @@ impl World {
         }
         let package = &self.model.packages[turn % 2];
         if let Some(id) = package.id.as_ref().filter(|_| package.sealed_at.is_some()) {
-            let told = registry.package_eligibility(actor, id).await.unwrap();
+            let told = self.harness.explained(id).await;
             assert!(!(told.eligible && self.model.keeps_package(package).forbids(false)), "{told:?}: {package:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests speak by panicking")]
 
+mod agreeing;
 mod believing;
 mod breaking;
 mod collecting;
@@ -16,6 +17,7 @@ mod interleaving;
 mod keeping;
 mod keys;
 mod listing;
+mod meanwhile;
 mod multipart;
 mod packages;
 mod powercut;

@@ -1,7 +1,9 @@
 //! Power cuts under the whole registry: no event names what was not synced, and nobody is told that it did.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use artifactstore_registry::actions::request::Collection;
 use artifactstore_registry::backends::backend::Backend;
 use artifactstore_registry::backends::dataplane::spi::IngestHints;
 use artifactstore_registry::backends::digest::{ContentAddress, ObjectKey};
@@ -142,5 +144,41 @@ async fn what_makes_room_for_an_erasure_is_said_to_lie_elsewhere_when_it_is_sync
         collect(&harness, 86_400).await;
         assert!(harness.backend.stat(&pack).await.unwrap().is_none());
     }
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn an_object_of_a_sweep_is_said_to_be_gone_when_it_does_not_come_back_with_the_power() {
+    let (harness, power) = start().await;
+    let objects = [1, 2].map(|seed| ObjectKey(ContentAddress::of(&noise(50_000, seed)).0));
+    for (seed, path) in [(1, "board/run/1"), (2, "board/run/2")] {
+        let (registry, actor) = (harness.registry.clone(), harness.actor.clone());
+        let file = upload(path, noise(50_000, seed));
+        let put = tokio::spawn(async move { registry.file_ingest(&actor, file).await });
+        power.until_unsynced(1).await;
+        power.sync(0).await.unwrap();
+        put.await.unwrap().unwrap();
+        harness.remove(path).await.unwrap();
+    }
+    let (registry, actor) = (harness.registry.clone(), harness.actor.clone());
+    let how = Collection { grace: Duration::ZERO, dry: false, under_lease: false };
+    let collection = tokio::spawn(async move { registry.collect(&actor, &how, &|_, _| {}).await });
+    power.until_removed(2).await;
+    for object in &objects {
+        assert!(power.stat(object).await.unwrap().is_none(), "nobody finds it any more");
+    }
+    let synced = power.sync_removal().await.unwrap().unwrap();
+    quiet().await;
+    assert_eq!(harness.kinds().await.last().unwrap(), "v1.sweep.begun", "nobody said that they stay away");
+    power.cut();
+    assert!(collection.await.unwrap().is_err());
+    let back = *objects.iter().find(|object| **object != synced).unwrap();
+    assert!(harness.backend.stat(&synced).await.unwrap().is_none());
+    assert!(harness.backend.stat(&back).await.unwrap().is_some(), "it is there again");
+    let harness = harness.restart_without(power).await;
+    let open = harness.store.sweeping().sweeps_open(None, 9).await.unwrap();
+    assert_eq!(open.into_iter().map(|row| row.object).collect::<Vec<_>>(), [back]);
+    assert_eq!(collect(&harness, 86_400).await.deleted_objects, 1);
+    assert_eq!(harness.objects().await, 0);
     harness.finish().await;
 }

@@ -5,7 +5,7 @@ use artifactstore_registry::actions::retention::RetentionOrder;
 use artifactstore_registry::clock::Timestamp;
 use artifactstore_registry::model::command::{RetentionChange, SubjectChoice, WriteCondition};
 use artifactstore_registry::model::manifest::Manifest;
-use artifactstore_registry::model::name::{ClassName, HoldName};
+use artifactstore_registry::model::name::{ClassName, HoldName, PackageId};
 use artifactstore_registry::model::retention::{
     Afterwards, LockTerms, Mode, Period, Reason, Retention, RetentionClass, RetentionRule, Start,
 };
@@ -331,11 +331,11 @@ async fn a_sealed_package_is_released_once_nothing_keeps_it() {
     let release = async || harness.registry.package_release(&harness.actor, &package.id, "over".to_owned()).await;
     let reasons = kept(release().await);
     assert!(matches!(&reasons[..], [Reason::Class { mode: Mode::Governance, .. }]));
-    let told = harness.registry.package_eligibility(&harness.actor, &package.id).await.unwrap();
+    let told = harness.explained(&package.id).await;
     assert!(!told.eligible && told.reasons == reasons);
     assert!(harness.delete("run/x", None, true).await.is_err(), "the seal keeps it, too");
     harness.pass(BEGIN + 3 * 366 * DAY).await;
-    assert!(harness.registry.package_eligibility(&harness.actor, &package.id).await.unwrap().eligible);
+    assert!(harness.explained(&package.id).await.eligible);
     assert!(harness.delete("run/x", None, true).await.is_err(), "nobody released it yet");
     let first = release().await.unwrap();
     assert_eq!(release().await.unwrap(), first);
@@ -452,5 +452,80 @@ async fn a_released_package_is_collected_and_a_sealed_one_is_not() {
     let manifest = harness.registry.package_manifest(&harness.actor, &package.id).await.unwrap();
     let manifest = Manifest::decode(&manifest).unwrap();
     assert_eq!(manifest.files.len(), 1, "the manifest still says what there was");
+    harness.registry.stop().await;
+}
+
+/// Two files of two revisions, each sealed behind its file; and the second, which was given a class.
+async fn sealed_with_a_class_on_the_second(versioning: Versioning, of_the_second: &str) -> (Harness, PackageId) {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    if versioning == Versioning::Enabled {
+        harness.registry.versioning_set(&harness.actor, &producer("board"), versioning).await.unwrap();
+    }
+    harness.set_period(of_the_second, 1).await;
+    harness.put("board/run/x", "one").await.unwrap();
+    harness.put("board/run/w", "another").await.unwrap();
+    harness.finalize("run").await.unwrap();
+    harness.put("board/run/y", "two").await.unwrap();
+    let second = harness.finalize("run").await.unwrap();
+    let given = RetentionChange::Class(class(of_the_second));
+    harness.change(SubjectChoice::Package(second.id.clone()), given, false).await.unwrap();
+    (harness, second.id)
+}
+
+impl Harness {
+    /// Keeps whatever has a class, under compliance, for so many days.
+    async fn set_period(&self, name: &str, days: u32) {
+        let set = rule(Mode::Compliance, Period::Days(days));
+        self.registry.class_set(&self.actor, &class(name), set, (false, String::new())).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_revision_in_between_that_is_kept_again_keeps_its_files_from_being_deleted() {
+    for versioning in [Versioning::Off, Versioning::Enabled] {
+        let (harness, _) = sealed_with_a_class_on_the_second(versioning, "again").await;
+        harness.put("board/run/z", "three").await.unwrap();
+        let third = harness.finalize("run").await.unwrap();
+        harness.pass(BEGIN + 2 * DAY).await;
+        harness.registry.package_release(&harness.actor, &third.id, "over".to_owned()).await.unwrap();
+        // It was written into the first revision, and the third is the latest: the second is neither.
+        harness.set_period("again", 10).await;
+        let file = harness.stat("board/run/x").await.unwrap().file;
+        let told = harness.registry.file_eligibility(&harness.actor, &file.name, None).await.unwrap();
+        let refused = kept(harness.delete("run/x", Some(file.sequence), true).await);
+        assert!(matches!(&refused[..], [Reason::Class { mode: Mode::Compliance, over: false, .. }]), "{refused:?}");
+        assert_eq!((told.eligible, told.frees_bytes, told.reasons), (false, false, refused.clone()));
+        let terms = harness.registry.file_retention(&file).await.unwrap().map(|terms| terms.retain_until);
+        let Reason::Class { until, .. } = &refused[0] else { panic!("{refused:?}") };
+        assert_eq!(terms, *until, "S3 is told the same");
+        if versioning == Versioning::Off {
+            assert_eq!(kept(harness.put("board/run/x", "other").await), refused, "nor is it replaced");
+        }
+        assert_eq!(harness.read("board/run/x").await.unwrap(), b"one");
+        harness.pass(BEGIN + 11 * DAY).await;
+        harness.delete("run/x", Some(file.sequence), false).await.unwrap();
+        // Of two at once, the one that keeps comes first.
+        let other = harness.stat("board/run/w").await.unwrap().file.sequence;
+        let (_, deleted) = futures::join!(harness.set_period("again", 20), harness.delete("run/w", Some(other), false));
+        assert!(matches!(&kept(deleted)[..], [Reason::Class { over: false, .. }]));
+        harness.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_released_with_a_later_revision_stays_released_when_another_is_open() {
+    let (harness, second) = sealed_with_a_class_on_the_second(Versioning::Off, "short").await;
+    harness.pass(BEGIN + 2 * DAY).await;
+    harness.registry.package_release(&harness.actor, &second, "over".to_owned()).await.unwrap();
+    let file = harness.stat("board/run/x").await.unwrap().file.sequence;
+    harness.delete("run/x", None, false).await.unwrap();
+    harness.put("board/run/z", "three").await.unwrap();
+    let version = Some(VersionChoice::Numbered(file));
+    let told = harness.registry.file_eligibility(&harness.actor, &name("board/run/x"), version).await.unwrap();
+    assert_eq!((told.eligible, told.frees_bytes, told.reasons), (true, true, vec![]));
+    let summary = collect(&harness, 0).await;
+    assert_eq!((summary.released, summary.swept_blobs), (1, 1));
+    assert_eq!(harness.read("board/run/w").await.unwrap(), b"another");
     harness.registry.stop().await;
 }

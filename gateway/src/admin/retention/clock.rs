@@ -30,7 +30,8 @@ pub(in crate::admin) struct SettleRequest {
     reason: String,
 }
 
-/// Says of a jump whether the clock was right, so that expiry goes on. It can be said otherwise later.
+/// Says of a jump whether the clock was right, so that expiry goes on. It can be said otherwise later. That it was
+/// wrong is said once it is right again.
 #[utoipa::path(post, path = "/v1/clock/{event}/settle", tag = "retention", operation_id = "clock_settle",
     params(("event" = u64, Path, description = "The event that recorded the jump.")),
     request_body = SettleRequest,
@@ -38,6 +39,7 @@ pub(in crate::admin) struct SettleRequest {
         (status = 200, description = "The jump as it is now.", body = JumpShape),
         (status = 400, description = "That is no number, or the body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "That event recorded no jump.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "It was to be settled as wrong, and the clock still shows that time, or a later one.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than 1 MiB.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "The body is not said to be JSON.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is unknown, missing or of the wrong type.", body = ProblemBody, content_type = "application/problem+json"),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(crate) use super::clock_shape::{ClockShape, JumpShape, jump_warning};
+use crate::admin::extract::cursor;
 
 /// How firmly something is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -381,9 +382,9 @@ impl From<&UploadTold> for UploadShape {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Eligibility)]
 pub(crate) struct EligibilityShape {
-    /// Whether nothing forbids that it is removed.
+    /// Whether nothing forbids that it is removed: of a package, that it is released, and the page's files go.
     eligible: bool,
-    /// Whether nothing would keep its bytes then.
+    /// Whether nothing would keep its bytes then, or those of the page's files.
     frees_bytes: bool,
     /// The time that expiry goes by.
     #[schema(format = DateTime)]
@@ -393,17 +394,23 @@ pub(crate) struct EligibilityShape {
     /// Of a package that is finalized and was not released: its seal. Nothing of it can be removed before it is released.
     #[serde(skip_serializing_if = "Option::is_none")]
     seal: Option<ReasonShape>,
-    /// Of a package: the files that are kept one by one, the first hundred of them.
+    /// Of a package: those of the page's files that are kept one by one.
     files: Vec<VersionShape>,
-    /// Of a package: how many of its files are kept one by one.
+    /// Of a package: how many those are.
     #[serde(skip_serializing_if = "Option::is_none")]
     files_kept: Option<u64>,
-    /// Other versions that have the same bytes, or some of a package's, the first hundred of them: the bytes stay for these.
+    /// Other versions that have the same bytes, or some of those of the page's files, the first hundred of them: the bytes
+    /// stay for these.
     references: Vec<VersionShape>,
+    /// Whether there may be more of them.
+    references_more: bool,
     /// Uploads to the key, or under the package, that have not come to their end.
     uploads: Vec<UploadShape>,
     /// Jumps of the clock that nobody has settled: expiry does not go along with them.
     clock_jumps: Vec<JumpShape>,
+    /// Of a package: where the next page of its files begins; null at the end.
+    #[schema(required)]
+    next_cursor: Option<String>,
 }
 
 impl From<&Eligibility> for EligibilityShape {
@@ -417,8 +424,10 @@ impl From<&Eligibility> for EligibilityShape {
             files: eligibility.files.iter().map(Into::into).collect(),
             files_kept: eligibility.files_kept,
             references: eligibility.references.iter().map(Into::into).collect(),
+            references_more: eligibility.references_more,
             uploads: eligibility.uploads.iter().map(Into::into).collect(),
             clock_jumps: eligibility.clock_jumps.iter().map(Into::into).collect(),
+            next_cursor: eligibility.next.as_ref().map(|key| cursor(&[key.as_str()])),
         }
     }
 }

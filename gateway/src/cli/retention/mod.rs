@@ -6,8 +6,10 @@ mod show;
 use std::process::ExitCode;
 
 use artifactstore_registry::Registry;
+use artifactstore_registry::actions::eligibility::Eligibility;
 use artifactstore_registry::actions::retention::RetentionOrder;
 use artifactstore_registry::model::command::{RetentionChange, SubjectChoice};
+use artifactstore_registry::model::event::Actor;
 use artifactstore_registry::model::name::{ClassName, FileName, HoldName, PackageId, ProducerName};
 use artifactstore_registry::model::retention::{LockTerms, Mode};
 use artifactstore_registry::model::row::VersionChoice;
@@ -137,7 +139,7 @@ enum Action {
         /// The clock was right: the time did pass
         #[arg(long)]
         genuine: bool,
-        /// The clock was wrong: expiry waits until time has come that far
+        /// The clock was wrong, and is right again: expiry waits until time has come that far
         #[arg(long)]
         wrong: bool,
         /// Why, for the log
@@ -271,7 +273,7 @@ async fn act(registry: Registry, args: Args) -> Outcome {
         }
         Action::Explain { file, version, package } => {
             let eligibility = match chosen(file.as_deref(), version.as_deref(), package.as_deref())? {
-                SubjectChoice::Package(id) => registry.package_eligibility(&actor, &id).await?,
+                SubjectChoice::Package(id) => explained(&registry, &actor, &id).await?,
                 SubjectChoice::File(name, version) => registry.file_eligibility(&actor, &name, version).await?,
                 SubjectChoice::Producer(_) => return Err(unclear()),
             };
@@ -314,6 +316,30 @@ async fn act(registry: Registry, args: Args) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many files of a package are asked about at once, and how many are told of.
+const EXPLAIN_PAGE: usize = 1_000;
+const FILES_TOLD: usize = 100;
+
+/// Whether a package may go with all its files: every page of the answer, and of each kind of thing the first hundred.
+async fn explained(registry: &Registry, actor: &Actor, id: &PackageId) -> Result<Eligibility, CliError> {
+    let mut whole = registry.package_eligibility(actor, id, None, EXPLAIN_PAGE).await?;
+    while let Some(after) = whole.next.take() {
+        let page = registry.package_eligibility(actor, id, Some(&after), EXPLAIN_PAGE).await?;
+        whole.eligible &= page.eligible;
+        whole.frees_bytes &= page.frees_bytes;
+        whole.files_kept = Some(whole.files_kept.unwrap_or(0) + page.files_kept.unwrap_or(0));
+        whole.files.extend(page.files);
+        whole.files.truncate(FILES_TOLD);
+        let others = page.references.into_iter().filter(|other| !whole.references.contains(other)).collect::<Vec<_>>();
+        whole.references.extend(others);
+        whole.references_more |= page.references_more || whole.references.len() > FILES_TOLD;
+        whole.references.truncate(FILES_TOLD);
+        whole.next = page.next;
+    }
+    whole.files.truncate(FILES_TOLD);
+    Ok(whole)
 }
 
 #[cfg(test)]

@@ -69,6 +69,9 @@ pub(super) fn eligibility(eligibility: &Eligibility) -> Result<(), CliError> {
     for reference in &eligibility.references {
         line(format_args!("the same bytes are those of {}", version(reference)))?;
     }
+    if eligibility.references_more {
+        line("there may be more files that have the same bytes")?;
+    }
     for upload in &eligibility.uploads {
         line(format_args!("the upload {} of {} is open (event {})", upload.upload, shown(&upload.key), upload.event))?;
     }

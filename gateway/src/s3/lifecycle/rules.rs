@@ -60,30 +60,29 @@ pub(super) fn read(rules: &mut [dto::LifecycleRule]) -> Result<Vec<LifecycleRule
     name_all(rules)?;
     let mut in_force = Vec::new();
     for given in rules.iter() {
-        let rule = rule(given)?;
-        match given.status.as_str() {
-            dto::ExpirationStatus::ENABLED => in_force.push(rule),
-            dto::ExpirationStatus::DISABLED => {}
+        let enabled = match given.status.as_str() {
+            dto::ExpirationStatus::ENABLED => true,
+            dto::ExpirationStatus::DISABLED => false,
             _ => return malformed("The Status of a rule is Enabled or Disabled."),
+        };
+        let rule = rule(given)?;
+        if enabled {
+            in_force.push(rule);
         }
     }
     Ok(in_force)
 }
 
 fn rule(given: &dto::LifecycleRule) -> Result<LifecycleRule, Failure> {
-    let moves = given.transitions.as_ref().is_some_and(|moves| !moves.is_empty())
-        || given.noncurrent_version_transitions.as_ref().is_some_and(|moves| !moves.is_empty());
-    if moves {
-        let message = "Transitions are not carried out, and therefore not kept: there is one tier of storage.";
-        return Err(Failure::request(501, "NotImplemented", message));
-    }
     let filter = match (&given.prefix, &given.filter) {
         (Some(_), Some(_)) => return malformed("A rule has a Filter or a Prefix, not both."),
         (None, None) => return malformed("A rule has a Filter or a Prefix; an empty one is about all keys."),
         (Some(prefix), None) => RuleFilter { prefix: prefix.clone(), ..RuleFilter::default() },
         (None, Some(given)) => filter(given)?,
     };
-    if given.expiration.is_none()
+    let moves = has_transitions(given)?;
+    if !moves
+        && given.expiration.is_none()
         && given.noncurrent_version_expiration.is_none()
         && given.abort_incomplete_multipart_upload.is_none()
     {
@@ -106,8 +105,61 @@ fn rule(given: &dto::LifecycleRule) -> Result<LifecycleRule, Failure> {
     if abort_days.is_some() && !of_keys_only {
         return request("AbortIncompleteMultipartUpload goes with a prefix only: what is not there yet has no size.");
     }
+    // Said last: what is wrong in itself is answered as where there are tiers.
+    if moves {
+        let message = "Transitions are not carried out, and therefore not kept: there is one tier of storage.";
+        return Err(Failure::request(501, "NotImplemented", message));
+    }
     let id = given.id.clone().unwrap_or_default();
     Ok(LifecycleRule { id, filter, expiration, noncurrent, abort_days })
+}
+
+/// Whether a rule moves anything into another storage class; each such move was looked at.
+fn has_transitions(given: &dto::LifecycleRule) -> Result<bool, Failure> {
+    let current = given.transitions.as_deref().unwrap_or_default();
+    for transition in current {
+        match (transition.days, &transition.date) {
+            (Some(days), None) if days < 0 => {
+                return argument("'Days' for Transition action must be a nonnegative integer.");
+            }
+            (Some(_), None) => {}
+            (None, Some(date)) => {
+                midnight(date)?;
+            }
+            _ => return malformed("A Transition says one of Days and Date."),
+        }
+        check_class(transition.storage_class.as_ref())?;
+    }
+    let noncurrent = given.noncurrent_version_transitions.as_deref().unwrap_or_default();
+    for transition in noncurrent {
+        match transition.noncurrent_days {
+            None => return malformed("An action says after how many days."),
+            Some(days) if days < 0 => {
+                return argument(
+                    "'NoncurrentDays' for NoncurrentVersionTransition action must be a nonnegative integer.",
+                );
+            }
+            Some(_) => {}
+        }
+        check_class(transition.storage_class.as_ref())?;
+    }
+    Ok(!current.is_empty() || !noncurrent.is_empty())
+}
+
+fn check_class(class: Option<&dto::TransitionStorageClass>) -> Result<(), Failure> {
+    type Class = dto::TransitionStorageClass;
+    let known = [
+        Class::DEEP_ARCHIVE,
+        Class::GLACIER,
+        Class::GLACIER_IR,
+        Class::INTELLIGENT_TIERING,
+        Class::ONEZONE_IA,
+        Class::STANDARD_IA,
+    ];
+    if class.is_some_and(|class| known.contains(&class.as_str())) {
+        return Ok(());
+    }
+    malformed("The StorageClass of a transition is one that S3 knows.")
 }
 
 fn positive(days: Option<i32>, message: &str) -> Result<u32, Failure> {
@@ -188,16 +240,17 @@ fn expiration(given: &dto::LifecycleExpiration) -> Result<Option<Expiration>, Fa
             let days = positive(days, "'Days' for Expiration action must be a positive integer.")?;
             Ok(Some(Expiration::Days(days)))
         }
-        (None, Some(date), None | Some(false)) => {
-            let date = OffsetDateTime::from(date.clone());
-            let micros = i64::try_from(date.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX);
-            if date.time() != time::Time::MIDNIGHT || !date.offset().is_utc() {
-                return argument("'Date' must be at midnight GMT.");
-            }
-            Ok(Some(Expiration::Date(Timestamp(micros))))
-        }
+        (None, Some(date), None | Some(false)) => Ok(Some(Expiration::Date(midnight(date)?))),
         _ => malformed("An Expiration says one of Days, Date and ExpiredObjectDeleteMarker."),
     }
+}
+
+fn midnight(date: &dto::Timestamp) -> Result<Timestamp, Failure> {
+    let date = OffsetDateTime::from(date.clone());
+    if date.time() != time::Time::MIDNIGHT || !date.offset().is_utc() {
+        return argument("'Date' must be at midnight GMT.");
+    }
+    Ok(Timestamp(i64::try_from(date.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)))
 }
 
 fn noncurrent(given: &dto::NoncurrentVersionExpiration) -> Result<NoncurrentExpiration, Failure> {

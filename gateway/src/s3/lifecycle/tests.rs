@@ -159,12 +159,36 @@ fn what_is_asked_of_older_versions_uploads_and_tiers_is_refused_with_s3_s_codes(
             request,
             "uploads with a tag",
         ),
-        (
-            of(&format!("{ALL}<Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition>{DAYS}")),
-            Some((501, "NotImplemented")),
-            "a transition",
-        ),
     ] {
         assert_eq!(got, wanted, "{what}");
     }
+}
+
+#[test]
+fn a_transition_is_refused_for_what_is_wrong_with_it_before_it_is_for_being_one() {
+    let refused = |body: &str| refused(&format!("{ON}{body}")).unwrap();
+    let moving =
+        |when: &str, class: &str| format!("<Transition>{when}<StorageClass>{class}</StorageClass></Transition>");
+    let later = |when: &str| {
+        format!("<NoncurrentVersionTransition>{when}<StorageClass>GLACIER</StorageClass></NoncurrentVersionTransition>")
+    };
+    let (malformed, argument, none) = ((400, "MalformedXML"), (400, "InvalidArgument"), (501, "NotImplemented"));
+    let date = |date: &str| format!("<Date>{date}</Date>");
+    for (action, wanted) in [
+        (moving("<Days>0</Days>", "GLACIER"), none),
+        (moving(&date("2030-01-01T00:00:00Z"), "STANDARD_IA"), none),
+        (moving(&date("1970-08-23T00:48:47Z"), "GLACIER"), argument),
+        (moving("<Days>-1</Days>", "GLACIER"), argument),
+        (moving("", "GLACIER"), malformed),
+        (moving(&format!("<Days>1</Days>{}", date("2030-01-01T00:00:00Z")), "GLACIER"), malformed),
+        (moving("<Days>1</Days>", "FREEZER"), malformed),
+        ("<Transition><Days>1</Days></Transition>".to_owned(), malformed),
+        (later("<NoncurrentDays>1</NoncurrentDays>"), none),
+        (later("<NoncurrentDays>-1</NoncurrentDays>"), argument),
+        (later(""), malformed),
+        (format!("{}<Expiration><Days>0</Days></Expiration>", moving("<Days>1</Days>", "GLACIER")), argument),
+    ] {
+        assert_eq!(refused(&format!("{ALL}{action}")), wanted, "{action}");
+    }
+    assert_eq!(refused(&moving("<Days>1</Days>", "GLACIER")), malformed, "neither filter nor prefix");
 }

@@ -85,7 +85,13 @@ pub(super) fn clock_settled(state: &mut State, fact: Fact<'_>, settled: &ClockSe
     });
 }
 
-/// Neither is what is proved.
-pub(super) fn clock_noted(state: &mut State, noted: &ClockNoted) {
+/// Neither is what is proved. What is left to believe is told by one row, which says until when the time is accounted
+/// for.
+pub(super) fn clock_noted(state: &mut State, fact: Fact<'_>, noted: &ClockNoted) {
     noted.proves.iter().for_each(|jump| state.jumps.remove(*jump));
+    if let Some(from) = noted.certain {
+        let (sequence, to) = (fact.sequence, noted.shown);
+        let row = ClockJump { sequence, from, to, settled_sequence: Some(sequence), genuine: true };
+        state.jumps.put(sequence, row);
+    }
 }

@@ -47,9 +47,8 @@ pub fn kept_by(state: &State, file: &File) -> Option<Kept> {
     // Versions from before the producer was created are those of a deleted one of its name.
     let owner = state.producers.get(&file.name.producer).filter(|owner| owner.created_sequence < file.sequence);
     let package = state.packages.get(&file.package_id);
-    let latest = owner.and_then(|owner| state.package_latest(&(owner.name.clone(), file.package.clone())));
-    // A revision is released with those before it.
-    let released = [package, latest].into_iter().flatten().any(|package| package.released_sequence.is_some());
+    // A revision is released with those before it, and stays so whatever later ones are.
+    let released = package.is_some_and(|package| state.is_released(package));
     // The first seal behind a version is that of the revision that it was written into: a version that had ended by then
     // is in no later one either.
     let seal = package.and_then(|package| package.seal.as_ref()).filter(|seal| seal.sequence < ended && !released);
@@ -70,8 +69,7 @@ pub(super) fn collect(state: &State, step: &CollectStep) -> Result<Decision, Ref
         CollectStep::Condemn { blobs, chunks } => condemn(state, blobs, chunks),
         CollectStep::Sweep { blobs, chunks, orphans, grace_micros } => {
             check_still(state)?;
-            let before = Timestamp(state.now.0.saturating_sub(*grace_micros));
-            Sweep { state, before }.begin(blobs, chunks, orphans).into_iter().collect()
+            Sweep { state, grace_micros: *grace_micros }.begin(blobs, chunks, orphans).into_iter().collect()
         }
         CollectStep::Expunge { blob } => expunge(state, *blob)?.into_iter().collect(),
         CollectStep::Relocate { from, chunks } => relocate(state, from, chunks)?.into_iter().collect(),
@@ -90,7 +88,7 @@ fn check_still(state: &State) -> Result<(), Refusal> {
 /// All of it or nothing: what would be left in an object that something else lies in would be forgotten, and stay.
 fn expunge(state: &State, blob: ContentAddress) -> Result<Option<Event>, Refusal> {
     check_still(state)?;
-    let Some(event) = (Sweep { state, before: state.now }).begin(&[blob], &[], &[]) else { return Ok(None) };
+    let Some(event) = (Sweep { state, grace_micros: 0 }).begin(&[blob], &[], &[]) else { return Ok(None) };
     let Event::SweepBegun(begun) = &event else { return Ok(None) };
     let goes = |chunk: &ContentAddress| {
         let object = state.chunks.get(chunk).map(|place| place.location.object);
@@ -155,10 +153,10 @@ fn condemn(state: &State, blobs: &[ContentAddress], chunks: &[ContentAddress]) -
 /// The blobs among these that may be swept: condemned, and referred to by nothing. Of several that have several chunks
 /// only the first, because the others' uses of its chunks are not told apart from those of blobs that stay.
 #[must_use]
-pub fn sweepable<'a>(state: &'a State, blobs: &[ContentAddress], before: Timestamp) -> Vec<&'a Blob> {
+pub fn sweepable<'a>(state: &'a State, blobs: &[ContentAddress], grace_micros: i64) -> Vec<&'a Blob> {
     let mut several = false;
     let blobs = blobs.iter().filter_map(|address| state.blobs.get(address));
-    let over = |blob: &&Blob| blob.reference_count == 0 && is_over(blob.condemned, before);
+    let over = |blob: &&Blob| blob.reference_count == 0 && is_condemned(state, blob.condemned, grace_micros);
     let chosen = blobs.filter(over).filter(|blob| {
         let first = !several || blob.recipe.chunks.len() <= 1;
         several |= blob.recipe.chunks.len() > 1;
@@ -167,18 +165,24 @@ pub fn sweepable<'a>(state: &'a State, blobs: &[ContentAddress], before: Timesta
     chosen.collect()
 }
 
-fn is_over(condemned: Option<Condemned>, before: Timestamp) -> bool {
-    condemned.is_some_and(|condemned| condemned.at <= before)
+/// Whether a grace is over that began with an event. What the clock jumped since counts for no time, as with every other
+/// period: an event may be a minute old though the clock shows the day after.
+fn is_over(state: &State, (begun, at): (Sequence, Timestamp), grace_micros: i64) -> bool {
+    grace_micros <= 0 || at.0.saturating_add(grace_micros) <= state.expiry_since(begun).0
+}
+
+fn is_condemned(state: &State, condemned: Option<Condemned>, grace_micros: i64) -> bool {
+    condemned.is_some_and(|condemned| is_over(state, (condemned.sequence, condemned.at), grace_micros))
 }
 
 struct Sweep<'a> {
     state: &'a State,
-    before: Timestamp,
+    grace_micros: i64,
 }
 
 impl Sweep<'_> {
     fn begin(&self, blobs: &[ContentAddress], chunks: &[ContentAddress], orphans: &[ObjectKey]) -> Option<Event> {
-        let swept = sweepable(self.state, blobs, self.before);
+        let swept = sweepable(self.state, blobs, self.grace_micros);
         let dead = self.dead(&swept, chunks);
         let mut objects = self.objects(&dead);
         let (found, spared) = self.orphans(orphans);
@@ -201,7 +205,8 @@ impl Sweep<'_> {
     fn dead(&self, blobs: &[&Blob], chunks: &[ContentAddress]) -> BTreeSet<ContentAddress> {
         let of_blobs = blobs.iter().flat_map(|blob| &blob.recipe.chunks).map(|chunk| chunk.address);
         let over = |address: &&ContentAddress| {
-            self.state.chunks.get(address).is_some_and(|place| is_over(place.condemned, self.before))
+            let place = self.state.chunks.get(address);
+            place.is_some_and(|place| is_condemned(self.state, place.condemned, self.grace_micros))
         };
         let goes = |address: &ContentAddress| {
             self.state.chunks.get(address).is_some() && !self.state.uses.used.contains(address)
@@ -237,7 +242,7 @@ impl Sweep<'_> {
         // What lies in a storage that was left since is for whoever removes that.
         let storage = self.state.storage();
         let is_left = |backend: &str| storage.written_to().is_some_and(|now| now != backend);
-        for row in rows.filter(|row| row.seen_at <= self.before) {
+        for row in rows.filter(|row| is_over(self.state, (row.sequence, row.seen_at), self.grace_micros)) {
             match self.state.uses.residents.get(&row.object) {
                 Some(_) if is_left(&row.backend) => spared.push(row.object),
                 Some(residents) if residents.is_empty() => found.push(ObjectAt {

@@ -5,17 +5,17 @@
 //!
 //! Invariant: nothing that anything keeps goes by itself, and no revision of a package is opened for it.
 
-use super::retention::sources;
+use super::retention::{between, kept_between, sources};
 use super::version::{check_unsealed, file_mark, version_remove};
 use super::{Decision, file_path, file_remove, producer_of, upload_open};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::model::command::WriteCondition;
-use crate::model::event::{Actor, ClockNoted, Event, UploadAborted, VersionRemoved};
+use crate::model::event::{Actor, Event, UploadAborted, VersionRemoved};
 use crate::model::lifecycle::{DayLength, Expiry, LifecycleRule, Outdated, Traits};
 use crate::model::name::{FileName, PackageId, PackageName, UploadId};
-use crate::model::retention::{CLOCK_LIMIT, outlived};
-use crate::model::row::{File, Producer, Sequence, Subresource, VersionChoice, Versioning};
+use crate::model::retention::outlived;
+use crate::model::row::{File, Package, Producer, Sequence, Subresource, VersionChoice, Versioning};
 use crate::model::state::State;
 
 struct Expiring<'a> {
@@ -146,10 +146,20 @@ impl Expiring<'_> {
             let is_there = file.deleted_sequence.is_none() && file.released_sequence.is_none();
             is_there && file.name == *self.name && file.sequence > self.owner.created_sequence
         });
-        let over =
-            |file: &&File| outlived(&sources(state, Some(self.owner), file), &|name| state.class(name)).is_some();
-        let Some(file) = file.filter(over) else { return Ok(Decision::default()) };
+        let is_over = |file: &File, between: &[&Package]| {
+            outlived(&sources(state, Some(self.owner), file), between, &|name| state.class(name)).is_some()
+        };
+        let Some(file) = file.filter(|file| is_over(file, &[])) else { return Ok(Decision::default()) };
         check_unsealed(state, self.owner, &file.package, (version, true))?;
+        // What nobody looked at without a lock: the revisions in between that have it.
+        let over = |file: &File| is_over(file, &between(state, Some(self.owner), file));
+        let kept = kept_between(state, Some(self.owner), file);
+        if !kept.is_empty() {
+            return Err(Refusal::Kept(kept));
+        }
+        if !over(file) {
+            return Ok(Decision::default());
+        }
         let named = state.file_current(self.name).is_some_and(|current| current.sequence == version);
         let behind = named
             && self.owner.versioning != Versioning::Off
@@ -159,7 +169,7 @@ impl Expiring<'_> {
         }
         // Where versioning is suspended, the marker takes the place of the null version, which need not be over.
         let null = state.history_null(self.name).filter(|_| self.owner.versioning == Versioning::Suspended);
-        if null.and_then(|row| state.files.get(&row.sequence)).is_some_and(|null| !over(&null)) {
+        if null.and_then(|row| state.files.get(&row.sequence)).is_some_and(|null| !over(null)) {
             return Ok(Decision::default());
         }
         let revision = self.revision(&file.package)?;
@@ -175,24 +185,6 @@ impl Expiring<'_> {
         })));
         Ok(decision)
     }
-}
-
-/// How old the last event has to be for the time to be noted: with half of what a clock may be ahead by, whoever begins
-/// within the next day knows what time it is.
-pub const NOTE_AFTER_MICROS: i64 = (CLOCK_LIMIT.as_micros() / 2) as i64;
-
-pub(super) fn clock_note(state: &State) -> Decision {
-    let quiet = state.now.0.saturating_sub(state.logged_at.0);
-    // Before the first event there is nothing that a jump could be told from.
-    if state.logged_at == Timestamp(0) {
-        return Decision::default();
-    }
-    let jumps = state.jumps.present(..).map(|(_, row)| row);
-    let proves = state.watched.map(|watched| watched.proves(jumps)).unwrap_or_default();
-    if proves.is_empty() && quiet < NOTE_AFTER_MICROS {
-        return Decision::default();
-    }
-    Event::ClockNoted(Box::new(ClockNoted { shown: state.clock, proves })).into()
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::model::event::{
 };
 use crate::model::name::{ClassName, FileName, HoldName, PackageId, ProducerName};
 use crate::model::retention::{
-    Afterwards, CLASS_TAG, ClockJump, Keeping, LockTerms, Mode, Period, Reason, Retention, RetentionClass, Scope,
-    Sources, Start, package_reasons, reasons,
+    Afterwards, CLASS_TAG, ClockJump, Keeping, LockTerms, Mode, Period, Reason, Reckoning, Retention, RetentionClass,
+    Scope, Sources, Start, accounting, believed_micros, package_reasons, reasons,
 };
 use crate::model::row::{File, Package, Producer, ProducerSettings, Sequence, Versioning};
 use crate::model::state::State;
@@ -43,16 +43,25 @@ fn packages<'a>(state: &'a State, owner: Option<&Producer>, file: &File) -> [Opt
     [state.packages.find(&file.package_id), latest]
 }
 
-/// What keeps a version of the revisions that have it besides: those between the one that it was written into and the
-/// latest. For who has loaded them all.
-pub(super) fn kept_between(state: &State, owner: Option<&Producer>, file: &File) -> Vec<Reason> {
-    let [written_into, latest] = packages(state, owner, file);
-    let Some(written_into) = written_into else { return Vec::new() };
+/// The revisions that have a version besides, and are kept by something of their own: those between the one that it was
+/// written into and the latest. For who has loaded them all, if there are any.
+pub(super) fn between<'a>(state: &'a State, owner: Option<&Producer>, file: &File) -> Vec<&'a Package> {
+    let [Some(first), latest] = packages(state, owner, file) else { return Vec::new() };
+    if latest.is_some_and(|latest| !first.is_apart_from(latest)) {
+        return Vec::new();
+    }
     let package = (file.name.producer.clone(), file.package.clone());
-    let between = state.keepers(&package).filter(|later| {
-        later.revision > written_into.revision && latest.is_none_or(|latest| latest.id != later.id) && later.has(file)
-    });
-    between.flat_map(|later| package_reasons(later, None, state.expiry(), &|name| state.class(name))).collect()
+    let is_between = |later: &&Package| {
+        let is_later = later.revision > first.revision;
+        is_later && latest.is_none_or(|latest| latest.id != later.id) && later.has(file)
+    };
+    state.keepers(&package).filter(is_between).collect()
+}
+
+/// What keeps a version of those.
+pub(super) fn kept_between(state: &State, owner: Option<&Producer>, file: &File) -> Vec<Reason> {
+    let reasons = |later| package_reasons(later, None, state.expiry(), &|name| state.class(name));
+    between(state, owner, file).into_iter().flat_map(reasons).collect()
 }
 
 /// All that a version can be kept by.
@@ -62,8 +71,9 @@ pub(super) fn sources<'a>(state: &'a State, owner: Option<&'a Producer>, file: &
 
 /// Refuses to take a version from sight because something keeps it.
 pub(super) fn check_removable(state: &State, owner: &Producer, file: &File, bypass: bool) -> Result<(), Refusal> {
-    let forbidding: Vec<Reason> =
-        kept(state, Some(owner), file).into_iter().filter(|reason| reason.forbids(bypass)).collect();
+    let mut forbidding = kept(state, Some(owner), file);
+    forbidding.extend(kept_between(state, Some(owner), file));
+    forbidding.retain(|reason| reason.forbids(bypass));
     if forbidding.is_empty() { Ok(()) } else { Err(Refusal::Kept(forbidding)) }
 }
 
@@ -515,12 +525,39 @@ pub(super) fn package_release(state: &State, actor: &Actor, id: &PackageId, reas
 pub(super) fn clock_settle(state: &State, jump: Sequence, genuine: bool, reason: &str) -> Result<Decision, Refusal> {
     check_text("reason", reason)?;
     let row = state.jumps.find(&jump).ok_or(Refusal::JumpMissing(jump))?;
-    let is_said = |row: &ClockJump| row.settled_sequence.is_some() && row.genuine == genuine && !row.is_believed();
-    // Whoever vouches for the time vouches for what had to be believed before.
-    let before = state.jumps.present(..jump).map(|(_, row)| row).filter(|row| genuine && row.is_believed());
-    let settled = before.chain([row]).filter(|row| !is_said(row)).map(|row| {
-        let settled = ClockSettled { jump: row.sequence, reason: reason.to_owned(), genuine };
+    if row.is_believed() || row.settled_sequence.is_none() || row.genuine != genuine {
+        // Whoever began by such a clock would take it for the time.
+        if !genuine && state.clock >= row.to {
+            return Err(Refusal::ClockStillAhead { jump, to: row.to });
+        }
+    } else {
+        return Ok(Decision::default());
+    }
+    // Whoever vouches for the time vouches for all that had to be believed until now.
+    let vouched = |row: &ClockJump| genuine && row.is_believed() && (row.sequence == jump || row.to <= state.clock);
+    let (vouched, stay): (Vec<&ClockJump>, Vec<&ClockJump>) =
+        state.clock_jumps().into_iter().partition(|row| vouched(row));
+    let settled = |jump| {
+        let settled = ClockSettled { jump, reason: reason.to_owned(), genuine };
         Event::ClockSettled(Box::new(settled))
-    });
-    Ok(Decision { events: settled.collect(), ..Decision::default() })
+    };
+    let others = vouched.iter().map(|row| row.sequence).filter(|row| *row != jump);
+    let mut events: Vec<Event> = others.chain([jump]).map(settled).collect();
+    // What was vouched for leaves no row; with the last of them it would be forgotten until when the time is accounted
+    // for.
+    let last = accounting(&stay).map_or(0, |row| row.sequence);
+    if let Some(reckoning) = state.reckoning
+        && vouched.iter().any(|row| row.sequence > last)
+    {
+        let owed_micros = reckoning.owed_micros.saturating_sub(believed_micros(vouched)).max(0);
+        let noted = Reckoning { owed_micros, ..reckoning }.noted(&stay);
+        events.insert(0, Event::ClockNoted(Box::new(noted)));
+    }
+    Ok(Decision { events, ..Decision::default() })
+}
+
+pub(super) fn clock_note(state: &State, ends: bool) -> Decision {
+    let jumps = state.clock_jumps();
+    let news = state.reckoning.filter(|reckoning| reckoning.is_news(state.logged, &jumps, ends));
+    news.map_or_else(Decision::default, |reckoning| Event::ClockNoted(Box::new(reckoning.noted(&jumps))).into())
 }

@@ -141,7 +141,12 @@ pub(super) fn version_remove(
     // What was superseded where versions are not kept has a number, and S3 does not show it: there is nothing to hide.
     let shown =
         |target: &Meant<'_>| is_named(target.sequence) || state.history.get(&(name.clone(), target.sequence)).is_some();
-    let Some(target) = meant(state, owner, name, choice).filter(shown) else {
+    // Of one that was erased there is nothing to be read or changed; its place among the versions can be given up.
+    let erased = || match choice {
+        VersionChoice::Numbered(sequence) => state.files.get(&sequence).filter(|file| file.name == *name).map(of_file),
+        VersionChoice::Null => None,
+    };
+    let Some(target) = meant(state, owner, name, choice).or_else(erased).filter(shown) else {
         return if condition.is_empty() { Ok(Decision::default()) } else { Err(Refusal::FileMissing) };
     };
     let named = is_named(target.sequence);

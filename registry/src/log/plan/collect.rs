@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 
-use crate::clock::Timestamp;
 use crate::log::decide::collect::sweepable;
 use crate::model::command::CollectStep;
 use crate::model::event::{SweepBegun, VersionReleased};
@@ -24,6 +23,8 @@ pub(super) fn first_round(step: &CollectStep, touched: &mut Touched) {
             touched.chunks.extend(chunks);
             touched.orphans.extend(orphans);
             touched.moves = true;
+            // A grace goes by the time that expiry goes by.
+            touched.retention = true;
         }
         CollectStep::Expunge { blob } => {
             touched.blobs.insert(*blob);
@@ -95,10 +96,9 @@ pub fn asked(step: &CollectStep, state: &State) -> Asked {
     match step {
         CollectStep::Release { .. } | CollectStep::Relocate { .. } | CollectStep::End { .. } => Asked::default(),
         CollectStep::Condemn { chunks, .. } => Asked { chunks: chunks.clone(), ..Asked::default() },
-        CollectStep::Expunge { blob } => swept(state, &sweepable(state, &[*blob], state.now), &[], &[]),
+        CollectStep::Expunge { blob } => swept(state, &sweepable(state, &[*blob], 0), &[], &[]),
         CollectStep::Sweep { blobs, chunks, orphans, grace_micros } => {
-            let before = Timestamp(state.now.0.saturating_sub(*grace_micros));
-            swept(state, &sweepable(state, blobs, before), chunks, orphans)
+            swept(state, &sweepable(state, blobs, *grace_micros), chunks, orphans)
         }
         CollectStep::Note { objects } => {
             Asked { objects: objects.iter().map(|at| at.object).collect(), ..Asked::default() }

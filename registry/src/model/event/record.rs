@@ -55,17 +55,21 @@ impl Record {
     /// The canonical bytes that the chain covers: everything but the hash.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
-        cbor::encode(&Envelope {
-            kind: &self.kind,
-            actor: &self.actor,
-            tenant: self.tenant.as_str(),
-            package: self.package.as_ref().map(PackageName::as_str),
-            payload: &self.payload,
-            producer: self.producer.as_ref().map(ProducerName::as_str),
-            sequence: self.sequence,
-            request_id: &self.request_id,
-            occurred_at: self.occurred_at,
-        })
+        // The payload is most of it.
+        cbor::encode_within(
+            self.payload.len() + 256,
+            &Envelope {
+                kind: &self.kind,
+                actor: &self.actor,
+                tenant: self.tenant.as_str(),
+                package: self.package.as_ref().map(PackageName::as_str),
+                payload: &self.payload,
+                producer: self.producer.as_ref().map(ProducerName::as_str),
+                sequence: self.sequence,
+                request_id: &self.request_id,
+                occurred_at: self.occurred_at,
+            },
+        )
     }
 
     /// The hash that this event has behind one with that hash.

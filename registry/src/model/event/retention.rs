@@ -158,15 +158,19 @@ pub struct ClockJumped {
     pub believed: bool,
 }
 
-/// A gateway that had watched the clock meanwhile noted the time: nobody had written for long, or a process that began
-/// beside it had to believe what this one knows.
+/// A process that had watched the clock meanwhile noted what is known of the time: the log had gone on, or nobody had
+/// written for long, or a process that began beside it had to believe what this one knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockNoted {
-    /// The time that the clock showed.
+    /// Until when this accounts for the time: what the clock showed, but for what is too much to be believed.
     pub shown: Timestamp,
-    /// Events by which a clock was believed, all behind a moment since which this gateway has watched it.
+    /// Events by which a clock was believed, and in whose place this one comes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proves: Vec<Sequence>,
+    /// The time that is certain: what lies in between is believed, and nothing besides. Events of earlier versions do
+    /// not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certain: Option<Timestamp>,
 }
 
 /// An operator said whether the clock was right. What had been believed, and was, is forgotten.

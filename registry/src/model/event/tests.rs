@@ -141,8 +141,12 @@ fn kinds_of_retention() -> Vec<Event> {
         Event::ClockJumped(Box::new(ClockJumped { to: Timestamp(9), from: Timestamp(1), believed: false })),
         Event::ClockJumped(Box::new(ClockJumped { to: Timestamp(9), from: Timestamp(1), believed: true })),
         Event::ClockSettled(Box::new(ClockSettled { jump: 3, reason, genuine: true })),
-        Event::ClockNoted(Box::new(ClockNoted { shown: Timestamp(7), proves: Vec::new() })),
-        Event::ClockNoted(Box::new(ClockNoted { shown: Timestamp(7), proves: vec![4, 5] })),
+        Event::ClockNoted(Box::new(ClockNoted { shown: Timestamp(7), proves: Vec::new(), certain: None })),
+        Event::ClockNoted(Box::new(ClockNoted {
+            shown: Timestamp(7),
+            proves: vec![4, 5],
+            certain: Some(Timestamp(6)),
+        })),
     ]
 }
 
@@ -194,6 +198,7 @@ fn part() -> PartIngested {
         written: written(),
         checksum: Some(checksum()),
         producer: producer(),
+        copied_from: Some(CopySource { key: key(), producer: producer(), sequence: 9 }),
     }
 }
 
@@ -235,7 +240,12 @@ fn uploads() -> Vec<Event> {
             producer: producer(),
             attributes: upload_attributes,
         })),
-        Event::PartIngested(Box::new(PartIngested { written: Vec::new(), checksum: None, ..part() })),
+        Event::PartIngested(Box::new(PartIngested {
+            written: Vec::new(),
+            checksum: None,
+            copied_from: None,
+            ..part()
+        })),
         Event::PartIngested(Box::new(part())),
         Event::UploadAborted(Box::new(UploadAborted { upload: upload(), producer: producer() })),
     ]

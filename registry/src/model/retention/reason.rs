@@ -202,11 +202,14 @@ pub fn reasons(sources: &Sources<'_>, class: ClassOf<'_, '_>) -> Vec<Reason> {
 
 /// The class by which a version goes by itself: every class that it, its packages or its producer have is over and says
 /// that names go then, and nothing else keeps it. Of several the one that was over last. One that has yet to begin, or
-/// that leaves it to somebody to remove names, wins over those.
+/// that leaves it to somebody to remove names, wins over those; and so do those of the revisions in between that have
+/// it.
 #[must_use]
-pub fn outlived(sources: &Sources<'_>, class: ClassOf<'_, '_>) -> Option<ClassName> {
+pub fn outlived(sources: &Sources<'_>, between: &[&Package], class: ClassOf<'_, '_>) -> Option<ClassName> {
     let mut last: Option<(Timestamp, &ClassName)> = None;
-    for (keeping, _, finalized_at) in keepings(sources) {
+    let sealed_at = |package: &Package| package.seal.as_ref().map(|seal| seal.finalized_at);
+    let own = keepings(sources).into_iter().map(|(keeping, _, finalized_at)| (keeping, finalized_at));
+    for (keeping, finalized_at) in own.chain(between.iter().map(|it| (&it.keeping, sealed_at(it)))) {
         for row in keeping.classes.iter().filter_map(|chosen| class(&chosen.name)) {
             let until = row.class.period.after(begun(sources.file, row.class.start, finalized_at)?)?;
             if until > sources.expiry || row.class.then != Afterwards::Delete {

@@ -191,7 +191,8 @@ fn keepers(asked: &mut Statement, parts: &mut Vec<String>, keys: &BTreeSet<Packa
     let (producers, names) = (asked.bind(producers)?, asked.bind(names)?);
     parts.push(format!(
         "SELECT {} FROM unnest({producers}::text[], {names}::text[]) AS w (producer, name) \
-         JOIN packages AS p ON p.producer = w.producer AND p.name = w.name WHERE p.keeping IS NOT NULL",
+         JOIN packages AS p ON p.producer = w.producer AND p.name = w.name \
+         WHERE p.keeping IS NOT NULL OR p.released_sequence IS NOT NULL",
         rows::PACKAGE.wide("p")
     ));
     Ok(())

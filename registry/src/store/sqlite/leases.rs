@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use sqlx::{AssertSqlSafe, Row};
-
+use super::rows;
+use super::values::Values;
+use super::writer::Writer;
 use crate::error::Result;
 use crate::store::lease::{Lease, Work};
 
@@ -22,37 +22,57 @@ fn signed(token: u64) -> i64 {
     i64::try_from(token).unwrap_or(i64::MAX)
 }
 
-pub(super) async fn take(pool: &SqlitePool, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
+/// What tells a lease from all others.
+fn bind_lease(values: &mut dyn Values, lease: &Lease) {
+    values.bind(lease.work.name()).bind(signed(lease.token)).bind(lease.holder.as_str());
+}
+
+pub(super) fn take(writer: &Writer, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
     // One that runs for longer than any could have been given was given before the clock was set back.
     let text = format!(
         "INSERT INTO leases (work, token, holder, expires_at) VALUES (?1, 1, ?2, {NOW} + ?3) \
          ON CONFLICT (work) DO UPDATE SET token = token + 1, holder = excluded.holder, expires_at = excluded.expires_at \
          WHERE leases.expires_at <= {NOW} OR leases.expires_at > {NOW} + ?3 RETURNING token"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(work.name()).bind(holder.to_owned()).bind(millis(term));
-    let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
-    let token = u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0);
-    Ok(Some(Lease { work, holder: holder.to_owned(), token }))
+    let mut lease = None;
+    let bind = |values: &mut dyn Values| {
+        values.bind(work.name()).bind(holder).bind(millis(term));
+    };
+    writer.query(&text, bind, |row| {
+        lease = Some(Lease { work, holder: holder.to_owned(), token: rows::token(row)? });
+        Ok(())
+    })?;
+    Ok(lease)
 }
 
-pub(super) async fn renew(pool: &SqlitePool, lease: &Lease, term: Duration) -> Result<bool> {
+pub(super) fn renew(writer: &Writer, lease: &Lease, term: Duration) -> Result<bool> {
     let text = format!(
         "UPDATE leases SET expires_at = {NOW} + ?4 WHERE work = ?1 AND token = ?2 AND holder = ?3 AND expires_at > {NOW}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(lease.work.name()).bind(signed(lease.token));
-    let done = query.bind(lease.holder.clone()).bind(millis(term)).execute(pool).await?;
-    Ok(done.rows_affected() > 0)
+    let changed = writer.execute(&text, |values| {
+        bind_lease(values, lease);
+        values.bind(millis(term));
+    })?;
+    Ok(changed > 0)
 }
 
-pub(super) async fn end(pool: &SqlitePool, lease: &Lease) -> Result<()> {
-    let query = sqlx::query("UPDATE leases SET expires_at = 0 WHERE work = ? AND token = ? AND holder = ?");
-    query.bind(lease.work.name()).bind(signed(lease.token)).bind(lease.holder.clone()).execute(pool).await?;
+pub(super) fn end(writer: &Writer, lease: &Lease) -> Result<()> {
+    let text = "UPDATE leases SET expires_at = 0 WHERE work = ? AND token = ? AND holder = ?";
+    writer.execute(text, |values| bind_lease(values, lease))?;
     Ok(())
 }
 
 /// Within a batch, beside which nobody else can write.
-pub(super) async fn runs(connection: &mut SqliteConnection, lease: &Lease) -> Result<bool> {
+pub(super) fn runs(writer: &Writer, lease: &Lease) -> Result<bool> {
     let text = format!("SELECT 1 FROM leases WHERE work = ? AND token = ? AND holder = ? AND expires_at > {NOW}");
-    let query = sqlx::query(AssertSqlSafe(text)).bind(lease.work.name()).bind(signed(lease.token));
-    Ok(query.bind(lease.holder.clone()).fetch_optional(connection).await?.is_some())
+    let mut runs = false;
+    writer.query(
+        &text,
+        |values| bind_lease(values, lease),
+        |_| {
+            runs = true;
+            Ok(())
+        },
+    )?;
+    Ok(runs)
 }

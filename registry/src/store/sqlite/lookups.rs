@@ -15,7 +15,7 @@ use sqlx::{Sqlite, SqliteConnection};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::load::load;
+use super::load;
 use crate::error::Result;
 use crate::model::name::FileName;
 use crate::model::state::{State, Touched};
@@ -127,7 +127,7 @@ async fn answer(connection: &mut SqliteConnection, gathered: &mut [Message]) -> 
         // The one chunk of a small blob has the blob's address, so that asking for both at once mostly suffices.
         touched.chunks.extend(question.located);
     }
-    load(connection, touched, &mut state).await?;
+    load::gather(connection, touched, &mut state).await?;
     let mut touched = Touched::default();
     for Message { question, .. } in gathered.iter() {
         if let Some((key, _)) = question.packaged.as_ref().and_then(|name| state.package_of(name)) {
@@ -136,6 +136,6 @@ async fn answer(connection: &mut SqliteConnection, gathered: &mut [Message]) -> 
         let blob = question.located.as_ref().and_then(|address| state.blobs.get(address));
         touched.chunks.extend(blob.iter().flat_map(|blob| &blob.recipe.chunks).map(|chunk| chunk.address));
     }
-    load(connection, touched, &mut state).await?;
+    load::gather(connection, touched, &mut state).await?;
     Ok(state)
 }

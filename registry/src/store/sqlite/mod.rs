@@ -2,11 +2,14 @@
 //!
 //! One connection writes, readers come from a pool. WAL with `synchronous=FULL`: a commit that was acknowledged survives
 //! the loss of power. The bundled library is used, never the system's.
+//!
+//! Two libraries drive it. Whoever writes, or folds a log, has rusqlite, whose statements run on the thread that calls
+//! them. Readers are many and answer requests: they have sqlx, its pool and its threads.
 
-mod batch;
 mod collect;
 mod leases;
 mod load;
+mod log;
 mod lookups;
 mod reads;
 mod rows;
@@ -14,9 +17,12 @@ mod scratch;
 mod scrub;
 mod snapshot;
 mod statement;
+mod values;
 mod write;
+mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
@@ -24,11 +30,13 @@ use artifactstore_backends::recipe::Chunk;
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use tokio::sync::Mutex;
 
 use self::lookups::{Lookups, Question};
 use self::reads::limited;
 use self::scratch::Scratch;
+use self::writer::{SharedWriter, Use, Writer};
 use super::lease::{Lease, Work};
 use super::scrubbing::Scrubbing;
 use super::sweeping::Sweeping;
@@ -55,8 +63,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 pub struct SqliteStore {
     path: PathBuf,
     schema: Schema,
-    writer: SqlitePool,
+    writer: SharedWriter,
     readers: SqlitePool,
+    /// One more, for what a batch asks besides rows.
+    besides: SqlitePool,
     lookups: Lookups,
     /// Its files, when it is a scratch store.
     _scratch: Option<Scratch>,
@@ -66,7 +76,7 @@ pub struct SqliteStore {
 const READERS: u32 = 6;
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many prepared statements a connection keeps: every shape of every statement.
+/// How many prepared statements a connection keeps: every shape of those that uploads and readers take.
 const STATEMENTS_KEPT: usize = 256;
 
 /// How many rows a connection reads ahead of whoever takes them: a page of a listing is one hand-over, not many.
@@ -75,8 +85,6 @@ const ROWS_AHEAD: usize = 1024;
 const CACHE: &str = "-8000";
 /// The same for each of the connections that only read: what they miss, the system has in its own memory, once for all.
 const READER_CACHE: &str = "-2000";
-/// The same for a scratch store, which is written as a whole.
-const SCRATCH_CACHE: &str = "-48000";
 /// From how many pages on the write-ahead log is copied back: rarely enough that pages which are written by many batches
 /// are copied once, and two syncs are shared by many commits; the log stays at about 16 MiB.
 const CHECKPOINT_PAGES: &str = "4000";
@@ -103,7 +111,7 @@ impl SqliteStore {
     pub async fn open(path: &Path, mode: OpenMode) -> Result<Self> {
         scratch::sweep(path);
         let create = mode == OpenMode::Create;
-        Self::connect(path, options(path).create_if_missing(create), create).await
+        Self::connect(path, options(path).create_if_missing(create), Use::Registry, create).await
     }
 
     /// The schema that was found when it was opened, and the one it has now.
@@ -112,19 +120,13 @@ impl SqliteStore {
         self.schema
     }
 
-    async fn connect(path: &Path, options: SqliteConnectOptions, migrate: bool) -> Result<Self> {
-        let unusable = |error: sqlx::Error| Error::DatabaseUnusable {
-            url: format!("sqlite://{}", path.display()),
-            reason: error.to_string(),
-        };
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .test_before_acquire(false)
-            .connect_with(options.clone())
-            .await
-            .map_err(unusable)?;
+    async fn connect(path: &Path, options: SqliteConnectOptions, purpose: Use, migrate: bool) -> Result<Self> {
+        let unusable = |reason: String| Error::DatabaseUnusable { url: format!("sqlite://{}", path.display()), reason };
+        let unanswered = |error: sqlx::Error| unusable(error.to_string());
+        let pool =
+            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(unanswered)?;
         let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-        let found = schema_found(&writer).await.map_err(unusable)?;
+        let found = schema_found(&pool).await.map_err(unanswered)?;
         if let Some(found) = found.filter(|found| *found > known) {
             return Err(Error::SchemaNewer { found, known });
         }
@@ -132,25 +134,46 @@ impl SqliteStore {
             if !migrate {
                 return Err(Error::SchemaOlder);
             }
-            MIGRATIONS.run(&writer).await.map_err(|error| unusable(error.into()))?;
+            MIGRATIONS.run(&pool).await.map_err(|error| unanswered(error.into()))?;
         }
-        let mut connection = writer.acquire().await.map_err(unusable)?;
-        if collect::uses_are_unread(&mut connection).await.map_err(unusable)? {
+        let mut first = pool.acquire().await.map_err(unanswered)?;
+        if collect::uses_are_unread(&mut first).await.map_err(unanswered)? {
             if !migrate {
                 return Err(Error::SchemaOlder);
             }
-            collect::read_uses(&mut connection).await?;
+            collect::read_uses(&mut first).await?;
         }
-        drop(connection);
+        let reading = options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
-            .connect_with(options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE))
+            .connect_with(reading.clone())
             .await
-            .map_err(unusable)?;
-        let lookups = Lookups::start(&readers).await.map_err(unusable)?;
+            .map_err(unanswered)?;
+        let besides = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(reading);
+        let lookups = Lookups::start(&readers).await.map_err(unanswered)?;
+        let writer = Writer::open(path, purpose).map_err(|error| unusable(error.to_string()))?;
+        drop(first);
+        pool.close().await;
         let schema = Schema { found, now: known };
-        Ok(Self { path: path.to_owned(), schema, writer, readers, lookups, _scratch: None })
+        let writer = Arc::new(Mutex::new(Some(writer)));
+        Ok(Self { path: path.to_owned(), schema, writer, readers, besides, lookups, _scratch: None })
+    }
+
+    /// Does a little by the connection that writes, once it is free.
+    async fn writing<T: Send + 'static>(&self, work: impl FnOnce(&Writer) -> Result<T> + Send + 'static) -> Result<T> {
+        let writer = Arc::clone(&self.writer).lock_owned().await;
+        elsewhere(move || work(writer.as_ref().ok_or(Error::Stopping)?)).await?
+    }
+}
+
+/// Does what may wait for the disk on a thread that is there for that.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime ends.
+        Err(_) => Err(Error::Stopping),
     }
 }
 
@@ -162,30 +185,18 @@ async fn schema_found(pool: &SqlitePool) -> std::result::Result<Option<i64>, sql
     sqlx::query("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await?.try_get(0)
 }
 
-impl SqliteStore {
-    async fn begin_writing(&self) -> Result<Transaction<'static, Sqlite>> {
-        match self.writer.begin_with("BEGIN IMMEDIATE").await {
-            // On a full disk SQLite ends a transaction by itself. The library, whose own rollback then fails, takes it
-            // for open ever after: such a connection can begin nothing more.
-            Err(sqlx::Error::InvalidSavePointStatement) => {
-                self.writer.acquire().await?.close().await?;
-                Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
-            }
-            outcome => Ok(outcome?),
-        }
-    }
-}
-
 #[async_trait]
 impl Store for SqliteStore {
     async fn begin(&self) -> Result<Box<dyn Batch>> {
-        let mut transaction = self.begin_writing().await?;
-        let row = sqlx::query("SELECT sequence, occurred_at, hash FROM log_head").fetch_one(&mut *transaction).await?;
-        Ok(Box::new(batch::SqliteBatch { head: rows::head(&row)?, transaction }))
+        Ok(Box::new(writer::begin(&self.writer, &self.besides).await?))
+    }
+
+    fn blocks(&self) -> bool {
+        true
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        Ok(Box::new(snapshot::SqliteSnapshot::begin(&self.readers).await?))
+        Ok(Box::new(snapshot::SqliteSnapshot::begin(&self.path, &self.readers).await?))
     }
 
     async fn scratch(&self) -> Result<Box<dyn Store>> {
@@ -194,21 +205,24 @@ impl Store for SqliteStore {
             reason: format!("a scratch file cannot be made beside it: {error}"),
         })?;
         let path = scratch.path.clone();
-        // What is lost of it in a crash, or undone by halves, is made again: nothing is written twice.
         let options = options(&path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Off)
-            .synchronous(SqliteSynchronous::Off)
-            .pragma("cache_size", SCRATCH_CACHE);
-        let store = Self::connect(&path, options, true).await?;
+            .synchronous(SqliteSynchronous::Off);
+        let store = Self::connect(&path, options, Use::Scratch, true).await?;
+        store.writing(scratch::drop_indexes).await?;
         Ok(Box::new(Self { _scratch: Some(scratch), ..store }))
     }
 
     async fn adopt(&self, scratch: &dyn Store) -> Result<bool> {
-        let mut connection = self.writer.acquire().await?;
-        sqlx::query("ATTACH DATABASE ? AS scratch").bind(scratch.location()).execute(&mut *connection).await?;
+        let wanted = scratch::indexes(&mut *self.readers.acquire().await?).await?;
+        scratch::complete(&scratch.location(), wanted).await?;
+        // Whoever writes waits meanwhile.
+        let _turn = self.writer.lock().await;
+        let mut connection = options(&self.path).connect().await?;
+        sqlx::query("ATTACH DATABASE ? AS scratch").bind(scratch.location()).execute(&mut connection).await?;
         let adopted = snapshot::adopt(&mut connection).await;
-        sqlx::query("DETACH DATABASE scratch").execute(&mut *connection).await?;
+        connection.close().await?;
         adopted
     }
 
@@ -217,15 +231,18 @@ impl Store for SqliteStore {
     }
 
     async fn lease_take(&self, work: Work, holder: &str, term: Duration) -> Result<Option<Lease>> {
-        leases::take(&self.writer, work, holder, term).await
+        let holder = holder.to_owned();
+        self.writing(move |writer| leases::take(writer, work, &holder, term)).await
     }
 
     async fn lease_renew(&self, lease: &Lease, term: Duration) -> Result<bool> {
-        leases::renew(&self.writer, lease, term).await
+        let lease = lease.clone();
+        self.writing(move |writer| leases::renew(writer, &lease, term)).await
     }
 
     async fn lease_end(&self, lease: &Lease) -> Result<()> {
-        leases::end(&self.writer, lease).await
+        let lease = lease.clone();
+        self.writing(move |writer| leases::end(writer, &lease)).await
     }
 
     fn sweeping(&self) -> &dyn Sweeping {
@@ -239,7 +256,8 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.lookups.stop().await;
         self.readers.close().await;
-        self.writer.close().await;
+        self.besides.close().await;
+        self.writer.lock().await.take();
     }
 
     async fn head(&self) -> Result<Head> {

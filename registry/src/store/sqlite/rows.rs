@@ -3,9 +3,8 @@
 use artifactstore_backends::digest::{ContentAddress, Md5Digest, ObjectKey, Sha256Digest};
 use artifactstore_backends::recipe::{Chunk, Codec, Location, RetrievalTier};
 use serde::de::DeserializeOwned;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::values::Cells;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::access::AccessKey;
@@ -64,31 +63,51 @@ fn unreadable(view: &'static str, reason: impl ToString) -> Error {
     Error::RowUnreadable { view, reason: reason.to_string() }
 }
 
-fn count(view: &'static str, row: &SqliteRow, at: usize) -> Result<u64> {
-    u64::try_from(row.try_get::<i64, _>(at)?).map_err(|error| unreadable(view, error))
+fn there<T>(value: Option<T>, at: usize) -> Result<T> {
+    value.ok_or_else(|| unreadable("a row", format!("its column {at} is empty")))
 }
 
-fn count_maybe(view: &'static str, row: &SqliteRow, at: usize) -> Result<Option<u64>> {
-    row.try_get::<Option<i64>, _>(at)?.map(|n| u64::try_from(n).map_err(|error| unreadable(view, error))).transpose()
+fn integer(row: &(impl Cells + ?Sized), at: usize) -> Result<i64> {
+    there(row.integer(at)?, at)
 }
 
-fn small(view: &'static str, row: &SqliteRow, at: usize) -> Result<u32> {
-    u32::try_from(row.try_get::<i64, _>(at)?).map_err(|error| unreadable(view, error))
+fn flag(row: &(impl Cells + ?Sized), at: usize) -> Result<bool> {
+    Ok(integer(row, at)? != 0)
 }
 
-fn packed<T: DeserializeOwned>(view: &'static str, row: &SqliteRow, at: usize) -> Result<T> {
-    cbor::decode(row.try_get::<&[u8], _>(at)?).map_err(|error| unreadable(view, error))
+fn text(row: &(impl Cells + ?Sized), at: usize) -> Result<String> {
+    there(row.text(at)?, at).map(str::to_owned)
+}
+
+fn bytes(row: &(impl Cells + ?Sized), at: usize) -> Result<&[u8]> {
+    there(row.bytes(at)?, at)
+}
+
+fn count(view: &'static str, row: &(impl Cells + ?Sized), at: usize) -> Result<u64> {
+    u64::try_from(integer(row, at)?).map_err(|error| unreadable(view, error))
+}
+
+fn count_maybe(view: &'static str, row: &(impl Cells + ?Sized), at: usize) -> Result<Option<u64>> {
+    row.integer(at)?.map(|n| u64::try_from(n).map_err(|error| unreadable(view, error))).transpose()
+}
+
+fn small(view: &'static str, row: &(impl Cells + ?Sized), at: usize) -> Result<u32> {
+    u32::try_from(integer(row, at)?).map_err(|error| unreadable(view, error))
+}
+
+fn packed<T: DeserializeOwned>(view: &'static str, row: &(impl Cells + ?Sized), at: usize) -> Result<T> {
+    cbor::decode(bytes(row, at)?).map_err(|error| unreadable(view, error))
 }
 
 /// What keeps something by itself; mostly nothing.
-fn keeping(view: &'static str, row: &SqliteRow, at: usize) -> Result<Keeping> {
-    match row.try_get::<Option<&[u8]>, _>(at)? {
+fn keeping(view: &'static str, row: &(impl Cells + ?Sized), at: usize) -> Result<Keeping> {
+    match row.bytes(at)? {
         None => Ok(Keeping::default()),
         Some(bytes) => cbor::decode(bytes).map_err(|error| unreadable(view, error)),
     }
 }
 
-pub(super) fn class(row: &SqliteRow) -> Result<ClassRow> {
+pub(super) fn class(row: &(impl Cells + ?Sized)) -> Result<ClassRow> {
     const VIEW: &str = "retention_classes";
     let texts = (text(row, 1)?, text(row, 2)?, text(row, 4)?, text(row, 5)?);
     let (mode, unit, start, then) = (&*texts.0, &*texts.1, &*texts.2, &*texts.3);
@@ -96,50 +115,51 @@ pub(super) fn class(row: &SqliteRow) -> Result<ClassRow> {
         name: ClassName::trusted(text(row, 0)?),
         class: RetentionClass::from_words((mode, start, then), (unit, small(VIEW, row, 3)?))
             .ok_or_else(|| unreadable(VIEW, "a word of it is not known"))?
-            .with(text(row, 7)?, row.try_get(6)?),
+            .with(text(row, 7)?, flag(row, 6)?),
         sequence: count(VIEW, row, 8)?,
     })
 }
 
-pub(super) fn clock_jump(row: &SqliteRow) -> Result<ClockJump> {
+pub(super) fn clock_jump(row: &(impl Cells + ?Sized)) -> Result<ClockJump> {
     const VIEW: &str = "clock_jumps";
     Ok(ClockJump {
         sequence: count(VIEW, row, 0)?,
-        from: Timestamp(row.try_get(1)?),
-        to: Timestamp(row.try_get(2)?),
+        from: Timestamp(integer(row, 1)?),
+        to: Timestamp(integer(row, 2)?),
         settled_sequence: count_maybe(VIEW, row, 3)?,
-        genuine: row.try_get(4)?,
+        genuine: flag(row, 4)?,
     })
 }
 
-fn digest<T>(view: &'static str, row: &SqliteRow, at: usize, make: impl Fn(&[u8]) -> Option<T>) -> Result<T> {
-    make(row.try_get::<&[u8], _>(at)?).ok_or_else(|| unreadable(view, "a digest has the wrong length"))
+fn digest<T>(
+    view: &'static str,
+    row: &(impl Cells + ?Sized),
+    at: usize,
+    make: impl Fn(&[u8]) -> Option<T>,
+) -> Result<T> {
+    make(bytes(row, at)?).ok_or_else(|| unreadable(view, "a digest has the wrong length"))
 }
 
-fn text(row: &SqliteRow, at: usize) -> Result<String> {
-    Ok(row.try_get(at)?)
-}
-
-pub(super) fn access_key(row: &SqliteRow) -> Result<AccessKey> {
+pub(super) fn access_key(row: &(impl Cells + ?Sized)) -> Result<AccessKey> {
     const VIEW: &str = "access_keys";
     Ok(AccessKey {
         id: AccessKeyId::trusted(text(row, 0)?),
         tenant: TenantName::trusted(text(row, 1)?),
         grants: packed(VIEW, row, 2)?,
-        sealed: row.try_get(3)?,
-        created_at: Timestamp(row.try_get(4)?),
+        sealed: bytes(row, 3)?.to_vec(),
+        created_at: Timestamp(integer(row, 4)?),
         created_sequence: count(VIEW, row, 5)?,
         changed_sequence: count(VIEW, row, 6)?,
     })
 }
 
-pub(super) fn producer(row: &SqliteRow) -> Result<Producer> {
+pub(super) fn producer(row: &(impl Cells + ?Sized)) -> Result<Producer> {
     const VIEW: &str = "producers";
     Ok(Producer {
         name: ProducerName::trusted(text(row, 0)?),
         tenant: TenantName::trusted(text(row, 1)?),
         settings: packed(VIEW, row, 2)?,
-        created_at: Timestamp(row.try_get(3)?),
+        created_at: Timestamp(integer(row, 3)?),
         created_sequence: count(VIEW, row, 4)?,
         file_count: count(VIEW, row, 5)?,
         size_bytes: count(VIEW, row, 6)?,
@@ -149,14 +169,14 @@ pub(super) fn producer(row: &SqliteRow) -> Result<Producer> {
         versioning: Versioning::parse(&text(row, 10)?)
             .ok_or_else(|| unreadable(VIEW, "its versioning is not known"))?,
         history_count: count(VIEW, row, 11)?,
-        object_lock: row.try_get(12)?,
+        object_lock: flag(row, 12)?,
         keeping: keeping(VIEW, row, 13)?,
     })
 }
 
-pub(super) fn package(row: &SqliteRow) -> Result<Package> {
+pub(super) fn package(row: &(impl Cells + ?Sized)) -> Result<Package> {
     const VIEW: &str = "packages";
-    let seal = match row.try_get::<Option<i64>, _>(10)? {
+    let seal = match row.integer(10)? {
         None => None,
         Some(finalized_at) => Some(Seal {
             finalized_at: Timestamp(finalized_at),
@@ -170,9 +190,9 @@ pub(super) fn package(row: &SqliteRow) -> Result<Package> {
         producer: ProducerName::trusted(text(row, 1)?),
         name: PackageName::trusted(text(row, 2)?),
         revision: small(VIEW, row, 3)?,
-        opened_at: Timestamp(row.try_get(4)?),
+        opened_at: Timestamp(integer(row, 4)?),
         opened_sequence: count(VIEW, row, 5)?,
-        changed_at: Timestamp(row.try_get(6)?),
+        changed_at: Timestamp(integer(row, 6)?),
         last_sequence: count(VIEW, row, 7)?,
         file_count: count(VIEW, row, 8)?,
         size_bytes: count(VIEW, row, 9)?,
@@ -182,11 +202,11 @@ pub(super) fn package(row: &SqliteRow) -> Result<Package> {
     })
 }
 
-fn file_name(row: &SqliteRow, at: usize) -> Result<FileName> {
+fn file_name(row: &(impl Cells + ?Sized), at: usize) -> Result<FileName> {
     Ok(FileName { producer: ProducerName::trusted(text(row, at)?), key: Key::trusted(text(row, at + 1)?) })
 }
 
-pub(super) fn name(row: &SqliteRow) -> Result<NameRow> {
+pub(super) fn name(row: &(impl Cells + ?Sized)) -> Result<NameRow> {
     Ok(NameRow {
         name: file_name(row, 0)?,
         package: PackageName::trusted(text(row, 2)?),
@@ -194,7 +214,7 @@ pub(super) fn name(row: &SqliteRow) -> Result<NameRow> {
     })
 }
 
-pub(super) fn file(row: &SqliteRow) -> Result<File> {
+pub(super) fn file(row: &(impl Cells + ?Sized)) -> Result<File> {
     const VIEW: &str = "files";
     Ok(File {
         sequence: count(VIEW, row, 0)?,
@@ -207,27 +227,27 @@ pub(super) fn file(row: &SqliteRow) -> Result<File> {
         sha256: digest(VIEW, row, 8, Sha256Digest::from_slice)?,
         etag: text(row, 9)?,
         attributes: packed(VIEW, row, 10)?,
-        ingested_at: Timestamp(row.try_get(11)?),
-        client: row.try_get(12)?,
+        ingested_at: Timestamp(integer(row, 11)?),
+        client: row.text(12)?.map(str::to_owned),
         ended_sequence: count_maybe(VIEW, row, 13)?,
-        versioned: row.try_get(14)?,
+        versioned: flag(row, 14)?,
         deleted_sequence: count_maybe(VIEW, row, 15)?,
         keeping: keeping(VIEW, row, 16)?,
         released_sequence: count_maybe(VIEW, row, 17)?,
     })
 }
 
-pub(super) fn history(row: &SqliteRow) -> Result<HistoryRow> {
+pub(super) fn history(row: &(impl Cells + ?Sized)) -> Result<HistoryRow> {
     Ok(HistoryRow {
         name: file_name(row, 0)?,
         sequence: count("history", row, 2)?,
-        marker: row.try_get(3)?,
-        versioned: row.try_get(4)?,
-        occurred_at: Timestamp(row.try_get(5)?),
+        marker: flag(row, 3)?,
+        versioned: flag(row, 4)?,
+        occurred_at: Timestamp(integer(row, 5)?),
     })
 }
 
-pub(super) fn subresource(row: &SqliteRow) -> Result<SubresourceRow> {
+pub(super) fn subresource(row: &(impl Cells + ?Sized)) -> Result<SubresourceRow> {
     const VIEW: &str = "subresources";
     Ok(SubresourceRow {
         producer: ProducerName::trusted(text(row, 0)?),
@@ -241,30 +261,30 @@ pub(super) fn subresource(row: &SqliteRow) -> Result<SubresourceRow> {
 pub(super) const LISTED_VERSION: &str = "v.key, v.sequence, v.marker, coalesce(f.versioned, v.versioned), \
      coalesce(f.ingested_at, v.occurred_at), f.size_bytes, f.etag, f.attributes";
 
-pub(super) fn listed_version(row: &SqliteRow) -> Result<ListedVersion> {
+pub(super) fn listed_version(row: &(impl Cells + ?Sized)) -> Result<ListedVersion> {
     const VIEW: &str = "history";
-    let marker: bool = row.try_get(2)?;
+    let marker = flag(row, 2)?;
     Ok(ListedVersion {
         sequence: count(VIEW, row, 1)?,
         marker,
-        versioned: row.try_get(3)?,
+        versioned: flag(row, 3)?,
         listed: Listed {
             key: Key::trusted(text(row, 0)?),
             size_bytes: count_maybe(VIEW, row, 5)?.unwrap_or(0),
-            etag: row.try_get::<Option<String>, _>(6)?.unwrap_or_default(),
+            etag: row.text(6)?.unwrap_or_default().to_owned(),
             attributes: if marker { Attributes::default() } else { packed(VIEW, row, 7)? },
-            ingested_at: Timestamp(row.try_get(4)?),
+            ingested_at: Timestamp(integer(row, 4)?),
         },
     })
 }
 
 /// A page of a listing. Files that were uploaded alike carry the same, which is then decoded once.
-pub(super) fn listed(found: &[SqliteRow]) -> Result<Vec<Listed>> {
+pub(super) fn listed(found: &[impl Cells]) -> Result<Vec<Listed>> {
     const VIEW: &str = "files";
     let mut former: Option<(&[u8], Attributes)> = None;
     let mut files = Vec::with_capacity(found.len());
     for row in found {
-        let carried: &[u8] = row.try_get(3)?;
+        let carried = bytes(row, 3)?;
         let attributes = match former.take() {
             Some((bytes, attributes)) if bytes == carried => attributes,
             _ => packed(VIEW, row, 3)?,
@@ -275,13 +295,13 @@ pub(super) fn listed(found: &[SqliteRow]) -> Result<Vec<Listed>> {
             size_bytes: count(VIEW, row, 1)?,
             etag: text(row, 2)?,
             attributes,
-            ingested_at: Timestamp(row.try_get(4)?),
+            ingested_at: Timestamp(integer(row, 4)?),
         });
     }
     Ok(files)
 }
 
-pub(super) fn blob(row: &SqliteRow) -> Result<Blob> {
+pub(super) fn blob(row: &(impl Cells + ?Sized)) -> Result<Blob> {
     const VIEW: &str = "blobs";
     Ok(Blob {
         content_address: digest(VIEW, row, 0, ContentAddress::from_slice)?,
@@ -295,7 +315,7 @@ pub(super) fn blob(row: &SqliteRow) -> Result<Blob> {
     })
 }
 
-pub(super) fn chunk(row: &SqliteRow) -> Result<ChunkPlace> {
+pub(super) fn chunk(row: &(impl Cells + ?Sized)) -> Result<ChunkPlace> {
     const VIEW: &str = "chunks";
     let codec = match text(row, 6)?.as_str() {
         "none" => Codec::None,
@@ -322,29 +342,29 @@ pub(super) fn chunk(row: &SqliteRow) -> Result<ChunkPlace> {
 }
 
 /// Since when something is condemned: an event and its time, side by side.
-fn condemned(view: &'static str, row: &SqliteRow, at: usize) -> Result<Option<Condemned>> {
+fn condemned(view: &'static str, row: &(impl Cells + ?Sized), at: usize) -> Result<Option<Condemned>> {
     let Some(sequence) = count_maybe(view, row, at)? else { return Ok(None) };
-    Ok(Some(Condemned { sequence, at: Timestamp(row.try_get(at + 1)?) }))
+    Ok(Some(Condemned { sequence, at: Timestamp(integer(row, at + 1)?) }))
 }
 
-pub(super) fn address(row: &SqliteRow, at: usize) -> Result<ContentAddress> {
+pub(super) fn address(row: &(impl Cells + ?Sized), at: usize) -> Result<ContentAddress> {
     digest("chunks", row, at, ContentAddress::from_slice)
 }
 
-pub(super) fn object(row: &SqliteRow, at: usize) -> Result<ObjectKey> {
+pub(super) fn object(row: &(impl Cells + ?Sized), at: usize) -> Result<ObjectKey> {
     digest("swept_objects", row, at, ObjectKey::from_slice)
 }
 
-pub(super) fn blob_chunk(row: &SqliteRow) -> Result<BlobChunk> {
+pub(super) fn blob_chunk(row: &(impl Cells + ?Sized)) -> Result<BlobChunk> {
     Ok(BlobChunk { chunk: address(row, 0)?, blob: address(row, 1)? })
 }
 
-pub(super) fn part_chunk(row: &SqliteRow) -> Result<PartChunk> {
-    let (upload, number) = (UploadId::trusted(text(row, 0)?), PartNumber::new(row.try_get(1)?)?);
+pub(super) fn part_chunk(row: &(impl Cells + ?Sized)) -> Result<PartChunk> {
+    let (upload, number) = (UploadId::trusted(text(row, 0)?), PartNumber::new(integer(row, 1)?)?);
     Ok(PartChunk { upload, number, chunk: address(row, 2)? })
 }
 
-pub(super) fn swept(row: &SqliteRow) -> Result<SweptObject> {
+pub(super) fn swept(row: &(impl Cells + ?Sized)) -> Result<SweptObject> {
     const VIEW: &str = "swept_objects";
     Ok(SweptObject {
         object: object(row, 0)?,
@@ -354,88 +374,88 @@ pub(super) fn swept(row: &SqliteRow) -> Result<SweptObject> {
     })
 }
 
-pub(super) fn orphan(row: &SqliteRow) -> Result<OrphanObject> {
+pub(super) fn orphan(row: &(impl Cells + ?Sized)) -> Result<OrphanObject> {
     const VIEW: &str = "orphan_objects";
     Ok(OrphanObject {
         object: object(row, 0)?,
         backend: text(row, 1)?,
         size_bytes: count(VIEW, row, 2)?,
         sequence: count(VIEW, row, 3)?,
-        seen_at: Timestamp(row.try_get(4)?),
+        seen_at: Timestamp(integer(row, 4)?),
     })
 }
 
-pub(super) fn scrub_pass(row: &SqliteRow) -> Result<ScrubPass> {
+pub(super) fn scrub_pass(row: &(impl Cells + ?Sized)) -> Result<ScrubPass> {
     const VIEW: &str = "scrub_passes";
-    let cursor = match row.try_get::<Option<&[u8]>, _>(2)? {
+    let cursor = match row.bytes(2)? {
         None => None,
         Some(_) => Some(digest(VIEW, row, 2, ObjectKey::from_slice)?),
     };
     Ok(ScrubPass {
         sequence: count(VIEW, row, 0)?,
-        begun_at: Timestamp(row.try_get(1)?),
+        begun_at: Timestamp(integer(row, 1)?),
         cursor,
         tally: ScrubTally { objects: count(VIEW, row, 3)?, bytes: count(VIEW, row, 4)?, damaged: count(VIEW, row, 5)? },
         ended_sequence: count_maybe(VIEW, row, 6)?,
-        ended_at: row.try_get::<Option<i64>, _>(7)?.map(Timestamp),
+        ended_at: row.integer(7)?.map(Timestamp),
     })
 }
 
-pub(super) fn damaged(row: &SqliteRow) -> Result<DamagedObject> {
+pub(super) fn damaged(row: &(impl Cells + ?Sized)) -> Result<DamagedObject> {
     const VIEW: &str = "damaged_objects";
     Ok(DamagedObject {
         object: digest(VIEW, row, 0, ObjectKey::from_slice)?,
         backend: text(row, 1)?,
         finding: text(row, 2)?,
         sequence: count(VIEW, row, 3)?,
-        seen_at: Timestamp(row.try_get(4)?),
+        seen_at: Timestamp(integer(row, 4)?),
     })
 }
 
-pub(super) fn erasure(row: &SqliteRow) -> Result<Erasure> {
+pub(super) fn erasure(row: &(impl Cells + ?Sized)) -> Result<Erasure> {
     const VIEW: &str = "erasures";
     Ok(Erasure {
         version: count(VIEW, row, 0)?,
         sequence: count(VIEW, row, 1)?,
-        erased_at: Timestamp(row.try_get(2)?),
+        erased_at: Timestamp(integer(row, 2)?),
         content_address: digest(VIEW, row, 3, ContentAddress::from_slice)?,
         actor: text(row, 4)?,
         reason: text(row, 5)?,
     })
 }
 
-pub(super) fn upload(row: &SqliteRow) -> Result<Upload> {
+pub(super) fn upload(row: &(impl Cells + ?Sized)) -> Result<Upload> {
     const VIEW: &str = "uploads";
     Ok(Upload {
         id: UploadId::trusted(text(row, 0)?),
         name: file_name(row, 1)?,
         attributes: packed(VIEW, row, 3)?,
-        created_at: Timestamp(row.try_get(4)?),
+        created_at: Timestamp(integer(row, 4)?),
         sequence: count(VIEW, row, 5)?,
         parts_sequence: count(VIEW, row, 6)?,
         state: count_maybe(VIEW, row, 7)?.map_or(UploadState::Open, UploadState::Completed),
     })
 }
 
-pub(super) fn part(row: &SqliteRow) -> Result<Part> {
+pub(super) fn part(row: &(impl Cells + ?Sized)) -> Result<Part> {
     const VIEW: &str = "parts";
-    let checksum = match row.try_get::<Option<&[u8]>, _>(4)? {
+    let checksum = match row.bytes(4)? {
         None => None,
         Some(_) => Some(packed(VIEW, row, 4)?),
     };
     Ok(Part {
         upload: UploadId::trusted(text(row, 0)?),
-        number: PartNumber::new(row.try_get(1)?)?,
+        number: PartNumber::new(integer(row, 1)?)?,
         size_bytes: count(VIEW, row, 2)?,
         md5: digest(VIEW, row, 3, Md5Digest::from_slice)?,
         checksum,
         recipe: packed(VIEW, row, 5)?,
-        ingested_at: Timestamp(row.try_get(6)?),
+        ingested_at: Timestamp(integer(row, 6)?),
         sequence: count(VIEW, row, 7)?,
     })
 }
 
-pub(super) fn storage_move(row: &SqliteRow) -> Result<StorageMove> {
+pub(super) fn storage_move(row: &(impl Cells + ?Sized)) -> Result<StorageMove> {
     const VIEW: &str = "storage_moves";
     Ok(StorageMove {
         sequence: count(VIEW, row, 0)?,
@@ -446,25 +466,29 @@ pub(super) fn storage_move(row: &SqliteRow) -> Result<StorageMove> {
     })
 }
 
-pub(super) fn record(row: &SqliteRow) -> Result<Record> {
+pub(super) fn record(row: &(impl Cells + ?Sized)) -> Result<Record> {
     Ok(Record {
         sequence: count("events", row, 0)?,
-        occurred_at: Timestamp(row.try_get(1)?),
+        occurred_at: Timestamp(integer(row, 1)?),
         kind: text(row, 2)?,
         tenant: TenantName::trusted(text(row, 3)?),
-        producer: row.try_get::<Option<String>, _>(4)?.map(ProducerName::trusted),
-        package: row.try_get::<Option<String>, _>(5)?.map(PackageName::trusted),
+        producer: row.text(4)?.map(str::to_owned).map(ProducerName::trusted),
+        package: row.text(5)?.map(str::to_owned).map(PackageName::trusted),
         actor: text(row, 6)?,
         request_id: text(row, 7)?,
-        payload: row.try_get(8)?,
+        payload: bytes(row, 8)?.to_vec(),
         hash: digest("events", row, 9, |bytes| bytes.try_into().ok())?,
     })
 }
 
-pub(super) fn head(row: &SqliteRow) -> Result<Head> {
+pub(super) fn token(row: &(impl Cells + ?Sized)) -> Result<u64> {
+    count("leases", row, 0)
+}
+
+pub(super) fn head(row: &(impl Cells + ?Sized)) -> Result<Head> {
     Ok(Head {
         sequence: count("log_head", row, 0)?,
-        occurred_at: Timestamp(row.try_get(1)?),
+        occurred_at: Timestamp(integer(row, 1)?),
         hash: digest("log_head", row, 2, |bytes| bytes.try_into().ok())?,
     })
 }

@@ -1,11 +1,20 @@
 //! The files of scratch stores, beside the registry. Each has a file that is locked for as long as the store is in use.
 //!
+//! A row that is written where its table has it in order costs little; one that its indexes want somewhere in the middle
+//! costs more than all the rest of a replay. So a scratch store has no index but its keys until all rows are there, and
+//! gets the others, each in one go, when a registry is about to take the rows over.
+//!
 //! Invariant: a scratch store begins empty, and is only removed by whoever holds its lock.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use sqlx::{Row, SqliteConnection};
+
+use super::writer::{Use, Writer, connect};
+use crate::error::Result;
 
 /// Stands between the registry's name and the scratch store's own.
 const MARK: &str = ".scratch-";
@@ -75,6 +84,49 @@ fn remove(store: &OsStr) {
     }
 }
 
+/// Drops every index that is no key, but the one by which all packages of a producer are deleted.
+pub(super) fn drop_indexes(scratch: &Writer) -> Result<()> {
+    let text = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND name <> 'packages_by_name'";
+    let mut names = Vec::new();
+    scratch.query(
+        text,
+        |_| {},
+        |row| {
+            names.push(row.get::<_, String>(0)?);
+            Ok(())
+        },
+    )?;
+    for name in names {
+        scratch.execute(&format!("DROP INDEX {name}"), |_| {})?;
+    }
+    Ok(())
+}
+
+/// The indexes that a database has besides those of its keys: their names, and what makes them.
+pub(super) async fn indexes(connection: &mut SqliteConnection) -> Result<Vec<(String, String)>> {
+    let text = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY rowid";
+    let rows = sqlx::query(text).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// Makes those of these indexes that a scratch store does not have: with them, a registry takes its tables over as they
+/// are. Nobody waits for a lock meanwhile, and rows are sorted in files, not in memory.
+pub(super) async fn complete(scratch: &str, wanted: Vec<(String, String)>) -> Result<()> {
+    let path = PathBuf::from(scratch);
+    Ok(super::elsewhere(move || make(&path, &wanted)).await??)
+}
+
+fn make(path: &Path, wanted: &[(String, String)]) -> rusqlite::Result<()> {
+    let connection = connect(path, Use::Scratch)?;
+    let text = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?)";
+    for (name, sql) in wanted {
+        if !connection.query_row(text, [name], |row| row.get::<_, bool>(0))? {
+            connection.execute_batch(sql)?;
+        }
+    }
+    Ok(())
+}
+
 fn with(path: &OsStr, suffix: &str) -> PathBuf {
     let mut path: OsString = path.to_owned();
     path.push(suffix);
@@ -83,7 +135,30 @@ fn with(path: &OsStr, suffix: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Scratch, sweep};
+    use super::{Scratch, indexes, sweep};
+    use crate::store::Store;
+    use crate::store::sqlite::{OpenMode, SqliteStore};
+
+    #[tokio::test]
+    async fn a_registry_takes_rows_over_with_the_indexes_it_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("registry.db"), OpenMode::Create).await.unwrap();
+        let of = async |path: &str| {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+            indexes(&mut connection).await.unwrap()
+        };
+        let before = of(&store.location()).await;
+        let scratch = store.scratch().await.unwrap();
+        let names: Vec<String> = of(&scratch.location()).await.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["packages_by_name"]);
+        assert!(before.len() > 9, "{before:?}");
+        assert!(store.adopt(&*scratch).await.unwrap(), "both are empty");
+        assert_eq!(of(&scratch.location()).await.len(), before.len());
+        assert_eq!(of(&store.location()).await, before);
+        scratch.close().await;
+        store.close().await;
+    }
 
     #[test]
     fn files_of_the_dead_are_removed_and_those_of_the_living_are_not() {

@@ -1,12 +1,15 @@
 //! A reading of everything as of one event, and putting rebuilt views in the place of the live ones.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
-use super::{reads, rows, tables};
+use super::log::LogReader;
+use super::{rows, tables};
 use crate::error::Result;
 use crate::model::event::Record;
 use crate::model::row::Sequence;
@@ -15,26 +18,28 @@ use crate::store::{Snapshot, View, ViewRow, view_row};
 
 pub(super) struct SqliteSnapshot {
     transaction: Transaction<'static, Sqlite>,
+    log: LogReader,
+    /// Where the log ends as of this snapshot.
+    head: Head,
 }
 
 impl SqliteSnapshot {
-    pub(super) async fn begin(readers: &SqlitePool) -> Result<Self> {
+    pub(super) async fn begin(path: &Path, readers: &SqlitePool) -> Result<Self> {
         let mut transaction = readers.begin().await?;
         // SQLite takes its snapshot at the first read.
-        sqlx::query("SELECT sequence FROM log_head").fetch_one(&mut *transaction).await?;
-        Ok(Self { transaction })
+        let row = sqlx::query("SELECT sequence, occurred_at, hash FROM log_head").fetch_one(&mut *transaction).await?;
+        Ok(Self { transaction, log: LogReader::of(path), head: rows::head(&row)? })
     }
 }
 
 #[async_trait]
 impl Snapshot for SqliteSnapshot {
     async fn head(&mut self) -> Result<Head> {
-        let row = sqlx::query("SELECT sequence, occurred_at, hash FROM log_head").fetch_one(&mut *self.transaction);
-        rows::head(&row.await?)
+        Ok(self.head)
     }
 
     async fn events(&mut self, since: Sequence, limit: usize) -> Result<Vec<Record>> {
-        reads::events(&mut *self.transaction, since, limit).await
+        self.log.events((since, self.head.sequence), limit).await
     }
 
     fn view(&mut self, view: View) -> BoxStream<'_, Result<ViewRow>> {

@@ -1,116 +1,87 @@
-//! Multi-row statements, and scripts of them: one for many rows, of few different shapes, so that each is prepared once
-//! and kept; and many sent as one, because every sending costs two threads a wake-up each.
+//! Statements for many keys: of few different shapes, so that each is prepared once and kept; and many sent as one to a
+//! connection that has a thread of its own, because every sending costs two threads a wake-up each.
 //!
-//! Invariant: how many scripts a batch takes follows neither its rows nor the tables it touches, up to [`SCRIPT_ROWS`].
-//! Shapes are powers of two, few enough to stay in the connection's cache; what a group has fewer of is padded: look-ups
-//! ask for the last key again, and written rows are followed by rows of nulls that the text leaves out.
+//! Invariant: shapes are powers of two, few enough for a connection to keep most of them; what a group of keys has fewer of
+//! is padded, by asking for the last key again.
 
 use futures::TryStreamExt;
 use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Either, Encode, Executor, Sqlite, SqliteConnection, Type};
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Arguments, AssertSqlSafe, Either, Executor, SqliteConnection};
 
+use super::load::{Asker, Taker};
+use super::values::{Value, Values};
 use crate::error::Result;
+use crate::model::state::State;
 
 /// The most rows in one statement.
 pub(super) const ROWS_LIMIT: usize = 64;
-/// From how many rows on a script is sent, and a new one begun.
-const SCRIPT_ROWS: usize = 2048;
 
-/// Statements that are run as one, in order, with the values of all of them.
+/// What is asked in one script, and what is done with the rows that each of its statements finds.
 #[derive(Debug, Default)]
-pub(super) struct Script {
+pub(super) struct Gathering {
     text: String,
     values: SqliteArguments,
     unfit: Option<BoxDynError>,
-    rows: usize,
+    takers: Vec<Taker>,
 }
 
-impl Script {
-    /// Puts a statement behind the others. Its values are bound before the next one comes.
-    pub(super) fn statement(&mut self, text: &str) {
-        if !self.text.is_empty() {
-            self.text.push(';');
-        }
-        self.text.push_str(text);
-    }
-
-    /// Binds the next value.
-    pub(super) fn bind<'v, V: Encode<'v, Sqlite> + Type<Sqlite>>(&mut self, value: V) -> &mut Self {
-        if let Err(error) = self.values.add(value) {
+impl Values for Gathering {
+    fn take(&mut self, value: Value<'_>) {
+        let added = match value {
+            Value::Null => self.values.add(None::<i64>),
+            Value::Integer(value) => self.values.add(value),
+            Value::Text(value) => self.values.add(value.to_owned()),
+            Value::Bytes(value) => self.values.add(value.to_vec()),
+        };
+        if let Err(error) = added {
             self.unfit.get_or_insert(error);
         }
-        self
     }
+}
 
-    /// Puts a statement about these rows, as many as fit into one: `text` gets the query that gives them.
-    pub(super) fn rows<R>(
+impl Asker for Gathering {
+    fn ask<K: Clone>(
         &mut self,
-        rows: &[R],
+        keys: impl IntoIterator<Item = K>,
         columns: usize,
         text: impl Fn(&str) -> String,
-        bind: impl Fn(&mut Self, &R),
-    ) {
-        let room = rows.len().next_power_of_two();
-        self.statement(&text(&format!("SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL", values(room, columns))));
-        rows.iter().for_each(|row| bind(self, row));
-        for _ in 0..(room - rows.len()) * columns {
-            self.bind(None::<i64>);
-        }
-        self.rows += rows.len();
-    }
-
-    /// Puts statements that ask for these keys; says how many. `text` gets the placeholders, one group for each key.
-    pub(super) fn keys<K: Clone>(
-        &mut self,
-        keys: &[K],
-        columns: usize,
-        text: impl Fn(&str) -> String,
-        bind: impl Fn(&mut Self, &K),
-    ) -> usize {
-        let groups = padded(keys);
-        for group in &groups {
-            self.statement(&text(&values(group.len(), columns)));
+        bind: impl Fn(&mut dyn Values, &K),
+        take: Taker,
+    ) -> Result<()> {
+        let keys: Vec<K> = keys.into_iter().collect();
+        for group in padded(&keys) {
+            if !self.text.is_empty() {
+                self.text.push(';');
+            }
+            self.text.push_str(&text(&values(group.len(), columns)));
             group.iter().for_each(|key| bind(self, key));
-        }
-        groups.len()
-    }
-
-    /// Runs what there is if it has become long, and begins anew.
-    pub(super) async fn run_if_long(&mut self, connection: &mut SqliteConnection) -> Result<()> {
-        if self.rows >= SCRIPT_ROWS { std::mem::take(self).run(connection).await } else { Ok(()) }
-    }
-
-    /// Runs all of it.
-    pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<()> {
-        if !self.text.is_empty() {
-            let _ = self.query()?.execute(connection).await?;
+            self.takers.push(take);
         }
         Ok(())
     }
+}
 
-    /// Runs all of it; gives the rows that each statement found.
-    pub(super) async fn fetch(self, connection: &mut SqliteConnection) -> Result<Vec<Vec<SqliteRow>>> {
-        let mut found = Vec::new();
-        if !self.text.is_empty() {
-            let mut rows = Vec::new();
-            let mut steps = connection.fetch_many(self.query()?);
-            while let Some(step) = steps.try_next().await? {
-                match step {
-                    Either::Right(row) => rows.push(row),
-                    // A statement is at its end.
-                    Either::Left(_) => found.push(std::mem::take(&mut rows)),
-                }
+impl Gathering {
+    /// Asks all of it, and takes what is found.
+    pub(super) async fn run(self, connection: &mut SqliteConnection, state: &mut State) -> Result<()> {
+        if let Some(error) = self.unfit {
+            return Err(sqlx::Error::Encode(error).into());
+        }
+        let mut takers = self.takers.into_iter();
+        let mut take = takers.next();
+        if take.is_none() {
+            return Ok(());
+        }
+        let mut steps = connection.fetch_many(sqlx::query_with(AssertSqlSafe(self.text), self.values));
+        while let Some(step) = steps.try_next().await? {
+            match (step, take) {
+                (Either::Right(row), Some(take)) => take(&row, state)?,
+                // A statement is at its end.
+                _ => take = takers.next(),
             }
         }
-        Ok(found)
-    }
-
-    fn query(self) -> Result<sqlx::query::Query<'static, Sqlite, SqliteArguments>> {
-        match self.unfit {
-            Some(error) => Err(sqlx::Error::Encode(error).into()),
-            None => Ok(sqlx::query_with(AssertSqlSafe(self.text), self.values)),
-        }
+        Ok(())
     }
 }
 
@@ -141,6 +112,15 @@ pub(super) fn values(rows: usize, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::name::UploadId;
+    use crate::store::sqlite::values::Cells;
+
+    /// Notes whose rows were found, and which, where a test can see it.
+    fn note(row: &dyn Cells, state: &mut State, whose: &str) -> Result<()> {
+        let found = row.text(0)?.unwrap_or_default();
+        state.parts_cleared.insert(UploadId::trusted(format!("{whose} {found}")));
+        Ok(())
+    }
 
     #[test]
     fn a_statement_has_a_place_for_every_value() {
@@ -149,32 +129,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn statements_of_a_script_have_their_own_values_and_their_own_rows() {
+    async fn statements_of_a_gathering_have_their_own_values_and_their_own_rows() {
         let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
         let mut connection = pool.acquire().await.unwrap();
-        sqlx::query("CREATE TABLE t (a INTEGER, b TEXT)").execute(&mut *connection).await.unwrap();
-        let mut script = Script::default();
-        let bind = |script: &mut Script, row: &(i64, &'static str)| {
-            script.bind(row.0).bind(row.1);
-        };
-        // Three rows leave room for a fourth; the statement behind must not be given its nulls.
-        let text = |given: &str| format!("INSERT INTO t (a, b) {given}");
-        script.rows(&[(1, "one"), (2, "two"), (3, "three")], 2, text, bind);
-        script.rows(&[(4, "four")], 2, text, bind);
-        script.run(&mut connection).await.unwrap();
-        let mut script = Script::default();
+        let made = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three'), (4, 'four')";
+        sqlx::raw_sql(made).execute(&mut *connection).await.unwrap();
+        let mut gathering = Gathering::default();
         let text = |keys: &str| format!("SELECT b FROM t WHERE a IN (VALUES {keys}) ORDER BY a");
-        let bind = |script: &mut Script, key: &i64| {
-            script.bind(*key);
+        let bind = |values: &mut dyn Values, key: &i64| {
+            values.bind(*key);
         };
-        assert_eq!(script.keys(&[3, 9, 1], 1, text, bind), 1);
-        assert_eq!(script.keys(&[9], 1, text, bind), 1);
-        assert_eq!(script.keys(&[4], 1, text, bind), 1);
-        let found = script.fetch(&mut connection).await.unwrap();
-        let found: Vec<Vec<String>> =
-            found.iter().map(|rows| rows.iter().map(|row| sqlx::Row::get(row, 0)).collect()).collect();
-        assert_eq!(found, [vec!["one", "three"], vec![], vec!["four"]]);
-        assert!(Script::default().fetch(&mut connection).await.unwrap().is_empty());
+        gathering.ask([3, 9, 1], 1, text, bind, |row, state| note(row, state, "first")).unwrap();
+        gathering.ask([9], 1, text, bind, |row, state| note(row, state, "second")).unwrap();
+        gathering.ask([4], 1, text, bind, |row, state| note(row, state, "third")).unwrap();
+        let mut state = State::default();
+        gathering.run(&mut connection, &mut state).await.unwrap();
+        let found: Vec<&str> = state.parts_cleared.iter().map(UploadId::as_str).collect();
+        assert_eq!(found, ["first one", "first three", "third four"]);
+        Gathering::default().run(&mut connection, &mut state).await.unwrap();
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Writing a batch on SQLite: events, head, and every changed row, by scripts of multi-row statements.
+//! Writing a batch on SQLite: events, head, and every changed row.
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_backends::recipe::{Codec, RetrievalTier};
-use sqlx::SqliteConnection;
 
 use super::rows;
-use super::statement::{ROWS_LIMIT, Script};
+use super::values::Values;
+use super::writer::Writer;
 use crate::error::Result;
 use crate::model::access::AccessKey;
 use crate::model::cbor;
@@ -27,143 +27,110 @@ pub(super) fn signed(number: u64) -> i64 {
 }
 
 /// Writes events, the new head and every changed row.
-pub(super) async fn batch(
-    connection: &mut SqliteConnection,
-    records: &[Record],
-    head: Head,
-    state: &State,
-) -> Result<()> {
-    let mut writing = Writing { connection, script: Script::default() };
-    writing.rows("INSERT", "events", rows::EVENT, records, record).await?;
-    writing.head(head);
-    writing.views(state).await?;
-    writing.script.run(writing.connection).await
+pub(super) fn batch(writer: &Writer, records: &[Record], head: Head, state: &State) -> Result<()> {
+    let writing = Writing { writer };
+    writing.rows("INSERT", "events", rows::EVENT, records, record)?;
+    writer.execute(HEAD, |values| {
+        values.bind(signed(head.sequence)).bind(head.occurred_at.0).bind(head.hash.as_slice());
+    })?;
+    writing.views(state)
 }
 
+const HEAD: &str = "UPDATE log_head SET sequence = ?, occurred_at = ?, hash = ? WHERE one = 1";
+
 struct Writing<'a> {
-    connection: &'a mut SqliteConnection,
-    script: Script,
+    writer: &'a Writer,
 }
 
 impl Writing<'_> {
-    async fn rows<R: Sync>(
-        &mut self,
+    fn rows<R>(
+        &self,
         verb: &str,
         table: &str,
         columns: &str,
         rows: &[R],
-        bind: impl Fn(&mut Script, &R) + Send + Sync,
+        bind: impl Fn(&mut dyn Values, &R),
     ) -> Result<()> {
         let text = |given: &str| format!("{verb} INTO {table} ({columns}) {given}");
-        for group in rows.chunks(ROWS_LIMIT) {
-            self.script.rows(group, columns.split(',').count(), text, &bind);
-            self.script.run_if_long(self.connection).await?;
-        }
-        Ok(())
+        self.writer.rows(rows, columns.split(',').count(), text, bind)
     }
 
     /// Writes rows, in the place of those that have their keys.
-    async fn replace<R: Sync>(
-        &mut self,
-        table: &str,
-        columns: &str,
-        rows: &[&R],
-        bind: impl Fn(&mut Script, &R) + Send + Sync,
-    ) -> Result<()> {
-        self.rows("INSERT OR REPLACE", table, columns, rows, |script, row| bind(script, row)).await
+    fn replace<R>(&self, table: &str, columns: &str, rows: &[&R], bind: impl Fn(&mut dyn Values, &R)) -> Result<()> {
+        self.rows("INSERT OR REPLACE", table, columns, rows, |values, row| bind(values, row))
     }
 
     /// Deletes rows by key.
-    async fn delete<K: Sync>(
-        &mut self,
-        table: &str,
-        key: &str,
-        keys: &[&K],
-        bind: impl Fn(&mut Script, &K) + Send + Sync,
-    ) -> Result<()> {
+    fn delete<K>(&self, table: &str, key: &str, keys: &[&K], bind: impl Fn(&mut dyn Values, &K)) -> Result<()> {
         let text = |given: &str| format!("DELETE FROM {table} WHERE ({key}) IN ({given})");
-        for group in keys.chunks(ROWS_LIMIT) {
-            self.script.rows(group, key.split(',').count(), text, |script, key| bind(script, key));
-            self.script.run_if_long(self.connection).await?;
-        }
-        Ok(())
+        self.writer.rows(keys, key.split(',').count(), text, |values, key| bind(values, key))
     }
 
-    fn head(&mut self, head: Head) {
-        self.script.statement("UPDATE log_head SET sequence = ?, occurred_at = ?, hash = ? WHERE one = 1");
-        self.script.bind(signed(head.sequence)).bind(head.occurred_at.0).bind(head.hash.to_vec());
-    }
-
-    async fn views(&mut self, state: &State) -> Result<()> {
+    fn views(&self, state: &State) -> Result<()> {
         let (written, deleted) = state.producers.changes();
-        self.replace("producers", rows::PRODUCER, &written, producer).await?;
-        self.delete("producers", "name", &deleted, producer_name).await?;
+        self.replace("producers", rows::PRODUCER, &written, producer)?;
+        self.delete("producers", "name", &deleted, producer_name)?;
 
         let cleared: Vec<_> = state.packages_cleared.iter().collect();
-        self.delete("packages", "producer", &cleared, producer_name).await?;
+        self.delete("packages", "producer", &cleared, producer_name)?;
         let (written, _) = state.packages.changes();
-        self.replace("packages", rows::PACKAGE, &written, package).await?;
+        self.replace("packages", rows::PACKAGE, &written, package)?;
 
         let (written, deleted) = state.names.changes();
-        self.replace("names", rows::NAME, &written, name).await?;
-        self.delete("names", "producer, key", &deleted, |script, key| {
-            script.bind(key.producer.to_string()).bind(key.key.to_string());
-        })
-        .await?;
+        self.replace("names", rows::NAME, &written, name)?;
+        self.delete("names", "producer, key", &deleted, |values, key| {
+            values.bind(key.producer.as_str()).bind(key.key.as_str());
+        })?;
 
         let (written, _) = state.files.changes();
-        self.replace("files", &rows::FILE.replace("f.", ""), &written, file).await?;
+        self.replace("files", &rows::FILE.replace("f.", ""), &written, file)?;
         let (written, deleted) = state.history.changes();
-        self.replace("history", &rows::HISTORY.replace("h.", ""), &written, history).await?;
-        self.delete("history", "producer, key, sequence", &deleted, |script, key| {
-            script.bind(key.0.producer.to_string()).bind(key.0.key.to_string()).bind(signed(key.1));
-        })
-        .await?;
+        self.replace("history", &rows::HISTORY.replace("h.", ""), &written, history)?;
+        self.delete("history", "producer, key, sequence", &deleted, |values, key| {
+            values.bind(key.0.producer.as_str()).bind(key.0.key.as_str()).bind(signed(key.1));
+        })?;
         let (written, deleted) = state.subresources.changes();
-        self.replace("subresources", rows::SUBRESOURCE, &written, subresource).await?;
-        self.delete("subresources", "producer, name", &deleted, |script, key| {
-            script.bind(key.0.to_string()).bind(key.1.as_str());
-        })
-        .await?;
+        self.replace("subresources", rows::SUBRESOURCE, &written, subresource)?;
+        self.delete("subresources", "producer, name", &deleted, |values, key| {
+            values.bind(key.0.as_str()).bind(key.1.as_str());
+        })?;
         let (written, deleted) = state.blobs.changes();
-        self.replace("blobs", rows::BLOB, &written, blob).await?;
-        self.delete("blobs", "content_address", &deleted, address).await?;
+        self.replace("blobs", rows::BLOB, &written, blob)?;
+        self.delete("blobs", "content_address", &deleted, address)?;
         let (written, deleted) = state.chunks.changes();
-        self.replace("chunks", rows::CHUNK, &written, chunk).await?;
-        self.delete("chunks", "address", &deleted, address).await?;
-        self.references(state).await?;
-        self.sweeps(state).await?;
+        self.replace("chunks", rows::CHUNK, &written, chunk)?;
+        self.delete("chunks", "address", &deleted, address)?;
+        self.references(state)?;
+        self.sweeps(state)?;
 
         let (written, deleted) = state.uploads.changes();
-        self.replace("uploads", rows::UPLOAD, &written, upload).await?;
-        self.delete("uploads", "id", &deleted, upload_id).await?;
+        self.replace("uploads", rows::UPLOAD, &written, upload)?;
+        self.delete("uploads", "id", &deleted, upload_id)?;
         let (written, _) = state.parts.changes();
-        self.replace("parts", rows::PART, &written, part).await?;
+        self.replace("parts", rows::PART, &written, part)?;
         let cleared: Vec<_> = state.parts_cleared.iter().collect();
-        self.delete("parts", "upload", &cleared, upload_id).await?;
-        self.delete("part_chunks", "upload", &cleared, upload_id).await?;
+        self.delete("parts", "upload", &cleared, upload_id)?;
+        self.delete("part_chunks", "upload", &cleared, upload_id)?;
         let (written, deleted) = state.access_keys.changes();
-        self.replace("access_keys", rows::ACCESS_KEY, &written, access_key).await?;
-        self.delete("access_keys", "id", &deleted, |script, id| {
-            script.bind(id.to_string());
-        })
-        .await?;
+        self.replace("access_keys", rows::ACCESS_KEY, &written, access_key)?;
+        self.delete("access_keys", "id", &deleted, |values, id| {
+            values.bind(id.as_str());
+        })?;
         let (written, _) = state.moves.changes();
-        self.replace("storage_moves", rows::MOVE, &written, storage_move).await?;
+        self.replace("storage_moves", rows::MOVE, &written, storage_move)?;
         let (written, _) = state.classes.changes();
-        self.replace("retention_classes", rows::CLASS, &written, class).await?;
+        self.replace("retention_classes", rows::CLASS, &written, class)?;
         let (written, deleted) = state.jumps.changes();
-        self.replace("clock_jumps", rows::JUMP, &written, clock_jump).await?;
-        self.delete("clock_jumps", "sequence", &deleted, |script, sequence| {
-            script.bind(signed(*sequence));
+        self.replace("clock_jumps", rows::JUMP, &written, clock_jump)?;
+        self.delete("clock_jumps", "sequence", &deleted, |values, sequence| {
+            values.bind(signed(*sequence));
         })
-        .await
     }
 }
 
 impl Writing<'_> {
     /// References to blobs whose rows were not loaded.
-    async fn references(&mut self, state: &State) -> Result<()> {
+    fn references(&self, state: &State) -> Result<()> {
         let counted: Vec<(&ContentAddress, &i64)> = state.references.iter().collect();
         let text = |given: &str| {
             format!(
@@ -171,75 +138,71 @@ impl Writing<'_> {
                  WHERE content_address = g.column1"
             )
         };
-        for group in counted.chunks(ROWS_LIMIT) {
-            self.script.rows(group, 2, text, |script, (blob, count)| {
-                script.bind(blob.0.to_vec()).bind(**count);
-            });
-            self.script.run_if_long(self.connection).await?;
-        }
-        Ok(())
+        self.writer.rows(&counted, 2, text, |values, (blob, count)| {
+            values.bind(blob.0.as_slice()).bind(**count);
+        })
     }
 
-    async fn sweeps(&mut self, state: &State) -> Result<()> {
+    fn sweeps(&self, state: &State) -> Result<()> {
         let (written, deleted) = state.blob_chunks.changes();
-        self.replace("blob_chunks", rows::BLOB_CHUNK, &written, blob_chunk).await?;
-        self.delete("blob_chunks", rows::BLOB_CHUNK, &deleted, blob_chunk).await?;
+        self.replace("blob_chunks", rows::BLOB_CHUNK, &written, blob_chunk)?;
+        self.delete("blob_chunks", rows::BLOB_CHUNK, &deleted, blob_chunk)?;
         let (written, deleted) = state.part_chunks.changes();
-        self.replace("part_chunks", rows::PART_CHUNK, &written, part_chunk).await?;
-        self.delete("part_chunks", rows::PART_CHUNK, &deleted, part_chunk).await?;
+        self.replace("part_chunks", rows::PART_CHUNK, &written, part_chunk)?;
+        self.delete("part_chunks", rows::PART_CHUNK, &deleted, part_chunk)?;
         let (written, _) = state.swept.changes();
-        self.replace("swept_objects", rows::SWEPT, &written, swept).await?;
+        self.replace("swept_objects", rows::SWEPT, &written, swept)?;
         let (written, deleted) = state.orphans.changes();
-        self.replace("orphan_objects", rows::ORPHAN, &written, orphan).await?;
-        self.delete("orphan_objects", "object", &deleted, object_key).await?;
+        self.replace("orphan_objects", rows::ORPHAN, &written, orphan)?;
+        self.delete("orphan_objects", "object", &deleted, object_key)?;
         let (written, _) = state.scrubs.changes();
-        self.replace("scrub_passes", rows::SCRUB, &written, scrub_pass).await?;
+        self.replace("scrub_passes", rows::SCRUB, &written, scrub_pass)?;
         let (written, deleted) = state.damaged.changes();
-        self.replace("damaged_objects", rows::DAMAGED, &written, damaged).await?;
-        self.delete("damaged_objects", "object", &deleted, object_key).await?;
+        self.replace("damaged_objects", rows::DAMAGED, &written, damaged)?;
+        self.delete("damaged_objects", "object", &deleted, object_key)?;
         let (written, _) = state.erasures.changes();
-        self.replace("erasures", rows::ERASURE, &written, erasure).await
+        self.replace("erasures", rows::ERASURE, &written, erasure)
     }
 }
 
-fn address(script: &mut Script, address: &ContentAddress) {
-    script.bind(address.0.to_vec());
+fn address(values: &mut dyn Values, address: &ContentAddress) {
+    values.bind(address.0.as_slice());
 }
 
-fn blob_chunk(script: &mut Script, row: &BlobChunk) {
-    script.bind(row.chunk.0.to_vec()).bind(row.blob.0.to_vec());
+fn blob_chunk(values: &mut dyn Values, row: &BlobChunk) {
+    values.bind(row.chunk.0.as_slice()).bind(row.blob.0.as_slice());
 }
 
-fn part_chunk(script: &mut Script, row: &PartChunk) {
-    script.bind(row.upload.to_string()).bind(i64::from(row.number.get())).bind(row.chunk.0.to_vec());
+fn part_chunk(values: &mut dyn Values, row: &PartChunk) {
+    values.bind(row.upload.as_str()).bind(i64::from(row.number.get())).bind(row.chunk.0.as_slice());
 }
 
-fn swept(script: &mut Script, row: &SweptObject) {
-    script
-        .bind(row.object.0.to_vec())
-        .bind(row.backend.clone())
+fn swept(values: &mut dyn Values, row: &SweptObject) {
+    values
+        .bind(row.object.0.as_slice())
+        .bind(row.backend.as_str())
         .bind(signed(row.begun_sequence))
         .bind(row.ended_sequence.map(signed));
 }
 
-fn orphan(script: &mut Script, row: &OrphanObject) {
-    script
-        .bind(row.object.0.to_vec())
-        .bind(row.backend.clone())
+fn orphan(values: &mut dyn Values, row: &OrphanObject) {
+    values
+        .bind(row.object.0.as_slice())
+        .bind(row.backend.as_str())
         .bind(signed(row.size_bytes))
         .bind(signed(row.sequence))
         .bind(row.seen_at.0);
 }
 
-fn object_key(script: &mut Script, object: &ObjectKey) {
-    script.bind(object.0.to_vec());
+fn object_key(values: &mut dyn Values, object: &ObjectKey) {
+    values.bind(object.0.as_slice());
 }
 
-fn scrub_pass(script: &mut Script, row: &ScrubPass) {
-    script
+fn scrub_pass(values: &mut dyn Values, row: &ScrubPass) {
+    values
         .bind(signed(row.sequence))
         .bind(row.begun_at.0)
-        .bind(row.cursor.map(|object| object.0.to_vec()))
+        .bind(row.cursor.as_ref().map(|object| object.0.as_slice()))
         .bind(signed(row.tally.objects))
         .bind(signed(row.tally.bytes))
         .bind(signed(row.tally.damaged))
@@ -247,52 +210,52 @@ fn scrub_pass(script: &mut Script, row: &ScrubPass) {
         .bind(row.ended_at.map(|at| at.0));
 }
 
-fn damaged(script: &mut Script, row: &DamagedObject) {
-    script
-        .bind(row.object.0.to_vec())
-        .bind(row.backend.clone())
-        .bind(row.finding.clone())
+fn damaged(values: &mut dyn Values, row: &DamagedObject) {
+    values
+        .bind(row.object.0.as_slice())
+        .bind(row.backend.as_str())
+        .bind(row.finding.as_str())
         .bind(signed(row.sequence))
         .bind(row.seen_at.0);
 }
 
-fn erasure(script: &mut Script, row: &Erasure) {
-    script
+fn erasure(values: &mut dyn Values, row: &Erasure) {
+    values
         .bind(signed(row.version))
         .bind(signed(row.sequence))
         .bind(row.erased_at.0)
-        .bind(row.content_address.0.to_vec())
-        .bind(row.actor.clone())
-        .bind(row.reason.clone());
+        .bind(row.content_address.0.as_slice())
+        .bind(row.actor.as_str())
+        .bind(row.reason.as_str());
 }
 
-fn producer_name(script: &mut Script, name: &ProducerName) {
-    script.bind(name.to_string());
+fn producer_name(values: &mut dyn Values, name: &ProducerName) {
+    values.bind(name.as_str());
 }
 
-fn upload_id(script: &mut Script, upload: &UploadId) {
-    script.bind(upload.to_string());
+fn upload_id(values: &mut dyn Values, upload: &UploadId) {
+    values.bind(upload.as_str());
 }
 
-fn record(script: &mut Script, record: &Record) {
-    script
+fn record(values: &mut dyn Values, record: &Record) {
+    values
         .bind(signed(record.sequence))
         .bind(record.occurred_at.0)
-        .bind(record.kind.clone())
-        .bind(record.tenant.to_string())
-        .bind(record.producer.as_ref().map(ProducerName::to_string))
-        .bind(record.package.as_ref().map(PackageName::to_string))
-        .bind(record.actor.clone())
-        .bind(record.request_id.clone())
-        .bind(record.payload.clone())
-        .bind(record.hash.to_vec());
+        .bind(record.kind.as_str())
+        .bind(record.tenant.as_str())
+        .bind(record.producer.as_ref().map(ProducerName::as_str))
+        .bind(record.package.as_ref().map(PackageName::as_str))
+        .bind(record.actor.as_str())
+        .bind(record.request_id.as_str())
+        .bind(record.payload.as_slice())
+        .bind(record.hash.as_slice());
 }
 
-fn producer(script: &mut Script, row: &Producer) {
-    script
-        .bind(row.name.to_string())
-        .bind(row.tenant.to_string())
-        .bind(cbor::encode(&row.settings))
+fn producer(values: &mut dyn Values, row: &Producer) {
+    values
+        .bind(row.name.as_str())
+        .bind(row.tenant.as_str())
+        .bind(cbor::encode(&row.settings).as_slice())
         .bind(row.created_at.0)
         .bind(signed(row.created_sequence))
         .bind(signed(row.file_count))
@@ -303,15 +266,15 @@ fn producer(script: &mut Script, row: &Producer) {
         .bind(row.versioning.as_str())
         .bind(signed(row.history_count))
         .bind(row.object_lock)
-        .bind(keeping(&row.keeping));
+        .bind(keeping(&row.keeping).as_deref());
 }
 
-fn package(script: &mut Script, row: &Package) {
+fn package(values: &mut dyn Values, row: &Package) {
     let seal = row.seal.as_ref();
-    script
-        .bind(row.id.to_string())
-        .bind(row.producer.to_string())
-        .bind(row.name.to_string())
+    values
+        .bind(row.id.as_str())
+        .bind(row.producer.as_str())
+        .bind(row.name.as_str())
         .bind(i64::from(row.revision))
         .bind(row.opened_at.0)
         .bind(signed(row.opened_sequence))
@@ -321,62 +284,62 @@ fn package(script: &mut Script, row: &Package) {
         .bind(signed(row.size_bytes))
         .bind(seal.map(|seal| seal.finalized_at.0))
         .bind(seal.map(|seal| signed(seal.sequence)))
-        .bind(seal.map(|seal| seal.manifest_digest.0.to_vec()))
+        .bind(seal.map(|seal| seal.manifest_digest.0.as_slice()))
         .bind(seal.map(|seal| signed(seal.manifest_size_bytes)))
-        .bind(keeping(&row.keeping))
+        .bind(keeping(&row.keeping).as_deref())
         .bind(row.released_sequence.map(signed));
 }
 
-fn name(script: &mut Script, row: &NameRow) {
-    script
-        .bind(row.name.producer.to_string())
-        .bind(row.name.key.to_string())
-        .bind(row.package.to_string())
+fn name(values: &mut dyn Values, row: &NameRow) {
+    values
+        .bind(row.name.producer.as_str())
+        .bind(row.name.key.as_str())
+        .bind(row.package.as_str())
         .bind(signed(row.sequence));
 }
 
-fn file(script: &mut Script, row: &File) {
-    script
+fn file(values: &mut dyn Values, row: &File) {
+    values
         .bind(signed(row.sequence))
-        .bind(row.name.producer.to_string())
-        .bind(row.name.key.to_string())
-        .bind(row.package_id.to_string())
-        .bind(row.package.to_string())
-        .bind(row.relative_path.clone())
+        .bind(row.name.producer.as_str())
+        .bind(row.name.key.as_str())
+        .bind(row.package_id.as_str())
+        .bind(row.package.as_str())
+        .bind(row.relative_path.as_str())
         .bind(signed(row.size_bytes))
-        .bind(row.content_address.0.to_vec())
-        .bind(row.sha256.0.to_vec())
-        .bind(row.etag.clone())
-        .bind(cbor::encode(&row.attributes))
+        .bind(row.content_address.0.as_slice())
+        .bind(row.sha256.0.as_slice())
+        .bind(row.etag.as_str())
+        .bind(cbor::encode(&row.attributes).as_slice())
         .bind(row.ingested_at.0)
-        .bind(row.client.clone())
+        .bind(row.client.as_deref())
         .bind(row.ended_sequence.map(signed))
         .bind(row.versioned)
         .bind(row.deleted_sequence.map(signed))
-        .bind(keeping(&row.keeping))
+        .bind(keeping(&row.keeping).as_deref())
         .bind(row.released_sequence.map(signed));
 }
 
-fn history(script: &mut Script, row: &HistoryRow) {
-    script
-        .bind(row.name.producer.to_string())
-        .bind(row.name.key.to_string())
+fn history(values: &mut dyn Values, row: &HistoryRow) {
+    values
+        .bind(row.name.producer.as_str())
+        .bind(row.name.key.as_str())
         .bind(signed(row.sequence))
         .bind(row.marker)
         .bind(row.versioned)
         .bind(row.occurred_at.0);
 }
 
-fn subresource(script: &mut Script, row: &SubresourceRow) {
-    script.bind(row.producer.to_string()).bind(row.name.as_str()).bind(row.document.clone()).bind(signed(row.sequence));
+fn subresource(values: &mut dyn Values, row: &SubresourceRow) {
+    values.bind(row.producer.as_str()).bind(row.name.as_str()).bind(row.document.as_str()).bind(signed(row.sequence));
 }
 
-fn blob(script: &mut Script, row: &Blob) {
-    script
-        .bind(row.content_address.0.to_vec())
-        .bind(row.sha256.0.to_vec())
+fn blob(values: &mut dyn Values, row: &Blob) {
+    values
+        .bind(row.content_address.0.as_slice())
+        .bind(row.sha256.0.as_slice())
         .bind(signed(row.size_bytes))
-        .bind(cbor::encode(&row.recipe))
+        .bind(cbor::encode(&row.recipe).as_slice())
         .bind(signed(row.sequence))
         .bind(signed(row.reference_count))
         .bind(row.released_sequence.map(signed))
@@ -384,18 +347,18 @@ fn blob(script: &mut Script, row: &Blob) {
         .bind(row.condemned.map(|since| since.at.0));
 }
 
-fn chunk(script: &mut Script, row: &ChunkPlace) {
+fn chunk(values: &mut dyn Values, row: &ChunkPlace) {
     let codec = match row.location.codec {
         Codec::None => "none",
     };
     let tier = match row.location.tier {
         RetrievalTier::Online => "online",
     };
-    script
-        .bind(row.chunk.address.0.to_vec())
+    values
+        .bind(row.chunk.address.0.as_slice())
         .bind(signed(row.chunk.size_bytes))
-        .bind(row.location.backend.clone())
-        .bind(row.location.object.0.to_vec())
+        .bind(row.location.backend.as_str())
+        .bind(row.location.object.0.as_slice())
         .bind(signed(row.location.offset_bytes))
         .bind(signed(row.location.stored_length_bytes))
         .bind(codec)
@@ -410,22 +373,22 @@ fn keeping(keeping: &Keeping) -> Option<Vec<u8>> {
     (!keeping.is_empty()).then(|| cbor::encode(keeping))
 }
 
-fn class(script: &mut Script, row: &ClassRow) {
+fn class(values: &mut dyn Values, row: &ClassRow) {
     let (unit, count) = row.class.period.to_words();
-    script
-        .bind(row.name.to_string())
+    values
+        .bind(row.name.as_str())
         .bind(row.class.mode.as_str())
         .bind(unit)
         .bind(i64::from(count))
         .bind(row.class.start.as_str())
         .bind(row.class.then.as_str())
         .bind(row.class.may_shorten)
-        .bind(row.class.description.clone())
+        .bind(row.class.description.as_str())
         .bind(signed(row.sequence));
 }
 
-fn clock_jump(script: &mut Script, row: &ClockJump) {
-    script
+fn clock_jump(values: &mut dyn Values, row: &ClockJump) {
+    values
         .bind(signed(row.sequence))
         .bind(row.from.0)
         .bind(row.to.0)
@@ -433,50 +396,50 @@ fn clock_jump(script: &mut Script, row: &ClockJump) {
         .bind(row.genuine);
 }
 
-fn storage_move(script: &mut Script, row: &StorageMove) {
-    script
+fn storage_move(values: &mut dyn Values, row: &StorageMove) {
+    values
         .bind(signed(row.sequence))
-        .bind(row.from.clone())
-        .bind(row.to.clone())
+        .bind(row.from.as_str())
+        .bind(row.to.as_str())
         .bind(row.closed_sequence.map(signed))
         .bind(row.ended_sequence.map(signed));
 }
 
-fn upload(script: &mut Script, row: &Upload) {
+fn upload(values: &mut dyn Values, row: &Upload) {
     let completed = match row.state {
         UploadState::Open => None,
         UploadState::Completed(sequence) => Some(signed(sequence)),
     };
-    script
-        .bind(row.id.to_string())
-        .bind(row.name.producer.to_string())
-        .bind(row.name.key.to_string())
-        .bind(cbor::encode(&row.attributes))
+    values
+        .bind(row.id.as_str())
+        .bind(row.name.producer.as_str())
+        .bind(row.name.key.as_str())
+        .bind(cbor::encode(&row.attributes).as_slice())
         .bind(row.created_at.0)
         .bind(signed(row.sequence))
         .bind(signed(row.parts_sequence))
         .bind(completed);
 }
 
-fn access_key(script: &mut Script, row: &AccessKey) {
-    script
-        .bind(row.id.to_string())
-        .bind(row.tenant.to_string())
-        .bind(cbor::encode(&row.grants))
-        .bind(row.sealed.clone())
+fn access_key(values: &mut dyn Values, row: &AccessKey) {
+    values
+        .bind(row.id.as_str())
+        .bind(row.tenant.as_str())
+        .bind(cbor::encode(&row.grants).as_slice())
+        .bind(row.sealed.as_slice())
         .bind(row.created_at.0)
         .bind(signed(row.created_sequence))
         .bind(signed(row.changed_sequence));
 }
 
-fn part(script: &mut Script, row: &Part) {
-    script
-        .bind(row.upload.to_string())
+fn part(values: &mut dyn Values, row: &Part) {
+    values
+        .bind(row.upload.as_str())
         .bind(i64::from(row.number.get()))
         .bind(signed(row.size_bytes))
-        .bind(row.md5.0.to_vec())
-        .bind(row.checksum.as_ref().map(cbor::encode))
-        .bind(cbor::encode(&row.recipe))
+        .bind(row.md5.0.as_slice())
+        .bind(row.checksum.as_ref().map(cbor::encode).as_deref())
+        .bind(cbor::encode(&row.recipe).as_slice())
         .bind(row.ingested_at.0)
         .bind(signed(row.sequence));
 }

@@ -8,8 +8,9 @@ use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::model::command::CollectStep;
 use crate::model::event::{Event, ObjectAt, SweepBegun};
+use crate::model::retention::ClockJump;
 use crate::model::row::{Blob, ChunkPlace, Condemned};
-use crate::model::state::State;
+use crate::model::state::{State, Table};
 use crate::model::storage::StorageMove;
 use crate::model::sweep::{OrphanObject, SweptObject};
 
@@ -24,7 +25,7 @@ fn since(at: i64) -> Option<Condemned> {
 }
 
 fn state() -> State {
-    State { now: Timestamp(NOW), moves_loaded: true, ..State::default() }
+    State { now: Timestamp(NOW), clock: Timestamp(NOW), moves_loaded: true, retention_loaded: true, ..State::default() }
 }
 
 /// A blob of these chunks; of one chunk, it has that chunk's address.
@@ -87,6 +88,27 @@ fn only_what_is_condemned_for_long_enough_and_referred_to_by_nothing_is_swept() 
 }
 
 #[test]
+fn what_the_clock_jumped_since_is_no_part_of_a_grace_and_what_it_jumped_before_is_none_of_its_business() {
+    let mut state = state();
+    put_blob(&mut state, 1, &[1], 0, since(NOW - 10));
+    put_chunk(&mut state, 1, 1, None);
+    let mut jump = |sequence: u64, settled: Option<(u64, bool)>, grace_micros: i64| {
+        let (settled_sequence, genuine) = settled.map_or((None, false), |(event, genuine)| (Some(event), genuine));
+        let (from, to) = (Timestamp(NOW - 9), Timestamp(NOW - 1));
+        state.jumps = Table::default();
+        state.jumps.put(sequence, ClockJump { sequence, from, to, settled_sequence, genuine });
+        begun(&state, &sweep(&[1], &[], grace_micros)).is_some()
+    };
+    let condemned = since(0).unwrap().sequence;
+    let (before, behind) = (condemned - 1, condemned + 1);
+    assert!(jump(before, None, 10));
+    assert!(!jump(behind, None, 10) && !jump(behind, None, 3), "eight of ten went by in no time");
+    assert!(jump(behind, None, 2));
+    assert!(jump(behind, Some((9, true)), 10) && jump(behind, Some((behind, true)), 10));
+    assert!(jump(behind, None, 0), "whoever wants no grace asks no clock");
+}
+
+#[test]
 fn a_chunk_that_is_used_stays_and_so_does_its_object() {
     let mut state = state();
     put_blob(&mut state, 9, &[1, 2], 0, since(0));
@@ -121,7 +143,7 @@ fn of_blobs_of_several_chunks_one_is_taken_at_a_time() {
     put_blob(&mut state, 7, &[1, 2], 0, since(0));
     put_blob(&mut state, 8, &[2, 3], 0, since(0));
     put_blob(&mut state, 1, &[1], 0, since(0));
-    let taken = sweepable(&state, &[address(7), address(8), address(1)], Timestamp(NOW));
+    let taken = sweepable(&state, &[address(7), address(8), address(1)], 0);
     let taken: Vec<_> = taken.iter().map(|blob| blob.content_address).collect();
     assert_eq!(taken, [address(7), address(1)]);
 }

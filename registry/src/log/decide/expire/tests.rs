@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use artifactstore_backends::digest::{ContentAddress, Sha256Digest};
 
-use super::{NOTE_AFTER_MICROS, clock_note, expire};
+use super::expire;
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::model::attributes::Attributes;
@@ -239,17 +239,4 @@ fn a_delete_marker_goes_only_alone() {
     let several = LifecycleRule { noncurrent: Some(NoncurrentExpiration { days: 5, newer: 0 }), ..rule() };
     assert_eq!(decided(&named, several.clone(), former(9, &[])).unwrap(), ["v1.version.removed"]);
     assert!(decided(&alone, several, former(9, &[])).unwrap().is_empty(), "it is in front");
-}
-
-#[test]
-fn the_time_is_noted_when_half_a_day_went_by_without_an_event() {
-    let at = |logged_at: i64, now: i64| State {
-        now: Timestamp(now),
-        clock: Timestamp(now),
-        logged_at: Timestamp(logged_at),
-        ..State::default()
-    };
-    assert_eq!(clock_note(&at(5, 5 + NOTE_AFTER_MICROS)).events.len(), 1);
-    assert!(clock_note(&at(5, 4 + NOTE_AFTER_MICROS)).events.is_empty());
-    assert!(clock_note(&at(0, NOTE_AFTER_MICROS)).events.is_empty(), "there is no event to be quiet behind");
 }

@@ -1,0 +1,75 @@
+//! What the writer says of itself when it has ended, or hangs.
+
+use std::sync::Arc;
+
+use artifactstore_backends::digest::ContentAddress;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{HANGS_LIMIT, Kept, LogWriter, Vault, WriterParts, hangs};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Result};
+use crate::model::command::Command;
+use crate::model::event::Actor;
+use crate::model::name::{ProducerName, TenantName};
+use crate::model::row::ProducerSettings;
+use crate::store::OpenMode;
+use crate::store::sqlite::SqliteStore;
+
+/// Stands still, or panics.
+#[derive(Debug)]
+struct Fragile(std::sync::atomic::AtomicBool);
+
+impl Clock for Fragile {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.load(std::sync::atomic::Ordering::SeqCst), "the clock was told to break");
+        Timestamp(1)
+    }
+}
+
+#[derive(Debug)]
+struct Full;
+
+#[async_trait::async_trait]
+impl Vault for Full {
+    async fn keep(&self, bytes: Bytes) -> Result<Kept> {
+        Err(artifactstore_backends::Error::BlobMissing(ContentAddress::of(&bytes)).into())
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_ended_before_its_time_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("registry.db"), OpenMode::Create).await.unwrap();
+    let clock = Arc::new(Fragile(false.into()));
+    let parts = WriterParts {
+        store: Arc::new(store),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        vault: Arc::new(Full),
+        inline_limit_bytes: 1,
+    };
+    let writer = LogWriter::start(parts);
+    let tenant = TenantName::parse("default").unwrap();
+    let actor = Actor { tenant, name: "tester".to_owned(), request_id: "request".to_owned(), client: None };
+    let create = |name| Command::ProducerCreate {
+        producer: ProducerName::parse(name).unwrap(),
+        settings: ProducerSettings::default(),
+        object_lock: false,
+    };
+    writer.record(&actor, create("first")).await.unwrap();
+    assert_eq!(writer.problem(), None);
+    clock.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    for name in ["second", "third"] {
+        assert!(matches!(writer.record(&actor, create(name)).await, Err(Error::Stopping)));
+    }
+    assert_eq!(writer.problem().unwrap(), "the log writer has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_hangs_from_half_a_minute_on() {
+    let begun = Instant::now();
+    tokio::time::advance(HANGS_LIMIT / 2).await;
+    assert_eq!(hangs(begun), None);
+    tokio::time::advance(HANGS_LIMIT / 2).await;
+    assert_eq!(hangs(begun).unwrap(), "a batch has been on its way to the log for 30 s");
+}
