@@ -7,8 +7,16 @@ import xml.etree.ElementTree as xml
 
 def report(lines):
     root = xml.Element("testsuites", name="cargo-test")
-    suite = None
+    suite = failures = failure = None
     for line in lines:
+        # What failed tests printed stands behind all results of their suite, between the first line that says
+        # "failures:" and the second.
+        if line == "failures:\n":
+            failures, failure = (None if failures else {case.get("name"): case.find("failure") for case in suite}), None
+        elif failures and (told := re.match(r"---- (.+) stdout ----", line)):
+            failure = failures.get(told.group(1))
+        elif failure is not None:
+            failure.text = (failure.text or "") + re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd]", "?", line)
         if running := re.match(r"\s+(?:Running|Doc-tests) (.+)", line):
             suite = xml.SubElement(root, "testsuite", name=running.group(1).strip())
         elif (test := re.match(r"test (.+?) \.\.\. (ok|FAILED|ignored)", line)) and suite is not None:
