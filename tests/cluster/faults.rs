@@ -75,7 +75,11 @@ pub(crate) async fn run(site: &Site, time: Duration, faults: &[Fault], storage: 
         if round >= faults.len() && clock.elapsed() > time {
             break;
         }
+        // Shown when it fails: what had been made by then, and how long that took.
+        let begun = clock.elapsed();
+        println!("{fault:?} at {:.1} s", begun.as_secs_f64());
         assert!(strike(&mut fleet, fault, round, &storage).await, "{fault:?} was made, and nothing of it was seen");
+        println!("{fault:?} was mended in {:.1} s", (clock.elapsed() - begun).as_secs_f64());
         *made.entry(fault).or_default() += 1;
     }
     ready(&fleet.gateways).await;
@@ -200,7 +204,7 @@ async fn losses(fleet: &Fleet, files: &[Kept]) -> Vec<String> {
     let mut lost = Vec::new();
     for (at, file) in files.iter().enumerate() {
         let bytes = file.bytes();
-        match fleet.doors.of(at).get(&file.name).await {
+        match fleet.doors.of(at).get_in_the_end(&file.name).await {
             Ok(found)
                 if found.body == bytes && found.header_or_empty("x-artifact-sha256") == body::sha256_hex(&bytes) => {}
             Ok(found) => lost.push(format!("{}: {} other bytes", file.name, found.body.len())),
@@ -224,7 +228,7 @@ async fn is_whole(gateway: &Harness, sealed: &Sealed) {
     };
     assert_eq!(packages.len(), 1, "{packages:?}");
     let prefix = format!("{}/{}/", sealed.producer, sealed.name);
-    let manifest = gateway.get(&format!("{prefix}.artifact/manifest.json")).await;
+    let manifest = gateway.s3.get_in_the_end(&format!("{prefix}.artifact/manifest.json")).await;
     let manifest = manifest.unwrap_or_else(|refused| panic!("{} has no manifest: {refused:?}", sealed.name)).json();
     let named = |file: &serde_json::Value, member: &str| file[member].as_str().unwrap_or_default().to_owned();
     let listed = manifest["files"].as_array().expect("a list of files");

@@ -2,12 +2,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
+use artifactstore_tests::harness::PATIENCE;
 use artifactstore_tests::link::{Namespace, Way};
 use artifactstore_tests::postgres::Cluster;
 use artifactstore_tests::{Harness, S3, command};
 
 const GATEWAYS: usize = 3;
+/// How long a gateway that did not begin is left alone.
+const PAUSE: Duration = Duration::from_millis(500);
 /// What the log of a gateway says when it begins to do the work of all.
 pub(crate) const HAS_THE_LEASE: &str = "this gateway has the lease";
 
@@ -97,10 +101,15 @@ impl Fleet {
         self.gateways[number].kill().await;
     }
 
-    /// Starts it again, at another address.
+    /// Starts it again, at another address; as often as whoever watches over it would, because a storage that has only just
+    /// come back may be too slow for a gateway that begins.
     pub(crate) async fn resume(&mut self, number: usize) {
-        self.gateways[number].resume().await;
-        self.doors.set(number, self.gateways[number].s3.clone());
+        let (gateway, begun) = (&mut self.gateways[number], Instant::now());
+        while let Err(status) = gateway.resume_with(&[]).await {
+            assert!(begun.elapsed() < PATIENCE, "it does not begin ({status}); its log ends:\n{}", gateway.log_tail());
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.doors.set(number, gateway.s3.clone());
     }
 
     /// Cuts the last gateway off from database and storage, and from its clients where it has a network of its own; or

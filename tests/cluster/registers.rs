@@ -61,7 +61,7 @@ pub(crate) async fn joined(all: Vec<Histories>, doors: &Doors, clock: Instant) -
     // A write that was acknowledged and then lost shows at the latest here: nothing was under way any more.
     for (turn, (key, history)) in joined.iter_mut().enumerate() {
         let begun = micros(clock);
-        let seen = match doors.of(turn).get(&format!("{PRODUCER}/{key}")).await {
+        let seen = match doors.of(turn).get_in_the_end(&format!("{PRODUCER}/{key}")).await {
             Ok(reply) => Some(number_in(&reply)),
             Err(refused) if refused.status() == 404 => None,
             Err(refused) => panic!("{key} cannot be read in the end: {refused:?}"),

@@ -1,9 +1,15 @@
 //! An S3 request that can be made right, or wrong in exactly one way.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
 
 use crate::sign::{self, Keys, Seal};
-use crate::wire::{Connection, Reply};
+use crate::wire::{Connection, PATIENCE, Reply};
+
+/// How long whoever is told to come again waits until then.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// An S3 client that does what it is told and nothing else.
 #[derive(Debug, Clone)]
@@ -121,6 +127,20 @@ impl S3 {
     /// When it is refused.
     pub async fn get(&self, name: &str) -> Result<Reply, Refused> {
         self.request("GET", name).send().await
+    }
+
+    /// GET, again and again while the answer is to come again: a storage that is slow to recover has lost nothing.
+    ///
+    /// # Errors
+    /// When it is refused, or told to come again for too long.
+    pub async fn get_in_the_end(&self, name: &str) -> Result<Reply, Refused> {
+        let begun = Instant::now();
+        loop {
+            match self.get(name).await {
+                Err(refused) if refused.status() == 503 && begun.elapsed() < PATIENCE => sleep(PAUSE).await,
+                answer => return answer,
+            }
+        }
     }
 
     /// HEAD. A refusal has no body, hence no code: look at its status.

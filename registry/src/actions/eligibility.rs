@@ -104,7 +104,7 @@ struct Kept {
     producer: Option<Producer>,
     written_into: Option<Package>,
     latest: Option<Package>,
-    /// Whether it has ended, and the revision that it was written into was released with a later one.
+    /// Whether the revision that it was written into was released, itself or with a later one.
     let_go: bool,
 }
 
@@ -148,8 +148,8 @@ impl Inner {
             None => None,
         };
         let let_go = match &written_into {
-            Some(first) if file.ended_sequence.is_some() => self.is_released(first).await?,
-            _ => false,
+            Some(first) => self.is_released(first).await?,
+            None => false,
         };
         Ok(Kept { file, producer, written_into, latest, let_go })
     }

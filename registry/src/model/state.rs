@@ -467,8 +467,16 @@ impl State {
     /// When what keeps its package was not loaded.
     #[must_use]
     pub fn is_released(&self, package: &Package) -> bool {
-        let key = (package.producer.clone(), package.name.clone());
-        self.telling(&key).any(|it| it.revision >= package.revision && it.released_sequence.is_some())
+        self.is_released_from(&(package.producer.clone(), package.name.clone()), package.revision)
+    }
+
+    /// Whether a package was released at this revision or a later one.
+    ///
+    /// # Panics
+    /// When what keeps the package was not loaded.
+    #[must_use]
+    pub fn is_released_from(&self, key: &PackageKey, revision: u32) -> bool {
+        self.telling(key).any(|it| it.revision >= revision && it.released_sequence.is_some())
     }
 
     /// The revisions of a package that are loaded: among them all that keep something, and all that were released.

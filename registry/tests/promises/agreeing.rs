@@ -36,11 +36,15 @@ enum Scene {
     EarlierHeld,
     /// The later revision has another version of the key.
     Superseded,
-    /// Released with the later revision and removed, and a third is open.
+    /// Released, and a later revision is open.
+    ReleasedReopened,
+    /// Released with the later revision, and a third is open.
+    LaterReleased,
+    /// And it was removed before.
     LetGo,
 }
 
-const SCENES: [Scene; 20] = [
+const SCENES: [Scene; 22] = [
     Scene::Nothing,
     Scene::Class(0),
     Scene::Class(1),
@@ -60,6 +64,8 @@ const SCENES: [Scene; 20] = [
     Scene::LaterSealed,
     Scene::EarlierHeld,
     Scene::Superseded,
+    Scene::ReleasedReopened,
+    Scene::LaterReleased,
     Scene::LetGo,
 ];
 
@@ -74,7 +80,16 @@ const CLASSES: [(Mode, u32, Afterwards); 5] = [
 
 impl Scene {
     fn takes_a_second_revision(self) -> bool {
-        matches!(self, Self::Reopened | Self::LaterSealed | Self::EarlierHeld | Self::Superseded | Self::LetGo)
+        matches!(
+            self,
+            Self::Reopened
+                | Self::LaterSealed
+                | Self::EarlierHeld
+                | Self::Superseded
+                | Self::ReleasedReopened
+                | Self::LaterReleased
+                | Self::LetGo
+        )
     }
 }
 
@@ -136,12 +151,16 @@ impl Harness {
                     _ => {}
                 }
             }
-            Scene::LetGo => {
-                self.seal(file).await;
-                self.put(&beside("later"), beside("later")).await.unwrap();
-                let second = self.seal(file).await;
-                self.registry.package_release(&self.actor, &second.id, "over".to_owned()).await.unwrap();
-                self.try_removal(file).await.unwrap();
+            Scene::ReleasedReopened | Scene::LaterReleased | Scene::LetGo => {
+                let mut last = self.seal(file).await;
+                if scene != Scene::ReleasedReopened {
+                    self.put(&beside("later"), beside("later")).await.unwrap();
+                    last = self.seal(file).await;
+                }
+                self.registry.package_release(&self.actor, &last.id, "over".to_owned()).await.unwrap();
+                if scene == Scene::LetGo {
+                    self.try_removal(file).await.unwrap();
+                }
                 self.put(&beside("last"), beside("last")).await.unwrap();
             }
             Scene::Superseded => {
@@ -231,6 +250,9 @@ async fn what_is_told_of_a_version_is_what_its_deletion_meets_and_what_becomes_o
                 }
             }
             Err(error) => panic!("{label}: {error}"),
+        }
+        if label.starts_with("ReleasedReopened") || label.starts_with("LaterReleased") {
+            assert!(done.is_ok(), "{label}: nothing that is sealed has it any more, and {done:?}");
         }
         tally[usize::from(done.is_ok())] += 1;
         answers.push(told.frees_bytes && done.is_ok());

@@ -110,10 +110,8 @@ impl Registry {
         let inner = &self.inner;
         let package = self.package_stat(actor, id).await?;
         let owner = inner.producer_owned(actor, &package.producer).await?;
-        let latest = inner.store.package_latest(&package.producer, &package.name).await?;
         let rules = inner.rules().await?;
-        // A revision is released with those before it.
-        let released = [Some(&package), latest.as_ref()].into_iter().flatten().any(|it| it.released_sequence.is_some());
+        let released = inner.is_released(&package).await?;
         let (may_go, reasons) = inner.package_decided(actor, (&package, &owner, released), &rules).await?;
         let page = self.package_files(actor, id, after, limit).await?;
         let (files, keep_bytes) = inner.files_kept_of(&page, &rules).await?;

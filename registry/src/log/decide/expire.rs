@@ -6,7 +6,7 @@
 //! Invariant: nothing that anything keeps goes by itself, and no revision of a package is opened for it.
 
 use super::retention::{between, kept_between, sources};
-use super::version::{check_unsealed, file_mark, version_remove};
+use super::version::{check_unsealed, file_mark, of_file, version_remove};
 use super::{Decision, file_path, file_remove, producer_of, upload_open};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
@@ -150,7 +150,7 @@ impl Expiring<'_> {
             outlived(&sources(state, Some(self.owner), file), between, &|name| state.class(name)).is_some()
         };
         let Some(file) = file.filter(|file| is_over(file, &[])) else { return Ok(Decision::default()) };
-        check_unsealed(state, self.owner, &file.package, (version, true))?;
+        check_unsealed(state, self.owner, &file.package, (&of_file(file), true))?;
         // What nobody looked at without a lock: the revisions in between that have it.
         let over = |file: &File| is_over(file, &between(state, Some(self.owner), file));
         let kept = kept_between(state, Some(self.owner), file);

@@ -13,7 +13,7 @@ use crate::model::event::{
 };
 use crate::model::name::{FileName, PackageId, PackageName, ProducerName};
 use crate::model::retention::CLASS_TAG;
-use crate::model::row::{File, Producer, Sequence, Subresource, VersionChoice, Versioning};
+use crate::model::row::{File, Package, Producer, Sequence, Subresource, VersionChoice, Versioning};
 use crate::model::state::State;
 
 /// A version, or a delete marker, that a command means.
@@ -62,19 +62,31 @@ pub(super) fn check_unsealed(
     state: &State,
     owner: &Producer,
     package: &PackageName,
-    (version, deletes): (Sequence, bool),
+    (version, deletes): (&Meant<'_>, bool),
 ) -> Result<(), Refusal> {
     let Some(latest) = state.package_latest(&(owner.name.clone(), package.clone())) else { return Ok(()) };
     let released = deletes && latest.released_sequence.is_some();
     if let Some(refusal) = latest.refusal().filter(|_| !released) {
         return Err(refusal);
     }
-    if version < latest.opened_sequence && !released {
+    let let_go = |file: &File| deletes && is_released_before(state, latest, file);
+    if version.sequence < latest.opened_sequence && !released && !version.file.is_some_and(let_go) {
         // Every revision before an open one is finalized.
         let (producer, package) = (owner.name.clone(), package.to_string());
         return Err(Refusal::VersionSealed { producer, package, revision: latest.revision.saturating_sub(1) });
     }
     Ok(())
+}
+
+/// Whether the revision before the latest was released, and with it all that were sealed and can have this version.
+fn is_released_before(state: &State, latest: &Package, file: &File) -> bool {
+    let Some(written_into) = state.packages.find(&file.package_id) else { return false };
+    if written_into.is_apart_from(latest) {
+        let package = (latest.producer.clone(), latest.name.clone());
+        state.is_released_from(&package, latest.revision.saturating_sub(1))
+    } else {
+        written_into.released_sequence.is_some()
+    }
 }
 
 /// The event that takes the null version out of a key's history, where a new null version is about to come. That is no
@@ -154,7 +166,7 @@ pub(super) fn version_remove(
         return file_remove(state, actor, name, (condition, bypass), fresh);
     }
     check_condition(target.file, condition)?;
-    check_unsealed(state, owner, &package, (target.sequence, true))?;
+    check_unsealed(state, owner, &package, (&target, true))?;
     if let Some(file) = target.file {
         check_removable(state, owner, file, bypass)?;
     }
@@ -192,7 +204,7 @@ pub(super) fn file_tag(
     if file.attributes.tags == *tags {
         return Ok(Decision::default());
     }
-    check_unsealed(state, owner, &package, (file.sequence, false))?;
+    check_unsealed(state, owner, &package, (&target, false))?;
     let mut events = vec![Event::FileTagged(Box::new(FileTagged {
         key: name.key.clone(),
         tags: tags.clone(),

@@ -39,25 +39,12 @@ pub(super) async fn gather(connection: &mut SqliteConnection, mut touched: Touch
 /// Takes a row into the state.
 pub(super) type Taker = fn(&dyn Cells, &mut State) -> Result<()>;
 
-/// Who asks for the rows of some keys. `text` gets the placeholders, one group for each key.
+/// Who asks for the rows of some keys.
 pub(super) trait Asker {
-    fn ask<K: Clone>(
-        &mut self,
-        keys: impl IntoIterator<Item = K>,
-        columns: usize,
-        text: impl Fn(&str) -> String,
-        bind: impl Fn(&mut dyn Values, &K),
-        take: Taker,
-    ) -> Result<()>;
-}
+    /// Asks by one statement.
+    fn statement(&mut self, text: &str, bind: &dyn Fn(&mut dyn Values), take: Taker) -> Result<()>;
 
-/// Asks at once.
-struct Here<'a> {
-    writer: &'a Writer,
-    state: &'a mut State,
-}
-
-impl Asker for Here<'_> {
+    /// Asks by as few as may be. `text` gets the placeholders, one group for each key.
     fn ask<K: Clone>(
         &mut self,
         keys: impl IntoIterator<Item = K>,
@@ -69,10 +56,21 @@ impl Asker for Here<'_> {
         let keys: Vec<K> = keys.into_iter().collect();
         for group in padded(&keys) {
             let text = text(&super::statement::values(group.len(), columns));
-            let bind = |values: &mut dyn Values| group.iter().for_each(|key| bind(values, key));
-            self.writer.query(&text, bind, |row| take(row, self.state))?;
+            self.statement(&text, &|values| group.iter().for_each(|key| bind(values, key)), take)?;
         }
         Ok(())
+    }
+}
+
+/// Asks at once.
+struct Here<'a> {
+    writer: &'a Writer,
+    state: &'a mut State,
+}
+
+impl Asker for Here<'_> {
+    fn statement(&mut self, text: &str, bind: &dyn Fn(&mut dyn Values), take: Taker) -> Result<()> {
+        self.writer.query(text, bind, |row| take(row, self.state))
     }
 }
 

@@ -81,26 +81,28 @@ const STATEMENTS_KEPT: usize = 256;
 
 /// How many rows a connection reads ahead of whoever takes them: a page of a listing is one hand-over, not many.
 const ROWS_AHEAD: usize = 1024;
-/// The pages that a connection keeps, in KiB, written as SQLite wants it.
-const CACHE: &str = "-8000";
-/// The same for each of the connections that only read: what they miss, the system has in its own memory, once for all.
+/// The pages that each of the connections that only read keeps, in KiB, written as SQLite wants it: what they miss, the
+/// system has in its own memory, once for all.
 const READER_CACHE: &str = "-2000";
-/// From how many pages on the write-ahead log is copied back: rarely enough that pages which are written by many batches
-/// are copied once, and two syncs are shared by many commits; the log stays at about 16 MiB.
-const CHECKPOINT_PAGES: &str = "4000";
+/// What a connection that writes is told, besides how it syncs.
+const PRAGMAS: [(&str, &str); 3] = [
+    ("cache_size", "-8000"),
+    // From how many pages on the write-ahead log is copied back: rarely enough that pages which are written by many
+    // batches are copied once, and two syncs are shared by many commits; the log stays at about 16 MiB.
+    ("wal_autocheckpoint", "4000"),
+    // What undoes a statement that fails is kept in memory; the log and its pages are not touched by this.
+    ("temp_store", "memory"),
+];
 
 fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
+    let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENTS_KEPT)
-        .row_buffer_size(ROWS_AHEAD)
-        .pragma("cache_size", CACHE)
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        // What undoes a statement that fails is kept in memory; the log and its pages are not touched by this.
-        .pragma("temp_store", "memory")
+        .row_buffer_size(ROWS_AHEAD);
+    PRAGMAS.into_iter().fold(options, |options, (name, value)| options.pragma(name, value))
 }
 
 impl SqliteStore {

@@ -41,23 +41,13 @@ impl Values for Gathering {
 }
 
 impl Asker for Gathering {
-    fn ask<K: Clone>(
-        &mut self,
-        keys: impl IntoIterator<Item = K>,
-        columns: usize,
-        text: impl Fn(&str) -> String,
-        bind: impl Fn(&mut dyn Values, &K),
-        take: Taker,
-    ) -> Result<()> {
-        let keys: Vec<K> = keys.into_iter().collect();
-        for group in padded(&keys) {
-            if !self.text.is_empty() {
-                self.text.push(';');
-            }
-            self.text.push_str(&text(&values(group.len(), columns)));
-            group.iter().for_each(|key| bind(self, key));
-            self.takers.push(take);
+    fn statement(&mut self, text: &str, bind: &dyn Fn(&mut dyn Values), take: Taker) -> Result<()> {
+        if !self.text.is_empty() {
+            self.text.push(';');
         }
+        self.text.push_str(text);
+        bind(self);
+        self.takers.push(take);
         Ok(())
     }
 }

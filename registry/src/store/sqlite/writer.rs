@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::statement::{ROWS_LIMIT, values};
 use super::values::{Value, Values};
-use super::{BUSY_TIMEOUT, CACHE, CHECKPOINT_PAGES, STATEMENTS_KEPT, collect, leases, load, rows, write};
+use super::{BUSY_TIMEOUT, PRAGMAS, STATEMENTS_KEPT, collect, leases, load, rows, write};
 use crate::error::{Error, Result};
 use crate::log::plan::collect::Asked;
 use crate::log::replay::genesis;
@@ -59,25 +59,16 @@ pub(super) fn connect(path: &Path, purpose: Use) -> rusqlite::Result<Connection>
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    let (journal, pragmas): (_, &[_]) = match purpose {
-        Use::Registry => (
-            "wal",
-            &[
-                ("synchronous", "full"),
-                ("cache_size", CACHE),
-                ("wal_autocheckpoint", CHECKPOINT_PAGES),
-                // What undoes a statement that fails is kept in memory; the log and its pages are not touched by this.
-                ("temp_store", "memory"),
-            ],
-        ),
-        Use::Scratch => ("off", &[("synchronous", "off"), ("cache_size", SCRATCH_CACHE)]),
+    let (journal, synchronous, pragmas): (_, _, &[_]) = match purpose {
+        Use::Registry => ("wal", "full", &PRAGMAS),
+        Use::Scratch => ("off", "off", &[("cache_size", SCRATCH_CACHE)]),
     };
     let mode = connection.pragma_update_and_check(None, "journal_mode", journal, |row| row.get::<_, String>(0))?;
     if mode != journal {
         let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
         return Err(rusqlite::Error::SqliteFailure(busy, Some(format!("the journal stays {mode}"))));
     }
-    for (pragma, value) in pragmas {
+    for (pragma, value) in [("synchronous", synchronous)].iter().chain(pragmas) {
         connection.pragma_update(None, pragma, value)?;
     }
     Ok(connection)
