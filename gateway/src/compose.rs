@@ -224,7 +224,7 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// The tenant that the root's keys, the admin token and the command line act for. This version has no other.
+/// The tenant that the root's keys, the admin token and the command line act for.
 ///
 /// # Panics
 /// Never: the name is a constant that parses.

@@ -90,7 +90,7 @@ impl Failure {
             // What broke the body has a face of its own: a wrong signature, a client gone quiet, a failing source.
             Self::Registry(Error::Bytes(backends::Error::Body(source))) => return fault::face(source.as_ref()),
             Self::Registry(Error::Refused(refusal)) => refusal_face(refusal),
-            Self::Registry(error) if error.is_unavailable() => (503, "SlowDown"),
+            Self::Registry(error) if error.is_unavailable() || error.is_disturbed() => (503, "SlowDown"),
             Self::Registry(Error::Bytes(error)) => return bytes(error),
             Self::Registry(Error::Name(invalid)) => match invalid.what {
                 "the producer (bucket) name" => (400, "InvalidBucketName"),
@@ -101,6 +101,7 @@ impl Failure {
             Self::Registry(error) if error.is_storage_full() => (507, "InsufficientStorage"),
             Self::Registry(Error::Stopping) => (503, "ServiceUnavailable"),
             Self::Registry(Error::Busy) => (503, "SlowDown"),
+            Self::Registry(Error::LogUnwritable(cause)) => batch_face(cause),
             Self::Registry(_) => (500, "InternalError"),
         };
         face((status, code), self)
@@ -157,6 +158,7 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::ProducerForeign(_)
         | Refusal::KeyReserved(_)
         | Refusal::VersionSealed { .. }
+        | Refusal::FinalizeForbidden
         | Refusal::PackageFinalized { .. } => (403, "AccessDenied"),
         Refusal::ProducerNotEmpty(_) => (409, "BucketNotEmpty"),
         Refusal::SettingInvalid { .. } => (400, "InvalidArgument"),
@@ -177,7 +179,7 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::PartInvalid(_) => (400, "InvalidPart"),
         Refusal::PartOrderInvalid => (400, "InvalidPartOrder"),
         Refusal::PartTooSmall { .. } => (400, "EntityTooSmall"),
-        Refusal::SizeMismatch { .. } => (400, "InvalidRequest"),
+        Refusal::SizeMismatch { .. } | Refusal::ChecksumKindMismatch => (400, "InvalidRequest"),
         Refusal::PartsMissing => (400, "MalformedXML"),
         Refusal::ChecksumMismatch(_) => (400, "BadDigest"),
         Refusal::Kept(_) | Refusal::ProducerHeld { .. } | Refusal::ClassFirm { .. } => (403, "AccessDenied"),
@@ -188,6 +190,15 @@ fn refusal_face(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::JumpMissing(_) => (404, "NoSuchClockJump"),
         Refusal::ClockStillAhead { .. } => (409, "ClockStillAhead"),
         Refusal::ContentMissing | Refusal::LeaseOver | Refusal::StorageClosed(_) => (503, "SlowDown"),
+        _ => (500, "InternalError"),
+    }
+}
+
+/// What ended a batch is told to everybody in it: bytes of its own may not have been stored, as a large manifest's.
+/// None of that is the fault of a request.
+fn batch_face(cause: &Error) -> (u16, &'static str) {
+    match cause {
+        Error::Bytes(error) if bytes_face(error).0 >= 500 => bytes_face(error),
         _ => (500, "InternalError"),
     }
 }
@@ -234,6 +245,19 @@ mod tests {
         assert!(!face.message.contains("connection"), "{}", face.message);
         let asked = backends::Error::Catalog(Box::new(Error::BatchUndone));
         assert_eq!(Failure::from(Error::Bytes(asked)).face().status.as_u16(), 503);
+    }
+
+    #[test]
+    fn a_batch_whose_bytes_could_not_be_stored_has_their_face_where_that_is_nobodys_fault() {
+        let face = |cause: backends::Error| {
+            let face = Failure::from(Error::LogUnwritable(std::sync::Arc::new(Error::Bytes(cause)))).face();
+            (face.status.as_u16(), face.code)
+        };
+        assert_eq!(face(backends::Error::Unavailable("silent".into())), (503, "SlowDown"));
+        assert_eq!(face(backends::Error::StorageFull("full".into())), (507, "InsufficientStorage"));
+        assert_eq!(face(backends::Error::Backend("broken".into())), (500, "InternalError"));
+        let odd = backends::Error::LengthMismatch { declared: 1, received: 2 };
+        assert_eq!(face(odd), (500, "InternalError"));
     }
 
     #[test]

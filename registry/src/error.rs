@@ -133,16 +133,35 @@ impl Error {
             // Another process wrote all the time.
             Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy),
             Self::LogUnwritable(source) => source.is_unavailable(),
-            // The data plane asks the database where bytes are.
-            Self::Bytes(backends::Error::Catalog(source)) => {
-                let first: &(dyn std::error::Error + 'static) = source.as_ref();
-                std::iter::successors(Some(first), |cause| cause.source())
-                    .filter_map(|cause| cause.downcast_ref::<Self>())
-                    .any(Self::is_unavailable)
-            }
+            Self::Bytes(backends::Error::Catalog(source)) => asked_in_vain(source.as_ref(), Self::is_unavailable),
             _ => false,
         }
     }
+
+    /// Whether SQLite could not read or write its files: a disk's or a network's bad moment, or the end of one. Trying
+    /// again later may help.
+    #[must_use]
+    pub fn is_disturbed(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure),
+            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| is_sqlite_io(&code)),
+            Self::LogUnwritable(source) => source.is_disturbed(),
+            Self::Bytes(backends::Error::Catalog(source)) => asked_in_vain(source.as_ref(), Self::is_disturbed),
+            _ => false,
+        }
+    }
+}
+
+/// Whether this is so of what kept the data plane from asking the database where bytes are.
+fn asked_in_vain(source: &(dyn std::error::Error + 'static), is_so: fn(&Error) -> bool) -> bool {
+    let mut causes = std::iter::successors(Some(source), |cause| cause.source());
+    causes.any(|cause| cause.downcast_ref::<Error>().is_some_and(is_so))
+}
+
+/// Whether a database's code is SQLite's for reading or writing files, in any of its kinds: the last eight bits say so.
+/// SQLite's codes have four digits at most, and PostgreSQL's five characters.
+fn is_sqlite_io(code: &str) -> bool {
+    code.len() < 5 && code.parse::<u32>().is_ok_and(|code| code & 0xff == 10)
 }
 
 impl From<sqlx::Error> for Error {
@@ -184,7 +203,7 @@ pub enum Refusal {
     /// The producer exists and is another tenant's.
     #[error("the producer {0} belongs to someone else")]
     ProducerForeign(ProducerName),
-    /// The producer still has names, or uploads that are open.
+    /// The producer still has names, or uploads that are open, or something that is kept.
     #[error("the producer {0} is not empty")]
     ProducerNotEmpty(ProducerName),
     /// A setting cannot have this value, now or ever.
@@ -269,6 +288,9 @@ pub enum Refusal {
         /// The manifest's digest, `blake3:<hex>`.
         manifest_digest: String,
     },
+    /// The key is its producer's marker, and whoever writes it may not finalize a package.
+    #[error("writing this key finalizes its package, and the access key may not do that")]
+    FinalizeForbidden,
     /// No such package.
     #[error("the package does not exist")]
     PackageMissing,
@@ -306,6 +328,9 @@ pub enum Refusal {
     /// A declared checksum of the whole, or of a part, is not what was stored.
     #[error("the checksum of {0} does not match")]
     ChecksumMismatch(String),
+    /// The completion names another way to make the checksum of the whole than the upload was created with.
+    #[error("the upload was created with another checksum type, and has to be completed with the same")]
+    ChecksumKindMismatch,
     /// The size that was declared for the whole is not that of its parts.
     #[error("the parts have {size_bytes} bytes where {declared} were declared")]
     SizeMismatch {
@@ -397,4 +422,72 @@ fn copies_text(copies: &[String], count: usize) -> String {
 fn kept_text(reasons: &[Reason]) -> String {
     let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
     format!("it is kept: {}", reasons.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::error::Error as StdError;
+    use std::sync::Arc;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::{Error, backends};
+
+    /// What a driver tells of a database: its code.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Told(&'static str);
+
+    impl DatabaseError for Told {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    fn told(code: &'static str) -> Error {
+        Error::from(sqlx::Error::Database(Box::new(Told(code))))
+    }
+
+    fn native(code: i32) -> Error {
+        Error::from(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))
+    }
+
+    #[test]
+    fn files_that_sqlite_cannot_read_or_write_are_a_disturbance_and_nothing_else_is() {
+        // On its own, and of a read, a write and a sync.
+        for error in [10, 266, 778, 1034].map(native).into_iter().chain(["10", "266", "778", "1034"].map(told)) {
+            assert!(error.is_disturbed(), "{error:?}");
+            assert!(!error.is_unavailable() && !error.is_storage_full(), "{error:?}");
+        }
+        // The last eight bits of 22026 are those of 10, and it is PostgreSQL's.
+        let others = ["1", "11", "13", "53100", "22026"].map(told);
+        for error in [1, 5, 11, 13].map(native).into_iter().chain(others).chain([Error::BatchUndone]) {
+            assert!(!error.is_disturbed(), "{error:?}");
+        }
+        assert!(Error::LogUnwritable(Arc::new(native(778))).is_disturbed());
+        let asked = || backends::Error::Catalog(Box::new(native(266)));
+        assert!(Error::Bytes(asked()).is_disturbed());
+        assert!(Error::LogUnwritable(Arc::new(Error::Bytes(asked()))).is_disturbed());
+    }
 }

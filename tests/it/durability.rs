@@ -58,16 +58,25 @@ fn check(calls: &[Call], data: &Path) -> usize {
     named.len()
 }
 
-#[tokio::test]
-async fn bytes_are_synced_before_they_are_named_and_the_event_before_the_answer() {
-    let Some(strace) = strace() else { return };
+/// What the trace is called in its folder.
+const TRACE: &str = "trace";
+
+/// A gateway with this producer whose calls are written down, and the folder of the trace; nothing where there is no `strace`.
+async fn gateway_traced(producer: &str) -> Option<(Harness, TempDir)> {
+    let strace = strace()?;
     let folder = TempDir::new().unwrap();
-    let trace = folder.path().join("trace");
-    let options = format!("-y -s 64 -o '{}' -e {CALLS}", trace.display());
+    let options = format!("-y -s 64 -o '{}' -e {CALLS}", folder.path().join(TRACE).display());
     let program = traced(folder.path(), &strace, &options, None, &command::binary());
     let mut gateway = Harness::prepare_in(&std::env::temp_dir(), program, &[]);
     gateway.resume().await;
-    gateway.producer("order").await;
+    gateway.producer(producer).await;
+    Some((gateway, folder))
+}
+
+#[tokio::test]
+async fn bytes_are_synced_before_they_are_named_and_the_event_before_the_answer() {
+    let Some((mut gateway, folder)) = gateway_traced("order").await else { return };
+    let trace = folder.path().join(TRACE);
     let mut begun = 0;
     let mut objects = 0;
     // One chunk, several, and the same bytes again, which lie there already.
@@ -93,14 +102,8 @@ const SWEPT: usize = 200;
 
 #[tokio::test]
 async fn what_is_deleted_is_off_the_disk_before_the_event_that_says_so_and_each_folder_is_synced_once() {
-    let Some(strace) = strace() else { return };
-    let folder = TempDir::new().unwrap();
-    let trace = folder.path().join("trace");
-    let options = format!("-y -s 64 -o '{}' -e {CALLS}", trace.display());
-    let program = traced(folder.path(), &strace, &options, None, &command::binary());
-    let mut gateway = Harness::prepare_in(&std::env::temp_dir(), program, &[]);
-    gateway.resume().await;
-    gateway.producer("gone").await;
+    let Some((mut gateway, folder)) = gateway_traced("gone").await else { return };
+    let trace = folder.path().join(TRACE);
     for number in 0..SWEPT {
         gateway.put(&format!("gone/run/{number}"), &body::bytes(number as u64, 1_000)).await.unwrap();
     }

@@ -110,6 +110,24 @@ async fn chunks_that_go_beyond_the_declared_length_are_an_incomplete_body() {
 }
 
 #[tokio::test]
+async fn a_signed_chunk_that_would_have_to_be_held_is_not_taken_and_an_unsigned_one_of_any_size_is() {
+    let gateway = Harness::start().await;
+    gateway.producer("faults").await;
+    let most = 1 << 20;
+    let bytes = body::bytes(1, 3 * most + 1);
+    let put = |name: &str| gateway.s3.request("PUT", &format!("faults/run-1/{name}")).body(&bytes);
+    expect(&put("beyond.bin").chunks_signed(most + 1).send().await.unwrap_err(), "InvalidRequest", 400);
+    put("signed.bin").chunks_signed(most).send().await.unwrap();
+    let sum = body::checksum("crc32", &bytes);
+    put("unsigned.bin").chunks_unsigned(bytes.len()).trailer("x-amz-checksum-crc32", &sum).send().await.unwrap();
+    for name in ["signed.bin", "unsigned.bin"] {
+        assert!(gateway.get(&format!("faults/run-1/{name}")).await.unwrap().body == bytes, "{name}");
+    }
+    assert_eq!(gateway.list("faults", "").await, ["run-1/signed.bin", "run-1/unsigned.bin"]);
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_body_that_is_cut_short_leaves_nothing_whichever_way_it_travels() {
     let mut gateway = Harness::start().await;
     gateway.producer("faults").await;
@@ -146,5 +164,71 @@ async fn a_refused_upload_does_not_spoil_the_next_with_the_same_bytes() {
     expect(&request.clone().header("content-md5", &wrong).send().await.unwrap_err(), "BadDigest", 400);
     request.send().await.unwrap();
     assert!(gateway.get("faults/run-1/a.bin").await.unwrap().body == bytes);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_not_what_was_declared_of_it_does_nothing() {
+    let gateway = Harness::start().await;
+    gateway.s3.request("PUT", "papers").header("x-amz-bucket-object-lock-enabled", "true").send().await.unwrap();
+    gateway.s3.put("papers/run-1/a", b"a").await.unwrap();
+    let whole = "papers/run-1/parts";
+    let upload = gateway.s3.upload_create(whole).await.unwrap();
+    let part = gateway.s3.upload_part(whole, &upload, 1, b"part").await.unwrap();
+    let complete = artifactstore_tests::request::complete_body(&[(1, part)]);
+    let ask = |method: &str, name: &str, query: &str, document: &str| {
+        gateway.s3.request(method, name).query(query, "").body(document.as_bytes())
+    };
+    let documents = [
+        ask(
+            "PUT",
+            "papers/run-1/a",
+            "retention",
+            "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2099-01-01T00:00:00Z</RetainUntilDate></Retention>",
+        ),
+        ask(
+            "PUT",
+            "papers",
+            "policy",
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"other"},
+            "Action":"s3:GetObject","Resource":"arn:aws:s3:::papers/*"}]}"#,
+        ),
+        ask(
+            "PUT",
+            "papers",
+            "lifecycle",
+            "<LifecycleConfiguration><Rule><ID>a</ID><Filter><Prefix>x/</Prefix></Filter><Status>Enabled</Status>\
+             <Expiration><Days>3000</Days></Expiration></Rule></LifecycleConfiguration>",
+        ),
+        ask(
+            "PUT",
+            "papers",
+            "object-lock",
+            "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>",
+        ),
+        ask("POST", "papers", "delete", "<Delete><Object><Key>run-1/a</Key></Object></Delete>"),
+        gateway.s3.request("POST", whole).query("uploadId", &upload).body(complete.as_bytes()),
+        // One that may be left out is declared, too.
+        gateway.s3.request("PUT", "fresh"),
+    ];
+    for (number, request) in documents.into_iter().enumerate() {
+        let events = gateway.event_count().await;
+        for way in [request.clone(), request.clone().payload_declared("UNSIGNED-PAYLOAD")] {
+            let wrong = way.clone().header("content-md5", &body::md5_base64(b"other"));
+            expect(&wrong.send().await.unwrap_err(), "BadDigest", 400);
+            let none = way.clone().header("content-md5", "bm90IGFuIG1kNQ==");
+            expect(&none.send().await.unwrap_err(), "InvalidDigest", 400);
+            // Of a completion it is the checksum of the whole, and there is none.
+            let wrong = way.header("x-amz-checksum-crc32", &body::checksum("crc32", b"other"));
+            expect(&wrong.send().await.unwrap_err(), "BadDigest", 400);
+        }
+        assert_eq!(gateway.event_count().await, events, "document {number}");
+        request.send().await.unwrap();
+    }
+    assert_eq!(gateway.list("papers", "").await, ["run-1/parts"]);
+    let tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
+    let request = ask("PUT", "papers/run-1/parts", "tagging", tags).payload_declared("UNSIGNED-PAYLOAD");
+    let request = request.header("content-md5", &body::md5_base64(tags.as_bytes()));
+    request.header("x-amz-checksum-crc64nvme", &body::checksum("crc64nvme", tags.as_bytes())).send().await.unwrap();
     gateway.finish().await;
 }

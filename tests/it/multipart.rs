@@ -203,3 +203,43 @@ async fn a_whole_that_is_stored_already_refers_to_what_is_there() {
     assert_eq!(whole.header("x-artifact-content-address"), plain.header("x-artifact-content-address"));
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn the_checksum_of_the_whole_is_the_one_that_the_upload_was_created_for() {
+    let gateway = Harness::start().await;
+    gateway.producer("parts").await;
+    let pieces = pieces(&[5 << 20, 1000]);
+    let create = gateway.s3.request("POST", NAME).query("uploads", "").header("x-amz-checksum-algorithm", "SHA256");
+    let id = create.send().await.unwrap().element("UploadId").unwrap();
+    let mut parts = Vec::new();
+    for (number, piece) in (1_u32..).zip(&pieces) {
+        let part = gateway.s3.request("PUT", NAME).query("partNumber", &number.to_string()).query("uploadId", &id);
+        let part = part.body(piece);
+        // What the part declares is compared, whatever the whole is made of.
+        let wrong = part.clone().header("x-amz-checksum-crc32", &body::checksum("crc32", b"other"));
+        assert_eq!(wrong.send().await.unwrap_err().code(), "BadDigest");
+        let sent = part.header("x-amz-checksum-crc32", &body::checksum("crc32", piece)).send().await.unwrap();
+        assert_eq!(sent.header_or_empty("x-amz-checksum-sha256"), body::checksum("sha256", piece));
+        parts.push((number, sent.etag()));
+    }
+    let of_parts: Vec<u8> = pieces.iter().flat_map(|piece| hex::decode(body::sha256_hex(piece)).unwrap()).collect();
+    let whole = body::checksum("sha256", &of_parts);
+    let document = artifactstore_tests::request::complete_body(&parts);
+    let complete = gateway.s3.request("POST", NAME).query("uploadId", &id).body(document.as_bytes());
+    let events = gateway.event_count().await;
+    for (name, value, code) in [
+        ("x-amz-checksum-sha256", format!("{whole}-7"), "BadDigest"),
+        ("x-amz-checksum-sha256", format!("{}-2", body::checksum("sha256", b"other")), "BadDigest"),
+        ("x-amz-checksum-type", "FULL_OBJECT".to_owned(), "InvalidRequest"),
+    ] {
+        let refused = complete.clone().header(name, &value).send().await.unwrap_err();
+        assert_eq!((refused.status(), refused.code()), (400, code), "{name}: {value}");
+    }
+    assert_eq!(gateway.event_count().await, events);
+    let whole = format!("{whole}-2");
+    let complete = complete.header("x-amz-checksum-sha256", &whole).header("x-amz-checksum-type", "COMPOSITE");
+    assert_eq!(complete.send().await.unwrap().element("ChecksumSHA256").as_ref(), Some(&whole));
+    let head = gateway.s3.request("HEAD", NAME).header("x-amz-checksum-mode", "ENABLED").send().await.unwrap();
+    assert_eq!(head.header_or_empty("x-amz-checksum-sha256"), whole);
+    gateway.finish().await;
+}

@@ -266,3 +266,37 @@ async fn a_guest_that_copies_brings_neither_tags_nor_retention_that_it_may_not_g
     assert_eq!((copy("red").await, copy("kept").await), (done(), denied()));
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn a_guest_that_may_write_finalizes_nothing() {
+    const MARKER: &str = "lab/run-1/DONE";
+    let gateway = Harness::start().await;
+    gateway.configure("lab", json!({ "package_depth": 1, "finalize_marker": "DONE" })).await;
+    gateway.put("lab/run-1/a", b"a").await.unwrap();
+    let guest = key(&gateway, "other", &ALL).await;
+    guest.put("of-other", b"").await.unwrap();
+    guest.put("of-other/a", b"a").await.unwrap();
+    // A key of the tenant that has the right to write by the policy alone is a guest, too.
+    let reader = key(&gateway, "root", &["read"]).await;
+    let everything = json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*", "Principal": { "AWS": [
+        "other", format!("arn:aws:iam::root:user/{}", reader.keys.access_key)] } });
+    set(&gateway, "lab", json!([everything])).await.unwrap();
+    for key in [&guest, &reader] {
+        assert_eq!(outcome(key.request("PUT", "lab/run-1/b").body(b"b")).await, done());
+        assert_eq!(outcome(key.request("PUT", MARKER).body(b"")).await, denied());
+        let copy = key.request("PUT", MARKER).header("x-amz-copy-source", "lab/run-1/a");
+        assert_eq!(outcome(copy).await, denied());
+        let upload = key.upload_create(MARKER).await.unwrap();
+        let etag = key.upload_part(MARKER, &upload, 1, b"part").await.unwrap();
+        let refused = key.upload_complete(MARKER, &upload, &[(1, etag)]).await.unwrap_err();
+        assert_eq!((refused.status(), refused.code()), (403, "AccessDenied"));
+        let abort = key.request("DELETE", MARKER).query("uploadId", &upload);
+        assert_eq!(outcome(abort).await, (204, String::new()));
+    }
+    gateway.put("lab/run-1/c", b"the package is open").await.unwrap();
+
+    let writer = key(&gateway, "root", &["write"]).await;
+    assert_eq!(outcome(writer.request("PUT", MARKER).body(b"")).await, done());
+    assert_eq!(outcome(gateway.s3.request("PUT", "lab/run-1/d").body(b"d")).await, denied());
+    gateway.finish().await;
+}

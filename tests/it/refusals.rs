@@ -4,6 +4,8 @@ use artifactstore_tests::sign::date_of;
 use artifactstore_tests::{Harness, Refused};
 use time::{Duration, OffsetDateTime};
 
+use crate::body;
+
 fn expect(refused: &Refused, status: u16, code: &str) {
     assert_eq!((refused.status(), refused.code()), (status, code), "{}", refused.reply.text());
 }
@@ -68,15 +70,36 @@ async fn a_header_that_the_signature_does_not_cover_changes_nothing() {
         ("x-amz-meta-forged", "1"),
         ("x-amz-checksum-crc32", "AAAAAA=="),
         ("x-amz-acl", "public-read"),
+        ("x-artifact-retention-class", "permanent"),
     ];
     for (name, value) in smuggled {
         let request = gateway.s3.request("PUT", "headers/run-1/b.txt").header_unsigned(name, value).body(b"b");
         let refused = request.send().await.unwrap_err();
         assert_eq!((refused.status(), refused.code()), (403, "AccessDenied"), "{name}");
     }
-    let link = gateway.s3.request("PUT", "headers/run-1/b.txt").presigned(60).body(b"b");
-    let refused = link.header_unsigned("x-amz-copy-source", "headers/run-1/a.txt").send().await.unwrap_err();
-    assert_eq!((refused.status(), refused.code()), (403, "AccessDenied"));
+    // Also what this gateway has in addition to S3: whoever holds a link does not say for how long its bytes are kept.
+    for (name, value) in [("x-amz-copy-source", "headers/run-1/a.txt"), ("x-artifact-retention-class", "permanent")] {
+        let link = gateway.s3.request("PUT", "headers/run-1/b.txt").presigned(60).body(b"b");
+        let refused = link.header_unsigned(name, value).send().await.unwrap_err();
+        assert_eq!((refused.status(), refused.code()), (403, "AccessDenied"), "{name}");
+    }
+    assert_eq!(gateway.event_count().await, events);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_not_what_was_signed_and_a_name_that_none_can_have_are_the_clients_fault() {
+    let gateway = Harness::start().await;
+    gateway.producer("mine").await;
+    let events = gateway.event_count().await;
+    let document = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    let another = body::sha256_hex(b"another");
+    let put = gateway.s3.request("PUT", "mine").query("versioning", "").payload_declared(&another);
+    expect(&put.body(document).send().await.unwrap_err(), 400, "XAmzContentSHA256Mismatch");
+    for name in ["prefix", "marker", "delimiter"] {
+        let list = gateway.s3.request("GET", "mine").query(name, "a\0b");
+        expect(&list.send().await.unwrap_err(), 400, "InvalidArgument");
+    }
     assert_eq!(gateway.event_count().await, events);
     gateway.finish().await;
 }

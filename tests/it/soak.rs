@@ -331,14 +331,17 @@ struct Collected {
     bytes: u64,
     orphans: u64,
     killed: u64,
+    /// How long the longest run took that was not killed.
+    longest: Duration,
 }
 
 impl Collected {
-    fn add(&mut self, outcome: Option<Value>) {
-        let Some(summary) = outcome else {
+    fn add(&mut self, outcome: Option<(Duration, Value)>) {
+        let Some((time, summary)) = outcome else {
             self.killed += 1;
             return;
         };
+        self.longest = self.longest.max(time);
         let figure = |name: &str| summary[name].as_u64().expect("a figure");
         self.runs += 1;
         self.released += figure("released");
@@ -350,19 +353,19 @@ impl Collected {
 }
 
 /// Collects at no grace; killed after a while, if so much is given. Nothing when it was killed.
-fn collecting(gateway: &Harness, killed_after: Option<Duration>) -> JoinHandle<Option<Value>> {
+fn collecting(gateway: &Harness, killed_after: Option<Duration>) -> JoinHandle<Option<(Duration, Value)>> {
     let mut command = gateway.command(&["gc", "--grace", "0", "--json"]);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
     let child = command.spawn().expect("the command starts");
     tokio::spawn(async move {
-        let patience = killed_after.unwrap_or(Duration::from_secs(120));
+        let (begun, patience) = (Instant::now(), killed_after.unwrap_or(command::PATIENCE));
         let Ok(output) = tokio::time::timeout(patience, child.wait_with_output()).await else {
-            assert!(killed_after.is_some(), "a collection takes too long");
+            assert!(killed_after.is_some(), "a collection takes longer than {} s", patience.as_secs());
             return None;
         };
         let output = output.expect("its output");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Some(serde_json::from_slice(&output.stdout).expect("a summary"))
+        Some((begun.elapsed(), serde_json::from_slice(&output.stdout).expect("a summary")))
     })
 }
 
@@ -396,7 +399,7 @@ async fn soak(what: &str, mut gateways: Vec<Harness>, collectors: usize) {
 
     let (begun, deadline) = (Instant::now(), Duration::from_secs(seconds()));
     let (mut collected, mut kills) = (Collected::default(), 0);
-    let mut running: Vec<Option<JoinHandle<Option<Value>>>> = (0..collectors).map(|_| None).collect();
+    let mut running: Vec<Option<JoinHandle<Option<(Duration, Value)>>>> = (0..collectors).map(|_| None).collect();
     let mut next_kill = Duration::from_millis(1500);
     while begun.elapsed() < deadline {
         for (number, slot) in running.iter_mut().enumerate() {
@@ -439,15 +442,16 @@ async fn soak(what: &str, mut gateways: Vec<Harness>, collectors: usize) {
 
 fn report(what: &str, time: Duration, shared: &Shared, kills: u64, collected: &Collected) {
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let Collected { runs, released, blobs, objects, bytes, orphans, killed } = collected;
+    let Collected { runs, released, blobs, objects, bytes, orphans, killed, longest } = collected;
     println!(
         "FIGURE soak of {what}: {} s, {} operations, {} asked to come again, {} not answered; {kills} gateways and \
-         {killed} collections killed; {runs} collections: {released} versions released, {blobs} blobs swept, {objects} \
-         objects ({bytes} bytes) deleted, {orphans} orphans",
+         {killed} collections killed; {runs} collections of at most {:.1} s: {released} versions released, {blobs} blobs \
+         swept, {objects} objects ({bytes} bytes) deleted, {orphans} orphans",
         time.as_secs(),
         count(&shared.operations),
         count(&shared.asked_again),
         count(&shared.unanswered),
+        longest.as_secs_f64(),
     );
 }
 

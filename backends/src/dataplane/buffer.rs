@@ -7,6 +7,9 @@ use crate::folder::DIRECT_ALIGNMENT;
 /// Less than this is never written directly, so that aligning it would only cost memory.
 const ALIGNED_BYTES: usize = 256 * 1024;
 
+/// How much more memory a buffer may have than what was asked for, so that it can begin on a boundary.
+pub(crate) const BUFFER_SLACK_BYTES: usize = DIRECT_ALIGNMENT;
+
 /// An empty buffer that takes so many bytes without moving; a large one begins on a block's boundary.
 pub(crate) fn aligned_buffer(capacity_bytes: usize) -> BytesMut {
     if capacity_bytes < ALIGNED_BYTES {

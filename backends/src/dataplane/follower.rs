@@ -26,7 +26,8 @@ use crate::recipe::{LocatedChunk, Recipe};
 
 /// Uploads that are followed; the one that was longest without a part makes room for a new one.
 const UPLOADS_FOLLOWED: usize = 256;
-/// Chunks of early parts that wait, over all uploads; an upload whose part finds no place is given up.
+/// Chunks of early parts that wait, over all uploads; for one more, uploads are given up that were quiet for longest. A
+/// part whose turn it is takes no place: an upload has one such part at most.
 const CHUNKS_WAITING: usize = 64 * 1024;
 /// Bytes of early parts are kept until their upload was without a part for so long: it may have been forsaken, and
 /// others have use for the room.
@@ -71,6 +72,8 @@ struct Upload {
 #[derive(Debug, Default)]
 struct Waiting {
     parts: BTreeMap<u32, Part>,
+    /// The last part that was taken in its turn.
+    taken: u32,
     given_up: bool,
 }
 
@@ -78,8 +81,8 @@ struct Waiting {
 struct Part {
     mark: blake3::Hash,
     chunks: Vec<Followed>,
-    /// One for each chunk.
-    _places: OwnedSemaphorePermit,
+    /// One for each chunk of a part that came early.
+    places: OwnedSemaphorePermit,
 }
 
 /// A stored chunk of a part, and its bytes when there was room to keep them.
@@ -148,6 +151,15 @@ impl Uploads {
 }
 
 impl Waiting {
+    /// Whether a part of this number may wait for long.
+    const fn is_early(&self, number: u32) -> bool {
+        !self.given_up && number != self.taken + 1
+    }
+
+    fn places(&self) -> usize {
+        self.parts.values().map(|part| part.places.num_permits()).sum()
+    }
+
     fn add(&mut self, number: u32, part: Option<Part>) {
         match part {
             Some(part) if !self.given_up => drop(self.parts.insert(number, part)),
@@ -158,7 +170,10 @@ impl Waiting {
     /// The first part, unless its turn is yet to come.
     fn take_up_to(&mut self, number: u32) -> Option<(u32, Part)> {
         let first = self.parts.first_entry().filter(|first| *first.key() <= number)?;
-        Some(first.remove_entry())
+        let (number, part) = first.remove_entry();
+        // A part behind its turn replaces one that was taken before.
+        self.taken = self.taken.max(number);
+        Some((number, part))
     }
 
     fn let_bytes_go(&mut self) {
@@ -188,9 +203,9 @@ impl Follower {
     /// Dropping the future changes nothing but that wait.
     pub(super) async fn follow(&self, shelf: &Arc<Shelf>, part: &PartOf, recipe: &Recipe, chunks: Vec<Followed>) {
         let upload = self.uploads().find_or_begin(&part.upload);
-        let places = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-        let places = Arc::clone(&self.places).try_acquire_many_owned(places).ok();
-        let waits = places.map(|places| Part { mark: mark(recipe), chunks, _places: places });
+        let is_early = upload.waiting().is_early(part.number);
+        let places = self.places(if is_early { chunks.len() } else { 0 }, &upload);
+        let waits = places.map(|places| Part { mark: mark(recipe), chunks, places });
         upload.waiting().add(part.number, waits);
         let advance = |last| {
             let (shelf, upload) = (Arc::clone(shelf), Arc::clone(&upload));
@@ -199,6 +214,35 @@ impl Follower {
         // A task that fails has followed nothing, and one that is late goes on: whoever completes reads back, or waits.
         let _ = timeout(PATIENCE, advance(part.number.saturating_sub(1))).await;
         drop(advance(u32::MAX));
+    }
+
+    /// Places for so many chunks of an upload. When there are too few, others make room where that helps: those that
+    /// were without a part for long, and then whoever is quiet for longest. An upload that was forsaken is among them,
+    /// and one that goes on is not the one to be given up for it.
+    fn places(&self, count: usize, own: &Arc<Upload>) -> Option<OwnedSemaphorePermit> {
+        let wanted = u32::try_from(count).ok()?;
+        let take = || Arc::clone(&self.places).try_acquire_many_owned(wanted).ok();
+        if let Some(places) = take() {
+            return Some(places);
+        }
+        let uploads = self.uploads();
+        uploads.tidy();
+        let others = uploads.followed.values().filter(|entry| !Arc::ptr_eq(&entry.upload, own));
+        let mut holders: Vec<_> = others
+            .map(|entry| (entry.turn, entry.upload.waiting().places(), &entry.upload))
+            .filter(|(_, held, _)| *held > 0)
+            .collect();
+        let held: usize = holders.iter().map(|(_, held, _)| held).sum();
+        if self.places.available_permits() + held < count {
+            return None;
+        }
+        holders.sort_unstable_by_key(|(turn, ..)| *turn);
+        take().or_else(|| {
+            holders.into_iter().find_map(|(.., upload)| {
+                upload.waiting().give_up();
+                take()
+            })
+        })
     }
 
     /// Takes back what uploads hold that were without a part for long.

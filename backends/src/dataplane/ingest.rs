@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::dataplane::budget::Room;
+use crate::dataplane::buffer::BUFFER_SLACK_BYTES;
 use crate::dataplane::follower::Followed;
 use crate::dataplane::intake::{Intake, STEPS_WAITING, Step};
 use crate::dataplane::lanes::LargeBody;
@@ -93,6 +94,20 @@ pub(super) fn judge(digests: &BodyDigests, hints: &IngestHints, trailers: &[Chec
 pub(super) fn hasher_for(hints: &IngestHints) -> BodyHasher {
     let declared = hints.checksum.iter().map(|checksum| checksum.algorithm);
     BodyHasher::new().with_checksums(declared.chain(hints.trailer).chain(hints.compute.iter().copied()))
+}
+
+/// Keeps a chunk that lies in a buffer of this capacity, when there is room for the memory that it holds. One that
+/// fills little of its buffer, because it was cut off or its body ended, is copied and lets the buffer go.
+pub(super) fn keep(shelf: &Shelf, bytes: &Bytes, capacity_bytes: usize) -> Option<(Bytes, Room)> {
+    let is_little = bytes.len() < capacity_bytes / 2;
+    let buffer_bytes = capacity_bytes.saturating_sub(BUFFER_SLACK_BYTES).max(bytes.len());
+    let held_bytes = if is_little { bytes.len() } else { buffer_bytes };
+    let room = shelf.budget.room_to_keep(held_bytes).or_else(|| {
+        // Perhaps an upload has it that nobody goes on with.
+        shelf.follower.tidy();
+        shelf.budget.room_to_keep(held_bytes)
+    })?;
+    Some((if is_little { Bytes::copy_from_slice(bytes) } else { bytes.clone() }, room))
 }
 
 /// The half of an ingest that hashes and stores what the other half received.
@@ -230,6 +245,7 @@ impl<'a> Digestion<'a> {
     }
 
     async fn finish_chunk(&mut self, room: Option<Room>) -> Result<()> {
+        let capacity_bytes = self.hashed.capacity();
         let bytes = std::mem::take(&mut self.hashed).freeze();
         let room = room.map(Arc::new);
         if std::mem::take(&mut self.defers_md5) {
@@ -240,12 +256,7 @@ impl<'a> Digestion<'a> {
         reach(Point::ChunkHashed);
         self.chunks.push(Chunk { size_bytes: bytes.len() as u64, address });
         if self.keep {
-            let room = self.shelf.budget.room_to_keep(bytes.len()).or_else(|| {
-                // Perhaps an upload has it that nobody goes on with.
-                self.shelf.follower.tidy();
-                self.shelf.budget.room_to_keep(bytes.len())
-            });
-            self.kept.push(room.map(|room| (bytes.clone(), room)));
+            self.kept.push(keep(self.shelf, &bytes, capacity_bytes));
         }
         self.finished = Some(FinishedChunk { address, bytes, md5: None, room, afresh: false });
         Ok(())

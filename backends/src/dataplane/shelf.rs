@@ -3,8 +3,10 @@
 //! Invariant: a write of an object and a deletion of the same object never run at once in this process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, RwLockWriteGuard, oneshot};
+use tokio::time::timeout;
 
 use crate::backend::Backend;
 use crate::dataplane::backends::Backends;
@@ -21,11 +23,18 @@ use crate::recipe::{Chunk, LocatedChunk};
 /// Work on so few bytes is done on the spot: moving it to another thread would cost more.
 const INLINE_BYTES: usize = 64 * 1024;
 const LOCKS: usize = 256;
+/// A write that deletions hold off for longer than this has failed: a backend hangs that is to forget something.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes lie, or are to be written, where this process has not been told to look.
 #[derive(Debug, thiserror::Error)]
 #[error("the log keeps bytes in the storage `{0}`, which the settings of this process do not open")]
 struct BackendClosed(String);
+
+/// A write was held off for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("a deletion of objects beside it did not end within {} s", PATIENCE.as_secs())]
+struct HeldOff;
 
 /// What every operation of the in-process plane works with.
 #[derive(Debug)]
@@ -60,9 +69,11 @@ impl Shelf {
         usize::from(key.0[0]) % LOCKS
     }
 
-    /// Holds off deletion while an object is written. Writes do not hold off each other.
-    pub(super) async fn writing(&self, key: &ObjectKey) -> OwnedRwLockReadGuard<()> {
-        Arc::clone(&self.locks[Self::lock_of(key)]).read_owned().await
+    /// Holds off deletion while an object is written. Writes do not hold off each other. A deletion that goes on for
+    /// too long is [`Error::Unavailable`].
+    pub(super) async fn writing(&self, key: &ObjectKey) -> Result<OwnedRwLockReadGuard<()>> {
+        let lock = Arc::clone(&self.locks[Self::lock_of(key)]);
+        timeout(PATIENCE, lock.read_owned()).await.map_err(|_| Error::Unavailable(HeldOff.into()))
     }
 
     /// Holds off writes while objects of one lock are deleted.

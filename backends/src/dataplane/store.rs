@@ -122,7 +122,7 @@ struct Place {
 
 /// Writes an object. What holds its bytes also holds their room, and holds off a deletion.
 async fn put(shelf: &Shelf, object: SealedObject, room: impl Send + Sync + 'static) -> Result<Place> {
-    let no_deletion = shelf.writing(&object.key()).await;
+    let no_deletion = shelf.writing(&object.key()).await?;
     let backend = shelf.writer().await?;
     let object = backend.put(object.holding((room, no_deletion))).await?;
     Ok(Place { backend: backend.name().to_owned(), object })

@@ -25,6 +25,7 @@ use super::problem::{self, ProblemBody};
     tags(
         (name = "health", description = "How the gateway is; needs no token."),
         (name = "producers", description = "Producers, which S3 calls buckets."),
+        (name = "keys", description = "Access keys of tenants, and what each may do."),
         (name = "packages", description = "Packages, their files and manifests."),
         (name = "retention", description = "Why things are kept, and until when."),
         (name = "events", description = "The append-only log."),

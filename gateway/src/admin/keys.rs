@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use artifactstore_registry::clock::Timestamp;
 use artifactstore_registry::model::access::{AccessKey, Grant, Permission};
 use artifactstore_registry::model::name::{AccessKeyId, TenantName};
 use axum::Json;
@@ -64,8 +63,9 @@ pub(crate) struct KeyShape {
     pub(crate) tenant: String,
     /// What it may do.
     pub(crate) grants: Vec<GrantShape>,
-    /// When it was made, microseconds since 1970 UTC.
-    pub(crate) created_at: i64,
+    /// When it was made.
+    #[schema(format = DateTime)]
+    pub(crate) created_at: String,
     /// The last event that changed it.
     pub(crate) sequence: u64,
     /// Its secret; told once, when it was made or rotated.
@@ -75,12 +75,11 @@ pub(crate) struct KeyShape {
 
 impl From<&AccessKey> for KeyShape {
     fn from(key: &AccessKey) -> Self {
-        let Timestamp(created_at) = key.created_at;
         Self {
             access_key: key.id.to_string(),
             tenant: key.tenant.to_string(),
             grants: key.grants.iter().map(Into::into).collect(),
-            created_at,
+            created_at: key.created_at.to_string(),
             sequence: key.changed_sequence,
             secret_key: None,
         }

@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::document::Document;
 use super::form_head::{FORM_UNSIGNED, FormHead};
 use super::forwarded::Client;
+use super::inflow::Gauge;
 use super::request_id::RequestId;
 use super::{permission, subresource};
 use crate::policy::{Asking, Facts, Policies, Principal, Verdict};
@@ -106,6 +108,13 @@ impl Caller {
         self.guest.as_deref().unwrap_or(self)
     }
 
+    /// Whether it may finalize a package by writing its producer's marker, by rights of its own: no policy gives that.
+    pub(crate) fn may_finalize(&self, producer: &str, marker: &str) -> bool {
+        let itself = self.itself();
+        let has = |permission| itself.may(permission, producer, marker);
+        itself.tenant == self.tenant && (has(Permission::Write) || has(Permission::Finalize))
+    }
+
     /// Whether it may do this to a key, or to every key that begins so.
     pub(crate) fn may(&self, permission: Permission, producer: &str, key: &str) -> bool {
         self.grants.as_ref().is_none_or(|grants| grants.allow(permission, producer, key))
@@ -181,6 +190,17 @@ impl Door {
     }
 }
 
+/// Has the document of an operation compared with what the request declares of it.
+fn compare(cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+    let request_id = cx.extensions_mut().get::<RequestId>().cloned();
+    let declared = Document::declared(cx.s3_op().name(), cx.method(), cx.headers())
+        .map_err(|failure| refuse(&failure, request_id.as_ref().map_or("", RequestId::as_str)))?;
+    if let (Some(document), Some(gauge)) = (declared, cx.extensions_mut().get::<Arc<Gauge>>()) {
+        gauge.compare(document);
+    }
+    Ok(())
+}
+
 fn denied() -> S3Error {
     s3_error!(AccessDenied, "The policy of the bucket denies this.")
 }
@@ -206,6 +226,7 @@ impl S3Auth for Door {
 #[async_trait::async_trait]
 impl S3Access for Door {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        compare(cx)?;
         let form = cx.extensions_mut().get::<FormHead>().cloned();
         if let Some(form) = &form {
             form.set_read();

@@ -77,6 +77,12 @@ pub(super) fn refusal(parts: &Parts, old: Old) -> Option<Failure> {
         return Some(Failure::request(411, "MissingContentLength", "A form needs the Content-Length HTTP header."));
     }
     let query = decoded(parts.uri.query().unwrap_or_default());
+    if query.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        return Some(Failure::request(400, "InvalidArgument", "No name has a NUL, and nothing is behind one."));
+    }
+    if let Some(name) = unsigned(&parts.headers, &query) {
+        return Some(Failure::request(403, "AccessDenied", format!("The header {name} is not signed.")));
+    }
     if is_skewed(&parts.headers, &query, SystemClock.now()) {
         let message = "The difference between the request time and the server's time is too large.";
         return Some(Failure::request(403, "RequestTimeTooSkewed", message));
@@ -90,6 +96,20 @@ pub(super) fn refusal(parts: &Parts, old: Old) -> Option<Failure> {
     if in_header && old.headers { headers_of_v2(&parts.headers, &query, SystemClock.now()) } else { None }
 }
 
+/// What the headers of this gateway begin with that say what is to be done. Those of S3 are looked at by s3s.
+const OWN_HEADERS: &str = "x-artifact-";
+
+/// A header of those that no signature covers: whoever holds a link could add it, and it would count as the signer's.
+fn unsigned<'a>(headers: &'a HeaderMap, query: &[(String, String)]) -> Option<&'a HeaderName> {
+    let mut own = headers.keys().filter(|name| name.as_str().starts_with(OWN_HEADERS)).peekable();
+    own.peek()?;
+    let in_header = header(headers, &AUTHORIZATION)
+        .and_then(|text| text.split([' ', ',']).find_map(|part| part.strip_prefix("SignedHeaders=")));
+    let in_query = || query.iter().find(|(name, _)| name == "X-Amz-SignedHeaders").map(|(_, value)| value.as_str());
+    let signed = in_header.or_else(in_query).unwrap_or_default();
+    own.find(|name| !signed.split(';').any(|signed| signed.eq_ignore_ascii_case(name.as_str())))
+}
+
 /// Headers that are lists, of which some clients send each member by itself.
 const LISTS: [&str; 2] = ["x-amz-object-attributes", "x-amz-optional-object-attributes"];
 
@@ -98,7 +118,8 @@ fn repeated(headers: &HeaderMap) -> Option<&HeaderName> {
     let decides = |name: &HeaderName| {
         let text = name.as_str();
         let amz = text.starts_with("x-amz-") && !text.starts_with("x-amz-meta-") && !LISTS.contains(&text);
-        amz || *name == AUTHORIZATION || *name == CONTENT_TYPE || text == "content-md5" || text == "date"
+        let own = text.starts_with(OWN_HEADERS);
+        amz || own || *name == AUTHORIZATION || *name == CONTENT_TYPE || text == "content-md5" || text == "date"
     };
     headers.keys().find(|name| decides(name) && headers.get_all(*name).iter().nth(1).is_some())
 }
@@ -173,7 +194,7 @@ mod tests {
     use http::header::CONTENT_TYPE;
     use http::{HeaderMap, HeaderValue};
 
-    use super::{decoded, headers_of_v2, is_form, is_skewed, link_of_v2, repeated};
+    use super::{decoded, headers_of_v2, is_form, is_skewed, link_of_v2, repeated, unsigned};
 
     #[test]
     fn what_decides_comes_once() {
@@ -186,6 +207,27 @@ mod tests {
         assert_eq!(repeated(&headers), None);
         headers.append("x-amz-content-sha256", HeaderValue::from_static("1"));
         assert_eq!(repeated(&headers).unwrap(), "x-amz-content-sha256");
+    }
+
+    #[test]
+    fn what_says_what_is_to_be_done_is_signed() {
+        let with = |proof: &'static str, query: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append("x-artifact-retention-class", HeaderValue::from_static("permanent"));
+            if !proof.is_empty() {
+                headers.append("authorization", HeaderValue::from_static(proof));
+            }
+            unsigned(&headers, &decoded(query)).is_none()
+        };
+        let proof = "AWS4-HMAC-SHA256 Credential=K/20130524/us-east-1/s3/aws4_request, \
+                     SignedHeaders=host;x-artifact-retention-class;x-amz-date, Signature=0";
+        assert!(with(proof, ""));
+        assert!(with("AWS4-HMAC-SHA256 Credential=K,SignedHeaders=host;X-Artifact-Retention-Class,Signature=0", ""));
+        assert!(with("", "X-Amz-SignedHeaders=host%3Bx-artifact-retention-class"));
+        assert!(!with("AWS4-HMAC-SHA256 Credential=K, SignedHeaders=host;x-amz-date, Signature=0", ""));
+        assert!(!with("AWS4-HMAC-SHA256 SignedHeaders=host", "X-Amz-SignedHeaders=x-artifact-retention-class"));
+        assert!(!with("", "X-Amz-SignedHeaders=host") && !with("AWS K:S", "") && !with("", ""));
+        assert_eq!(unsigned(&HeaderMap::new(), &[]), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::error::Error as StdError;
 
 use artifactstore_registry::backends;
+use artifactstore_registry::backends::error::Declared;
 use http::StatusCode;
 use s3s::BodySizeLimitExceeded;
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
@@ -45,6 +46,11 @@ pub(super) fn form_head_too_large() -> Face {
 pub(super) fn sha256_mismatch() -> Face {
     let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
     refused(StatusCode::BAD_REQUEST, "XAmzContentSHA256Mismatch", message)
+}
+
+/// The face of a document that is not what was declared of it.
+pub(super) fn digest_mismatch(declared: Declared) -> Face {
+    error::bytes(&backends::Error::DigestMismatch(declared))
 }
 
 fn signature_mismatch() -> Face {
@@ -148,13 +154,14 @@ mod tests {
             (Box::new(AwsChunkedStreamError::SignatureMismatch), (403, "SignatureDoesNotMatch")),
             (Box::new(AwsChunkedStreamError::Incomplete), (400, "IncompleteBody")),
             (Box::new(AwsChunkedStreamError::FormatError), (400, "IncompleteBody")),
+            (Box::new(AwsChunkedStreamError::ChunkDataTooLarge(2, 1)), (400, "InvalidRequest")),
             (Box::new(UploadStreamError::Sha256Mismatch), (400, "XAmzContentSHA256Mismatch")),
             (Box::new(UploadStreamError::Incomplete), (400, "IncompleteBody")),
             (Box::new(too_large), (400, "EntityTooLarge")),
             (Box::new(own), (500, "InternalError")),
             (Box::new(trailer), (400, "InvalidRequest")),
             (Box::new(std::io::Error::other("reset by peer")), (400, "IncompleteBody")),
-        ] as [(Source, _); 12]
+        ] as [(Source, _); 13]
         {
             let said = source.to_string();
             assert_eq!(code(source), expected, "{said}");

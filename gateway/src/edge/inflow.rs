@@ -1,18 +1,20 @@
-//! A request's body on its way in: counted, bounded in how long it may say nothing, and drained when nobody wants it.
+//! A request's body on its way in: counted, bounded in how long it may say nothing, and drained when nobody wants it. A
+//! document is compared with what was declared of it.
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use artifactstore_registry::backends::error::Source;
+use artifactstore_registry::backends::error::{Declared, Error as BytesError, Source};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, Sleep};
 
+use super::document::Document;
 use super::form_head::FormHead;
 
 /// How much of an unwanted body is read, and for how long, so that the answer arrives. Without this the connection is
@@ -39,9 +41,40 @@ pub(super) struct Gauge {
     bytes: AtomicU64,
     stalled: AtomicBool,
     form_head_too_large: AtomicBool,
+    /// The body so far, when it is a document of which something was declared.
+    document: Mutex<Option<Box<Document>>>,
+    mismatch: Mutex<Option<Declared>>,
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Gauge {
+    /// Has the body compared with what was declared of it; to be said before any of it is read.
+    pub(super) fn compare(&self, document: Document) {
+        *lock(&self.document) = Some(Box::new(document));
+    }
+
+    /// What was declared of the document and is not so.
+    pub(super) fn mismatch(&self) -> Option<Declared> {
+        *lock(&self.mismatch)
+    }
+
+    fn hash(&self, bytes: &[u8]) {
+        if let Some(document) = lock(&self.document).as_mut() {
+            document.update(bytes);
+        }
+    }
+
+    /// What the body ends with when it is not what was declared of it.
+    fn judge(&self) -> Option<Source> {
+        let document = lock(&self.document).take()?;
+        let declared = document.mismatch()?;
+        *lock(&self.mismatch) = Some(declared);
+        Some(Box::new(BytesError::DigestMismatch(declared)))
+    }
+
     /// How many bytes came, framing included.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -139,12 +172,12 @@ where
             self.gauge.form_head_too_large.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err(Box::new(FormHeadTooLarge))));
         }
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let Some(inner) = &mut self.inner else { return Poll::Ready(self.gauge.judge().map(Err)) };
         match Pin::new(inner).poll_frame(cx) {
             Poll::Pending => self.wait(cx),
             Poll::Ready(None) => {
                 self.inner = None;
-                Poll::Ready(None)
+                Poll::Ready(self.gauge.judge().map(Err))
             }
             Poll::Ready(Some(Err(error))) => {
                 self.inner = None;
@@ -157,8 +190,15 @@ where
                 if let (Some((form, _)), Some(data)) = (&self.form, frame.data_ref()) {
                     form.note(data);
                 }
+                if let Some(data) = frame.data_ref() {
+                    self.gauge.hash(data);
+                }
                 if self.inner.as_ref().is_some_and(Body::is_end_stream) {
                     self.inner = None;
+                    // Nobody has to ask on behind the last of the bytes.
+                    if let Some(error) = self.gauge.judge() {
+                        return Poll::Ready(Some(Err(error)));
+                    }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -222,6 +262,37 @@ mod tests {
         assert!(error.is::<BodyStalled>());
         assert!(inflow.frame().await.is_none());
         assert_eq!((gauge.bytes(), gauge.stalled()), (2, true));
+    }
+
+    #[tokio::test]
+    async fn a_document_that_is_not_what_was_declared_of_it_never_ends_well() {
+        let of_nothing: http::HeaderMap = [(
+            http::HeaderName::from_static("content-md5"),
+            http::HeaderValue::from_static("1B2M2Y8AsgTpgAmY7PhCfg=="),
+        )]
+        .into_iter()
+        .collect();
+        let document = || Document::declared("DeleteObjects", &http::Method::POST, &of_nothing).unwrap().unwrap();
+        let streams = |frames: Vec<Result<Frame<Bytes>, std::io::Error>>| body(futures::stream::iter(frames).boxed());
+
+        let (mut inflow, gauge) = streams(vec![]);
+        gauge.compare(document());
+        assert!(inflow.frame().await.is_none() && gauge.mismatch().is_none());
+
+        let (mut inflow, gauge) = streams(vec![frame("a"), frame("b")]);
+        gauge.compare(document());
+        assert!(inflow.frame().await.unwrap().is_ok() && inflow.frame().await.unwrap().is_ok());
+        assert!(inflow.frame().await.unwrap().is_err());
+        assert!(inflow.frame().await.is_none() && gauge.mismatch() == Some(Declared::Md5));
+
+        // Nobody has to ask on when a body says with its last bytes that it is at its end.
+        for (bytes, fits) in [("ab", false), ("", true)] {
+            let (mut inflow, gauge) = Inflow::new(http_body_util::Full::new(Bytes::from(bytes)), IDLE, false);
+            gauge.compare(document());
+            assert_eq!(inflow.frame().await.is_none(), fits, "{bytes:?}");
+            assert_eq!(gauge.mismatch().is_none(), fits, "{bytes:?}");
+            assert!(inflow.is_end_stream());
+        }
     }
 
     #[tokio::test]

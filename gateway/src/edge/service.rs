@@ -49,6 +49,11 @@ const FORM_FIELD_MAX_BYTES: usize = 20 * 1024;
 const FORM_FIELDS_MAX_BYTES: usize = 20 * 1024;
 const FORM_PARTS_MAX: usize = 100;
 
+/// The largest chunk of a body whose chunks are signed. s3s holds such a chunk until it has seen its signature, and the
+/// buffer budget does not count it. Clients sign chunks of 64 or 128 KiB. A chunk without a signature is not held, so
+/// that it may be as large as the body.
+const SIGNED_CHUNK_MAX_BYTES: usize = 1024 * 1024;
+
 /// How the S3 side is to behave.
 #[derive(Debug, Clone)]
 pub struct S3Settings {
@@ -112,6 +117,7 @@ fn over(s3: impl s3s::S3, settings: S3Settings, door: Door, cors: Option<Cors>) 
     let mut config = S3Config::default();
     config.xml_max_body_size = settings.xml_max_bytes;
     config.put_object_max_size = Some(settings.object_max_bytes);
+    config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_MAX_BYTES;
     config.expected_region = Some(region);
     config.post_object_max_file_size = settings.object_max_bytes;
     config.form_max_field_size = FORM_FIELD_MAX_BYTES;
@@ -223,6 +229,8 @@ impl Inner {
             let kind = parts.headers.get(CONTENT_TYPE).map(|kind| (CONTENT_TYPE, kind.clone()));
             form = Some((head, kind.into_iter().collect()));
         }
+        // The door says what the body is to be compared with, once it is known what the operation is.
+        parts.extensions.insert(Arc::clone(&gauge));
         let request_id = RequestId::fresh();
         parts.extensions.insert(request_id.clone());
         let client = self.client(&mut parts);
@@ -434,12 +442,15 @@ impl Asked {
     }
 
     /// s3s reads XML documents itself, and calls whatever breaks one an internal error. It is the client's: it went
-    /// quiet, or hung up, or what came is not what it signed.
+    /// quiet, or hung up, or what came is not what it declared or signed.
     fn broken_document(&self) -> Option<Face> {
         if self.gauge.stalled() {
             return Some(fault::stalled_face());
         }
-        if self.method != Method::POST || self.gauge.bytes() == 0 {
+        if let Some(declared) = self.gauge.mismatch() {
+            return Some(fault::digest_mismatch(declared));
+        }
+        if !matches!(self.method, Method::POST | Method::PUT) || self.gauge.bytes() == 0 {
             return None;
         }
         let whole = self.length.is_none_or(|length| length == self.gauge.bytes());

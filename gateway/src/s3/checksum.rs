@@ -84,17 +84,25 @@ fn declared_text(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, &str)
 }
 
 /// The checksum of a body that a request's headers declare.
-pub(super) fn declared(headers: &HeaderMap) -> Result<Option<Checksum>, Failure> {
+pub(crate) fn declared(headers: &HeaderMap) -> Result<Option<Checksum>, Failure> {
     declared_text(headers)?.map(|(algorithm, text)| parse(algorithm, text)).transpose()
 }
 
-/// The checksum of a whole multipart file that a request's headers declare, and how it is made if they tell.
-pub(super) fn declared_whole(headers: &HeaderMap) -> Result<(Option<Checksum>, Option<ChecksumKind>), Failure> {
+/// The checksum of a whole multipart file of so many parts that a request's headers declare, and how it is made if they
+/// tell.
+pub(super) fn declared_whole(
+    headers: &HeaderMap,
+    parts: usize,
+) -> Result<(Option<Checksum>, Option<ChecksumKind>), Failure> {
     let said = header(headers, "x-amz-checksum-type").map(parse_kind).transpose()?;
     let Some((algorithm, text)) = declared_text(headers)? else { return Ok((None, said)) };
     match text.rsplit_once('-') {
         None => Ok((Some(parse(algorithm, text)?), said)),
-        Some((value, parts)) if !parts.is_empty() && parts.bytes().all(|b| b.is_ascii_digit()) => {
+        Some((value, count)) if !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit()) => {
+            if count.parse::<usize>().ok() != Some(parts) {
+                let message = format!("The checksum of the whole is of {count} parts, and the request names {parts}.");
+                return Err(Failure::request(400, "BadDigest", message));
+            }
             Ok((Some(parse(algorithm, value)?), said.or(Some(ChecksumKind::Composite))))
         }
         Some(_) => Err(invalid("The checksum of the whole is not base64.")),
@@ -167,7 +175,7 @@ macro_rules! named_checksum {
 }
 
 /// Parses `Content-MD5`.
-pub(super) fn md5(text: &str) -> Result<Md5Digest, Failure> {
+pub(crate) fn md5(text: &str) -> Result<Md5Digest, Failure> {
     let value = STANDARD.decode(text.trim()).ok().and_then(|bytes| Md5Digest::from_slice(&bytes));
     value.ok_or_else(|| Failure::request(400, "InvalidDigest", "The Content-MD5 you specified was invalid."))
 }
@@ -280,7 +288,9 @@ mod tests {
 
     #[test]
     fn a_composite_checksum_carries_its_number_of_parts() {
-        let (found, kind) = declared_whole(&headers(&[("x-amz-checksum-crc32", "AAAAAQ==-3")])).unwrap();
+        let declared = headers(&[("x-amz-checksum-crc32", "AAAAAQ==-3")]);
+        let (found, kind) = declared_whole(&declared, 3).unwrap();
+        assert_eq!(declared_whole(&declared, 2).unwrap_err().face().code, "BadDigest");
         let checksum = FileChecksum { kind: kind.unwrap(), checksum: found.unwrap() };
         assert_eq!(file_text(&checksum, 3), "AAAAAQ==-3");
         let whole = FileChecksum { kind: ChecksumKind::FullObject, ..checksum };

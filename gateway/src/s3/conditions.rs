@@ -5,11 +5,13 @@
 
 use artifactstore_registry::clock::Timestamp;
 use artifactstore_registry::model::command::WriteCondition;
+use artifactstore_registry::model::name::FileName;
 use artifactstore_registry::model::row::File;
 use http::HeaderMap;
-use s3s::dto;
+use s3s::{S3Request, dto};
 
 use super::header;
+use crate::edge::auth::Caller;
 use crate::error::Failure;
 
 /// The ETags that a header names.
@@ -159,6 +161,13 @@ pub(super) fn of_write(headers: &HeaderMap) -> WriteCondition {
         if_none_match: if_none_match.filter(|tags| *tags != Tags::Any).map(Tags::into_values),
         ..WriteCondition::default()
     }
+}
+
+/// What a write of a file must find at its commit, and that it finalizes nothing if its caller may not do that.
+pub(super) fn of_ingest<T>(req: &S3Request<T>, name: &FileName) -> WriteCondition {
+    let may_finalize = |caller: &Caller| caller.may_finalize(name.producer.as_str(), name.key.as_str());
+    let finalizes_nothing = !req.extensions.get::<Caller>().is_some_and(may_finalize);
+    WriteCondition { finalizes_nothing, ..of_write(&req.headers) }
 }
 
 #[cfg(test)]

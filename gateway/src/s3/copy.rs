@@ -68,7 +68,7 @@ pub(super) async fn object(gateway: &Gateway, mut req: S3Request<CopyObjectInput
         (req.input.copy_source_if_modified_since.as_ref(), req.input.copy_source_if_unmodified_since.as_ref());
     ReadCondition::of_copy_source(&req.headers, modified, unmodified).check_copy_source(&source.file)?;
     let replace = replacement(&mut req, &source, &target)?;
-    let condition = conditions::of_write(&req.headers);
+    let condition = conditions::of_ingest(&req, &target);
     let retention = lock::of_request(&req.headers)?;
     // Tags that come along from the source say as much as those that the request names.
     let tags = replace.as_ref().map_or(&source.file.attributes.tags, |attributes| &attributes.tags);

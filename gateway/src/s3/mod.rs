@@ -208,6 +208,7 @@ pub(crate) fn refuse(failure: &Failure, request_id: &str) -> S3Error {
 
 pub(crate) use anonymous::Anonymous;
 pub(crate) use anonymous::forbids as blocks_policies;
+pub(crate) use checksum::{declared as declared_checksum, md5 as content_md5};
 pub(crate) use configuration::read as read_configuration;
 pub(crate) use cors::{Cors, not_enabled as cors_not_enabled};
 pub(crate) use encoding::xml_text;

@@ -91,12 +91,7 @@ pub(super) async fn part(gateway: &Gateway, mut req: S3Request<UploadPartInput>)
         content_md5: req.input.content_md5.as_deref(),
         algorithm: req.input.checksum_algorithm.as_ref(),
     };
-    let (body, mut hints) = body::incoming(&req, declared)?;
-    if hints.checksum.is_none() && hints.trailer.is_none() && hints.compute.is_empty() {
-        // A part without a checksum of its own still has to count in the whole's.
-        let upload = gateway.registry.upload_stat(&actor, &name, &upload_id).await?;
-        hints.compute.extend(upload.attributes.algorithm);
-    }
+    let (body, hints) = body::incoming(&req, declared)?;
     let part = gateway.registry.part_ingest(&actor, &name, &upload_id, number, body, hints).await?;
     let mut output = UploadPartOutput { e_tag: Some(faces::etag(&part.md5.to_hex())), ..UploadPartOutput::default() };
     if let Some(checksum) = &part.checksum {
@@ -111,13 +106,14 @@ pub(super) async fn complete(
 ) -> Answer<CompleteMultipartUploadOutput> {
     let actor = gateway.actor(&req)?;
     let input = &req.input;
-    let (checksum, checksum_kind) = checksum::declared_whole(&req.headers)?;
+    let name = FileName::parse(&input.bucket, &input.key)?;
     let named = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
+    let (checksum, checksum_kind) = checksum::declared_whole(&req.headers, named.len())?;
     let completion = UploadCompletion {
-        name: FileName::parse(&input.bucket, &input.key)?,
+        condition: conditions::of_ingest(&req, &name),
+        name,
         upload: UploadId::parse(&input.upload_id)?,
         parts: named.iter().map(completed_part).collect::<Result<_, _>>()?,
-        condition: conditions::of_write(&req.headers),
         checksum,
         checksum_kind,
         size_bytes: input.mpu_object_size.map(size_bytes).transpose()?,

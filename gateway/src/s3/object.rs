@@ -29,7 +29,7 @@ pub(super) async fn put(gateway: &Gateway, mut req: S3Request<PutObjectInput>) -
     let retention = lock::of_request(&req.headers)?;
     lock::permit(gateway, &req, &name, &retention, Some(&attributes.tags))?;
     lock::check_declared(&retention, &req.headers)?;
-    let condition = conditions::of_write(&req.headers);
+    let condition = conditions::of_ingest(&req, &name);
     let blob = req.input.body.take();
     let declared = Incoming {
         blob,

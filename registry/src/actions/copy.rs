@@ -5,7 +5,7 @@ use artifactstore_backends::dataplane::spi::IngestHints;
 use super::ingest::once;
 use super::request::{FileReceipt, FileUpload, FoundFile};
 use crate::Registry;
-use crate::error::{Refusal, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::model::attributes::Attributes;
 use crate::model::command::{Command, Content, FileIngest, WriteCondition};
 use crate::model::event::{Actor, CopySource};
@@ -55,9 +55,19 @@ impl Registry {
             ..replace.unwrap_or_else(|| from.attributes.clone())
         };
         if replaced && from.name == *target && from.ended_sequence.is_none() {
-            let (name, attributes) = (target.clone(), Box::new(attributes));
-            let command = Command::FileDescribe { name, attributes, retention, condition, fresh_package };
-            return self.inner.file_record(actor, command).await;
+            let command = Command::FileDescribe {
+                name: target.clone(),
+                version: from.sequence,
+                attributes: Box::new(attributes.clone()),
+                retention: retention.clone(),
+                condition: condition.clone(),
+                fresh_package: fresh_package.clone(),
+            };
+            match self.inner.file_record(actor, command).await {
+                // Somebody else wrote there meanwhile: what was read is copied over that, as with any copy.
+                Err(Error::Refused(Refusal::ContentMissing)) => {}
+                outcome => return outcome,
+            }
         }
         let ingest = FileIngest {
             name: target.clone(),

@@ -104,8 +104,8 @@ struct Kept {
     producer: Option<Producer>,
     written_into: Option<Package>,
     latest: Option<Package>,
-    /// Whether the revision that it was written into was released, itself or with a later one.
-    let_go: bool,
+    /// The first revision that has it, or would have it if it were sealed now, and was not released with a later one.
+    unreleased: Option<Package>,
 }
 
 impl Kept {
@@ -117,16 +117,8 @@ impl Kept {
 
     /// The seal that keeps it, if there is one that was not released.
     fn seal(&self) -> Option<Reason> {
-        let released = self.let_go || self.latest.as_ref().is_some_and(|package| package.released_sequence.is_some());
-        let sealed = [self.written_into.as_ref(), self.latest.as_ref()].into_iter().flatten().find(|package| {
-            // What was ended before the seal is not in the manifest.
-            let seal = package.seal.as_ref().map(|seal| seal.sequence);
-            let had = |seal| self.file.sequence < seal && self.file.ended_sequence.is_none_or(|ended| ended > seal);
-            seal.is_some_and(had)
-        })?;
-        let event = sealed.seal.as_ref()?.sequence;
-        let (package, revision) = (sealed.name.to_string(), sealed.revision);
-        (!released).then_some(Reason::Sealed { package, revision, event })
+        // What was ended before the seal is not in the manifest.
+        self.unreleased.as_ref().filter(|package| package.has(&self.file)).and_then(seal_of)
     }
 }
 
@@ -147,11 +139,11 @@ impl Inner {
             Some(_) => self.store.package_latest(&file.name.producer, &file.package).await?,
             None => None,
         };
-        let let_go = match &written_into {
-            Some(first) => self.is_released(first).await?,
-            None => false,
+        let unreleased = match &written_into {
+            Some(first) => self.unreleased(first).await?,
+            None => None,
         };
-        Ok(Kept { file, producer, written_into, latest, let_go })
+        Ok(Kept { file, producer, written_into, latest, unreleased })
     }
 
     /// The first uploads to a key that have not come to their end.
@@ -252,10 +244,17 @@ impl Inner {
 
     /// Whether a revision was released: itself, or with a later one.
     async fn is_released(&self, package: &Package) -> Result<bool> {
-        let mut released = package.released_sequence.is_some();
-        let look = |later: &Package| released |= later.released_sequence.is_some();
-        self.revisions_behind(package, package.revision, look).await?;
-        Ok(released)
+        Ok(self.unreleased(package).await?.is_none_or(|found| found.id != package.id))
+    }
+
+    /// The first revision, of this one and those behind it, that was not released, neither itself nor with a later one.
+    async fn unreleased(&self, first: &Package) -> Result<Option<Package>> {
+        let mut found = Some(first.clone()).filter(|first| first.released_sequence.is_none());
+        let look = |later: &Package| {
+            found = if later.released_sequence.is_some() { None } else { found.take().or_else(|| Some(later.clone())) };
+        };
+        self.revisions_behind(first, first.revision, look).await?;
+        Ok(found)
     }
 
     /// Looks at all revisions of a package behind one of them, page by page.

@@ -68,6 +68,8 @@ struct Known {
     producers: BTreeMap<ProducerName, Option<Producer>>,
     packages: BTreeMap<PackageId, Option<Package>>,
     latest: BTreeMap<(ProducerName, PackageName), Option<Package>>,
+    /// Whether the last revision that was sealed was released.
+    released: BTreeMap<(ProducerName, PackageName), bool>,
 }
 
 struct Expiring<'a> {
@@ -421,22 +423,34 @@ impl Expiring<'_> {
         Ok([written_into, known.latest.get(&key).and_then(Option::as_ref)])
     }
 
+    /// Whether the last revision of a version's package that was sealed was released, and with it all before.
+    async fn is_released(&self, known: &mut Known, file: &File) -> Result<bool> {
+        let key = (file.name.producer.clone(), file.package.clone());
+        if let Some(released) = known.released.get(&key) {
+            return Ok(*released);
+        }
+        let sealed = self.inner.package_sealed(&key.0, &key.1).await?;
+        let released = sealed.is_some_and(|sealed| sealed.released_sequence.is_some());
+        known.released.insert(key, released);
+        Ok(released)
+    }
+
     /// Whether a version is seen to be kept from going by itself: the commit would refuse it.
     async fn is_kept(&self, known: &mut Known, producer: &Producer, file: &File, current: bool) -> Result<bool> {
-        let packages = self.packages_of(known, file).await?;
-        let [_, latest] = packages;
+        let [_, latest] = self.packages_of(known, file).await?;
         if latest.is_some_and(|latest| latest.removal_refusal().is_some()) {
             return Ok(true);
         }
         let sealed_before =
             |latest: &Package| latest.released_sequence.is_none() && file.sequence < latest.opened_sequence;
-        if !current && latest.is_some_and(sealed_before) {
+        if !current && latest.is_some_and(sealed_before) && !self.is_released(known, file).await? {
             return Ok(true);
         }
         // A delete marker in front takes nothing from anybody.
         if current && producer.versioning == Versioning::Enabled {
             return Ok(false);
         }
+        let packages = self.packages_of(known, file).await?;
         let sources = Sources { file, producer: Some(producer), packages, expiry: self.expiry };
         Ok(reasons(&sources, &|name| self.classes.get(name)).iter().any(|reason| reason.forbids(false)))
     }

@@ -96,7 +96,7 @@ impl Registry {
     pub async fn producer_delete_with_uploads(&self, actor: &Actor, name: &ProducerName) -> Result<()> {
         let there = self.inner.producer_owned(actor, name).await?;
         let has_files = there.file_count > 0 || there.history_count > 0;
-        let kept = has_files || there.finalized_count > 0 && self.inner.store.sweeping().seal_keeps(name).await?;
+        let kept = has_files || there.package_count > 0 && self.inner.store.sweeping().still_keeps(name).await?;
         let mut left = if kept { 0 } else { there.upload_count };
         while left > 0 {
             let uploads = self.inner.store.uploads(name, &KeyRange::default(), None, UPLOADS_AT_ONCE).await?;

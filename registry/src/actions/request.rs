@@ -183,7 +183,7 @@ pub struct UploadCompletion {
     pub condition: WriteCondition,
     /// The checksum of the whole, if the client declares one: raw value; for a composite one, over the parts'.
     pub checksum: Option<Checksum>,
-    /// How that checksum is made.
+    /// How the checksum of the whole is made, if the client says so; it is refused unless the upload says the same.
     pub checksum_kind: Option<ChecksumKind>,
     /// The size of the whole in bytes, if the client declares it.
     pub size_bytes: Option<u64>,

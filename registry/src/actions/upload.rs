@@ -86,10 +86,14 @@ fn etag(parts: &[Part]) -> Option<String> {
     Some(format!("{}-{}", hasher.finish().md5?.to_hex(), parts.len()))
 }
 
+/// How the checksum of the whole is made; `None` when the upload was created without one.
+fn whole_kind(upload: &Upload) -> Option<ChecksumKind> {
+    upload.attributes.algorithm.map(|_| upload.attributes.checksum_kind.unwrap_or(ChecksumKind::Composite))
+}
+
 /// The checksum of the whole, made of those of the parts; `None` when a part has none.
-fn whole_checksum(upload: &Upload, kind: Option<ChecksumKind>, parts: &[Part]) -> Option<FileChecksum> {
-    let algorithm = upload.attributes.algorithm?;
-    let kind = kind.or(upload.attributes.checksum_kind).unwrap_or(ChecksumKind::Composite);
+fn whole_checksum(upload: &Upload, parts: &[Part]) -> Option<FileChecksum> {
+    let (algorithm, kind) = (upload.attributes.algorithm?, whole_kind(upload)?);
     let of_parts: Vec<(&Checksum, u64)> = parts
         .iter()
         .map(|part| part.checksum.as_ref().filter(|it| it.algorithm == algorithm).map(|it| (it, part.size_bytes)))
@@ -181,6 +185,8 @@ impl Registry {
     ) -> Result<Part> {
         let wanted = self.inner.upload_open(actor, name, upload).await?.attributes.algorithm;
         self.inner.check_name_writable(actor, name).await?;
+        // Whatever the part itself declares: the checksum of the whole is made of these.
+        hints.compute.extend(wanted);
         hints.part_of = Some(PartOf { upload: upload.to_string(), number: number.get() });
         let stored = self.inner.plane.ingest_stream(body, hints).await?;
         reach(Point::PartStored);
@@ -301,13 +307,18 @@ impl Registry {
 
     async fn join(&self, actor: &Actor, completion: &UploadCompletion, upload: &Upload) -> Result<FileReceipt> {
         self.inner.check_name_writable(actor, &completion.name).await?;
+        if let (Some(asked), Some(kind)) = (completion.checksum_kind, whole_kind(upload))
+            && asked != kind
+        {
+            return Err(Refusal::ChecksumKindMismatch.into());
+        }
         let stored = self.inner.store.parts(&completion.upload, 0, PARTS_LIMIT).await?;
         let parts = check_parts(&completion.parts, &stored)?;
         let size_bytes = parts.iter().map(|part| part.size_bytes).sum::<u64>();
         if completion.size_bytes.is_some_and(|declared| declared != size_bytes) {
             return Err(Refusal::SizeMismatch { declared: completion.size_bytes.unwrap_or(0), size_bytes }.into());
         }
-        let checksum = whole_checksum(upload, completion.checksum_kind, &parts);
+        let checksum = whole_checksum(upload, &parts);
         if let Some(declared) = &completion.checksum
             && checksum.as_ref().is_none_or(|made| made.checksum != *declared)
         {

@@ -53,6 +53,7 @@ async fn page(store: &dyn Store, request: &VersionListRequest, older: Option<Seq
     let stride = request.limit.saturating_add(1).min(if delimiter.is_some() { STRIDE } else { usize::MAX });
     let marker = request.key_marker.as_deref();
     let mut at = VersionRange { keys: range(&request.prefix, delimiter, marker), older: None };
+    debug_assert!(older.is_none() || marker.is_some_and(|marker| marker.starts_with(&request.prefix)));
     let mut page = Page { request, page: VersionListPage::default(), key: None, last: None };
     if let (Some(marker), Some(older)) = (marker, older) {
         // Some of that key's versions are still to come, and the newest of it was on the page before.
@@ -100,7 +101,9 @@ impl Registry {
         if request.limit == 0 {
             return Ok(VersionListPage::default());
         }
-        let older = match (&request.key_marker, request.version_marker) {
+        // A marker before the prefix marks no place within it, and who lists a prefix may know of nothing beside it.
+        let within = request.key_marker.as_ref().filter(|marker| marker.starts_with(&request.prefix));
+        let older = match (within, request.version_marker) {
             (_, None) | (None, _) => None,
             (Some(_), Some(VersionChoice::Numbered(sequence))) => Some(sequence),
             (Some(key), Some(VersionChoice::Null)) => {

@@ -27,7 +27,9 @@ use crate::model::event::{
 use crate::model::glob;
 use crate::model::name::{FileName, KeyMeaning, PackageId, PackageName, PartNumber, ProducerName, UploadId};
 use crate::model::retention::Retention;
-use crate::model::row::{File, OnFinalized, Package, Producer, ProducerSettings, Upload, UploadState, Versioning};
+use crate::model::row::{
+    File, OnFinalized, Package, Producer, ProducerSettings, Sequence, Upload, UploadState, Versioning,
+};
 use crate::model::state::State;
 
 /// The facts of a command, and what is to be decided right behind them in the same batch.
@@ -66,8 +68,8 @@ pub fn decide(state: &State, actor: &Actor, command: &Command) -> Result<Decisio
         Command::ProducerConfigure { producer, settings } => producer_configure(state, actor, producer, settings),
         Command::ProducerDelete { producer } => producer_delete(state, actor, producer),
         Command::FileIngest(ingest) => file_ingest(state, actor, ingest),
-        Command::FileDescribe { name, attributes, retention, condition, fresh_package } => {
-            file_describe(state, actor, name, (attributes, retention), (condition, fresh_package))
+        Command::FileDescribe { name, version, attributes, retention, condition, fresh_package } => {
+            file_describe(state, actor, (name, *version), (attributes, retention), (condition, fresh_package))
         }
         Command::FileRemove { name, condition, bypass, fresh_package } => {
             file_remove(state, actor, name, (condition, *bypass), fresh_package)
@@ -256,8 +258,8 @@ fn producer_configure(
 fn producer_delete(state: &State, actor: &Actor, name: &ProducerName) -> Result<Decision, Refusal> {
     let there = producer_owned(state, actor, name)?;
     // What was finalized and released lets go once its files are gone; that it was, and its manifest, is in the log.
-    let sealed = there.finalized_count > 0 && state.seal_keeps != Some(false);
-    if there.file_count > 0 || there.upload_count > 0 || sealed || there.history_count > 0 {
+    let kept = there.package_count > 0 && state.still_keeps != Some(false);
+    if there.file_count > 0 || there.upload_count > 0 || kept || there.history_count > 0 {
         return Err(Refusal::ProducerNotEmpty(name.clone()));
     }
     if let Some(hold) = there.keeping.holds.first() {
@@ -407,6 +409,11 @@ fn check_source(state: &State, source: Option<&CopySource>) -> Result<(), Refusa
 fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Decision, Refusal> {
     let owner = producer_of(state, actor, &ingest.name)?;
     let (package, relative_path) = file_path(owner, &ingest.name)?;
+    let marker = owner.settings.finalize_marker.as_ref();
+    let finalizes = marker.is_some_and(|marker| glob::matches(marker, &relative_path));
+    if finalizes && ingest.condition.finalizes_nothing {
+        return Err(Refusal::FinalizeForbidden);
+    }
     if let Some((upload, parts_sequence)) = &ingest.upload
         && upload_open(state, &ingest.name, upload)?.parts_sequence != *parts_sequence
     {
@@ -432,8 +439,6 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
     }
     let written = if recorded { Vec::new() } else { check_content(state, content)? };
     events.extend(scrub::heal(state, &content.written)?);
-    let marker = owner.settings.finalize_marker.as_ref();
-    let finalizes = marker.is_some_and(|marker| glob::matches(marker, &relative_path));
     events.push(Event::FileIngested(Box::new(FileIngested {
         key: ingest.name.key.clone(),
         etag: ingest.etag.clone(),
@@ -467,20 +472,22 @@ fn file_ingest(state: &State, actor: &Actor, ingest: &FileIngest) -> Result<Deci
 fn file_describe(
     state: &State,
     actor: &Actor,
-    name: &FileName,
+    (name, version): (&FileName, Sequence),
     (attributes, retention): (&Attributes, &Retention),
     (condition, fresh): (&WriteCondition, &PackageId),
 ) -> Result<Decision, Refusal> {
     let owner = producer_of(state, actor, name)?;
     let (package, _) = file_path(owner, name)?;
-    // Of one that was erased there is nothing that could be described.
-    let former = state.file_current(name).filter(|former| former.released_sequence.is_none());
-    let former = former.ok_or(Refusal::FileMissing)?;
+    // Of one that was erased there is nothing that could be described, and another was not meant.
+    let is_meant = |former: &&File| former.sequence == version && former.released_sequence.is_none();
+    let former = state.file_current(name).filter(is_meant).ok_or(Refusal::ContentMissing)?;
     check_condition(Some(former), condition)?;
-    // The version that has the name gives way to one with the same bytes, which is kept as it was.
-    retention::check_replaceable(state, owner, name, None)?;
     let retention = retention::given(state, owner, name, (retention, false), attributes)?;
     let (mut events, package_id) = package_for_write(state, owner, &package, fresh)?;
+    // The version that has the name gives way to one with the same bytes, which is kept as it was. In another revision it is
+    // not: what the revision before is kept by stays with that.
+    let apart = Some(former).filter(|former| former.package_id != package_id);
+    retention::check_replaceable(state, owner, name, apart)?;
     events.extend(version::null_replaced(state, owner, name, (&package, &package_id)));
     let mut attributes = attributes.clone();
     attributes.checksum.clone_from(&former.attributes.checksum);

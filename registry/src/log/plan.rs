@@ -15,7 +15,7 @@ use crate::model::event::{Event, PackageFinalized, StoredManifest, Subject};
 use crate::model::lifecycle::{Expiry, Outdated};
 use crate::model::name::{FileName, Key, PackageId, ProducerName};
 use crate::model::retention::CLASS_TAG;
-use crate::model::row::{Subresource, VersionChoice, Versioning};
+use crate::model::row::{HistoryRow, Subresource, VersionChoice, Versioning};
 use crate::model::state::{State, Touched};
 
 /// What must be known before anything else: producers, and packages named by identifier.
@@ -203,7 +203,16 @@ pub fn third_round(command: &Command, state: &State, touched: &mut Touched) {
         Some(VersionChoice::Numbered(sequence)) => Some(sequence),
         Some(VersionChoice::Null) | None => None,
     };
-    let null = if state.histories.contains(name) { state.history_null(name).map(|row| row.sequence) } else { None };
+    let null = if state.histories.contains(name) { state.history_null(name) } else { None };
+    let entry = match version {
+        Some(VersionChoice::Numbered(sequence)) => state.history.find(&(name.clone(), sequence)),
+        Some(VersionChoice::Null) => null,
+        None => None,
+    };
+    if let Some(marker) = entry.filter(|entry| entry.marker) {
+        of_marker(marker, state, touched);
+    }
+    let null = null.map(|row| row.sequence);
     for file in [named, numbered, null].into_iter().flatten().filter_map(|sequence| state.files.find(&sequence)) {
         touched.packages.insert(file.package_id.clone());
         let package = (name.producer.clone(), file.package.clone());
@@ -219,6 +228,17 @@ pub fn third_round(command: &Command, state: &State, touched: &mut Touched) {
             touched.keepers.insert(package);
         }
     }
+}
+
+/// What must be known besides of a delete marker: one from before the latest revision goes when those before that were
+/// released.
+fn of_marker(marker: &HistoryRow, state: &State, touched: &mut Touched) {
+    let Some((package, _)) = state.package_of(&marker.name) else { return };
+    let latest = state.latest.get(&package).and_then(|id| state.packages.find(id.as_ref()?));
+    if latest.is_none_or(|latest| marker.sequence < latest.opened_sequence) {
+        touched.keepers.insert(package.clone());
+    }
+    touched.latest.insert(package);
 }
 
 /// The version that is to go by itself, if it is one that is meant by its number.

@@ -371,9 +371,9 @@ async fn load(batch: &mut dyn Batch, messages: &[Message], state: &mut State) ->
         [Message { command: Command::Scrub(step), .. }] => state.uses = batch.uses(&plan::scrub::asked(step)).await?,
         [Message { command: Command::StorageDirect { .. }, .. }] => state.sweeping = Some(batch.sweeping().await?),
         [Message { command: Command::ProducerDelete { producer }, .. }]
-            if state.producers.get(producer).is_some_and(|producer| producer.finalized_count > 0) =>
+            if state.producers.get(producer).is_some_and(|producer| producer.package_count > 0) =>
         {
-            state.seal_keeps = Some(batch.seal_keeps(producer).await?);
+            state.still_keeps = Some(batch.still_keeps(producer).await?);
         }
         _ => {}
     }

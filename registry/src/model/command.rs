@@ -37,6 +37,8 @@ pub struct WriteCondition {
     pub size_bytes: Option<u64>,
     /// The key's file was ingested within this second.
     pub ingested_second: Option<i64>,
+    /// Writing the key finalizes no package: whoever writes it may not do that.
+    pub finalizes_nothing: bool,
 }
 
 impl WriteCondition {
@@ -164,6 +166,8 @@ pub enum Command {
     FileDescribe {
         /// Its name.
         name: FileName,
+        /// The version that has it, of which what is replaced was read.
+        version: Sequence,
         /// What it carries from now on; its checksum and parts stay.
         attributes: Box<Attributes>,
         /// What it is to be kept by, besides what its producer says.

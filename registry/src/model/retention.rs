@@ -16,7 +16,7 @@ mod reckoning;
 
 pub use reckoning::{QUIET_MICROS, Reckoning, accounting, believed_micros, wrong_since};
 
-pub use reason::{ClassOf, Reason, Scope, Sources, outlived, package_reasons, reasons};
+pub use reason::{ClassOf, Reason, Scope, Sources, latest_reasons, outlived, package_reasons, reasons};
 
 /// How firmly something is kept; the later, the firmer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

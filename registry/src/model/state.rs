@@ -14,7 +14,7 @@ use super::name::{
 };
 use super::retention::{ClassRow, ClockJump, Reckoning, expiry_time};
 use super::row::{
-    Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Sequence, Subresource, SubresourceRow, Upload,
+    Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, Seal, Sequence, Subresource, SubresourceRow, Upload,
 };
 use super::scrub::{DamagedObject, ScrubPass};
 use super::storage::{Storage, StorageMove};
@@ -232,8 +232,8 @@ pub struct State {
     pub uses: Uses,
     /// Whether an object of a sweep is not known to be gone; `None` while nobody looked.
     pub sweeping: Option<bool>,
-    /// Whether a finalized package keeps the producer that is to be deleted; `None` while nobody looked.
-    pub seal_keeps: Option<bool>,
+    /// Whether something keeps the producer that is to be deleted besides its names; `None` while nobody looked.
+    pub still_keeps: Option<bool>,
     /// Producers whose packages are all to be deleted, before any is written.
     pub packages_cleared: BTreeSet<ProducerName>,
     /// Uploads whose parts are all to be deleted.
@@ -461,15 +461,6 @@ impl State {
         self.telling(key).filter(|revision| !revision.keeping.is_empty())
     }
 
-    /// Whether a revision was released: itself, or with a later one.
-    ///
-    /// # Panics
-    /// When what keeps its package was not loaded.
-    #[must_use]
-    pub fn is_released(&self, package: &Package) -> bool {
-        self.is_released_from(&(package.producer.clone(), package.name.clone()), package.revision)
-    }
-
     /// Whether a package was released at this revision or a later one.
     ///
     /// # Panics
@@ -479,7 +470,21 @@ impl State {
         self.telling(key).any(|it| it.revision >= revision && it.released_sequence.is_some())
     }
 
-    /// The revisions of a package that are loaded: among them all that keep something, and all that were released.
+    /// The seal that keeps a version which was written into this revision, if it had not ended before: that of the first
+    /// revision that was not released with a later one. Those behind it were sealed later.
+    ///
+    /// # Panics
+    /// When what keeps the package was not loaded.
+    #[must_use]
+    pub fn seal_kept(&self, written_into: &Package) -> Option<&Seal> {
+        let key = (written_into.producer.clone(), written_into.name.clone());
+        let released = self.telling(&key).filter(|it| it.released_sequence.is_some()).map(|it| it.revision).max();
+        let first = released.map_or(0, |revision| revision.saturating_add(1)).max(written_into.revision);
+        self.telling(&key).find(|it| it.revision == first)?.seal.as_ref()
+    }
+
+    /// The revisions of a package that are loaded: among them all that keep something, all that were released, and the one
+    /// behind each of these.
     fn telling<'a>(&'a self, key: &PackageKey) -> impl Iterator<Item = &'a Package> {
         assert!(self.keepers.contains(key), "what keeps {key:?} is asked for and was not loaded");
         let packages = self.packages.present(..).map(|(_, package)| package);

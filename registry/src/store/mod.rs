@@ -403,8 +403,8 @@ pub trait Batch: Send {
     async fn uses(&mut self, asked: &Asked) -> Result<Uses>;
     /// Whether an object of a sweep is not known to be gone.
     async fn sweeping(&mut self) -> Result<bool>;
-    /// As [`Sweeping::seal_keeps`], as of this batch.
-    async fn seal_keeps(&mut self, producer: &ProducerName) -> Result<bool>;
+    /// As [`Sweeping::still_keeps`], as of this batch.
+    async fn still_keeps(&mut self, producer: &ProducerName) -> Result<bool>;
     /// Writes events, the new head and every changed row.
     async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()>;
     /// Commits; only now is any of it there.

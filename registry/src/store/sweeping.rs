@@ -26,9 +26,9 @@ pub trait Sweeping: Send + Sync {
     async fn whereabouts(&self, chunks: &[ContentAddress]) -> Result<Vec<(Option<ChunkPlace>, bool)>>;
     /// The last event that began a sweep; 0 when there is none.
     async fn sweeps_last(&self) -> Result<Sequence>;
-    /// Whether a finalized package keeps a producer: because it was not released, or because its manifest is stored and
-    /// not in the log itself.
-    async fn seal_keeps(&self, producer: &ProducerName) -> Result<bool>;
+    /// Whether something keeps a producer that has no names: a finalized package that was not released, or whose manifest is
+    /// stored and not in the log itself; or what keeps the producer or a package, while a version there is not let go yet.
+    async fn still_keeps(&self, producer: &ProducerName) -> Result<bool>;
     /// Versions that S3 shows no more, that no seal has, and that were not released.
     async fn versions_releasable(&self, after: Sequence, limit: usize) -> Result<Vec<Sequence>>;
     /// Blobs that nothing refers to, and that are not condemned.

@@ -36,6 +36,8 @@ enum Scene {
     EarlierHeld,
     /// The later revision has another version of the key.
     Superseded,
+    /// Released, and a later revision, which has it too, is sealed.
+    ReleasedSealedAgain,
     /// Released, and a later revision is open.
     ReleasedReopened,
     /// Released with the later revision, and a third is open.
@@ -44,7 +46,7 @@ enum Scene {
     LetGo,
 }
 
-const SCENES: [Scene; 22] = [
+const SCENES: [Scene; 23] = [
     Scene::Nothing,
     Scene::Class(0),
     Scene::Class(1),
@@ -64,6 +66,7 @@ const SCENES: [Scene; 22] = [
     Scene::LaterSealed,
     Scene::EarlierHeld,
     Scene::Superseded,
+    Scene::ReleasedSealedAgain,
     Scene::ReleasedReopened,
     Scene::LaterReleased,
     Scene::LetGo,
@@ -86,6 +89,7 @@ impl Scene {
                 | Self::LaterSealed
                 | Self::EarlierHeld
                 | Self::Superseded
+                | Self::ReleasedSealedAgain
                 | Self::ReleasedReopened
                 | Self::LaterReleased
                 | Self::LetGo
@@ -151,9 +155,9 @@ impl Harness {
                     _ => {}
                 }
             }
-            Scene::ReleasedReopened | Scene::LaterReleased | Scene::LetGo => {
+            Scene::ReleasedSealedAgain | Scene::ReleasedReopened | Scene::LaterReleased | Scene::LetGo => {
                 let mut last = self.seal(file).await;
-                if scene != Scene::ReleasedReopened {
+                if matches!(scene, Scene::LaterReleased | Scene::LetGo) {
                     self.put(&beside("later"), beside("later")).await.unwrap();
                     last = self.seal(file).await;
                 }
@@ -162,6 +166,9 @@ impl Harness {
                     self.try_removal(file).await.unwrap();
                 }
                 self.put(&beside("last"), beside("last")).await.unwrap();
+                if scene == Scene::ReleasedSealedAgain {
+                    drop(self.seal(file).await);
+                }
             }
             Scene::Superseded => {
                 self.seal(file).await;

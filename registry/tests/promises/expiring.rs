@@ -296,6 +296,28 @@ async fn where_a_sealed_package_would_open_another_revision_nothing_goes_by_itse
 }
 
 #[tokio::test]
+async fn what_only_released_revisions_have_goes_by_itself_though_a_later_one_is_open() {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    harness.registry.versioning_set(&harness.actor, &producer("board"), Versioning::Enabled).await.unwrap();
+    let class = harness.class("one-day", goes(Mode::None, 1)).await;
+    for key in ["x", "x", "over"] {
+        harness.put(&format!("board/run/{key}"), key).await.unwrap();
+    }
+    harness.give(current("board/run/over"), &class).await;
+    harness.remove("board/run/lone").await.unwrap();
+    let first = harness.finalize("run").await.unwrap();
+    harness.put("board/run/y", "opens the second").await.unwrap();
+    harness.pass(BEGIN + 10 * DAY).await;
+    let rules = [LifecycleRule { expiration: Some(Expiration::LoneMarkers), ..noncurrent(1, 0) }];
+    let went = |it: &LifecycleSummary| [it.removed_versions, it.outlived_versions, it.removed_markers, it.kept];
+    assert_eq!(went(&harness.run(&rules, false).await), [0, 0, 0, 3]);
+    harness.registry.package_release(&harness.actor, &first.id, "over".to_owned()).await.unwrap();
+    assert_eq!(went(&harness.run(&rules, false).await), [1, 1, 1, 0]);
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn nothing_goes_by_itself_on_a_clock_that_jumped() {
     let harness = Harness::start().await;
     harness.put("board/run/x", "one").await.unwrap();

@@ -3,8 +3,8 @@
 
 use artifactstore_registry::actions::eligibility::Eligibility;
 use artifactstore_registry::model::attributes::UploadAttributes;
-use artifactstore_registry::model::command::SubjectChoice;
-use artifactstore_registry::model::name::{HoldName, Key, PackageId, PackageName};
+use artifactstore_registry::model::command::{RetentionChange, SubjectChoice};
+use artifactstore_registry::model::name::{ClassName, HoldName, Key, PackageId, PackageName};
 use artifactstore_registry::model::retention::Reason;
 use artifactstore_registry::model::row::{OnFinalized, Package, ProducerSettings, VersionChoice, Versioning};
 use artifactstore_registry::{Error, Refusal};
@@ -73,6 +73,37 @@ async fn every_revision_that_has_a_file_is_asked_and_those_that_stand_in_the_way
     assert_eq!(told(&second).await, (true, vec![], event(&second)));
     harness.registry.package_release(&harness.actor, &second.id, "over".to_owned()).await.unwrap();
     assert_eq!(told(&second).await, (true, vec![], None));
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn what_keeps_a_later_revision_is_told_of_a_released_one_as_the_deletion_of_its_files_meets_it() {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    harness.put("board/run/x", "one").await.unwrap();
+    let first = harness.finalize("run").await.unwrap();
+    harness.registry.package_release(&harness.actor, &first.id, "over".to_owned()).await.unwrap();
+    harness.put("board/run/y", "two").await.unwrap();
+    let second = harness.store.package_latest(&producer("board"), &first.name).await.unwrap().unwrap();
+    let told = async || {
+        let told = harness.explained(&first.id).await;
+        (told.eligible, told.reasons)
+    };
+    let refused = async || match harness.remove("board/run/x").await {
+        Err(Error::Refused(Refusal::Kept(reasons))) => (false, reasons),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((second.revision, told().await), (2, (true, vec![])));
+    harness.hold(of(&second), "late").await;
+    assert_eq!(words(&told().await.1), ["late"]);
+    assert_eq!(told().await, refused().await);
+    let late = HoldName::parse("late").unwrap();
+    harness.registry.hold_release(&harness.actor, of(&second), &late, String::new()).await.unwrap();
+    assert_eq!(told().await, (true, vec![]));
+    // Its period begins with the ingest of each file, though the second revision has no seal that it could begin with.
+    let class = RetentionChange::Class(ClassName::parse("permanent").unwrap());
+    harness.change(of(&second), class, false).await.unwrap();
+    assert_eq!(told().await, refused().await);
     harness.finish().await;
 }
 

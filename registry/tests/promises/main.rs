@@ -24,6 +24,7 @@ mod powercut;
 mod racing;
 mod retelling;
 mod retention;
+mod revisions;
 mod scrubbing;
 mod stores;
 mod versions;

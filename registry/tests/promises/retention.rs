@@ -229,6 +229,32 @@ async fn what_a_changed_class_would_let_go_is_told_and_not_done() {
 }
 
 #[tokio::test]
+async fn what_a_revision_in_between_keeps_is_not_told_to_go_with_a_changed_class() {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    let governance = rule(Mode::Governance, Period::Days(9));
+    harness.registry.class_set(&harness.actor, &class("g"), governance.clone(), (false, String::new())).await.unwrap();
+    harness.put("board/run/x", "one").await.unwrap();
+    harness.change(current("board/run/x"), RetentionChange::Class(class("g")), false).await.unwrap();
+    harness.finalize("run").await.unwrap();
+    harness.put("board/run/y", "two").await.unwrap();
+    let second = SubjectChoice::Package(harness.finalize("run").await.unwrap().id);
+    harness.put("board/run/z", "three").await.unwrap();
+    let case = hold("case");
+    harness.registry.hold_place(&harness.actor, second.clone(), &case, "why".to_owned()).await.unwrap();
+    harness.pass(BEGIN + 2 * DAY).await;
+    let simulate = async || {
+        let changed = RetentionClass { period: Period::Days(1), ..governance.clone() };
+        let simulation = harness.registry.class_simulate(&class("g"), changed).await.unwrap();
+        (simulation.versions_kept, simulation.versions_released)
+    };
+    assert_eq!(simulate().await, (1, 0));
+    harness.registry.hold_release(&harness.actor, second, &case, String::new()).await.unwrap();
+    assert_eq!(simulate().await, (1, 1));
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn a_hold_keeps_whatever_else_lets_go_and_says_who_and_why() {
     let harness = Harness::start().await;
     let receipt = harness.put("board/run/x", "one").await.unwrap();
@@ -475,7 +501,7 @@ async fn sealed_with_a_class_on_the_second(versioning: Versioning, of_the_second
 
 impl Harness {
     /// Keeps whatever has a class, under compliance, for so many days.
-    async fn set_period(&self, name: &str, days: u32) {
+    pub(crate) async fn set_period(&self, name: &str, days: u32) {
         let set = rule(Mode::Compliance, Period::Days(days));
         self.registry.class_set(&self.actor, &class(name), set, (false, String::new())).await.unwrap();
     }

@@ -209,6 +209,38 @@ async fn what_a_finalized_revision_holds_cannot_be_deleted_by_its_version() {
 }
 
 #[tokio::test]
+async fn a_marker_of_a_released_revision_can_be_deleted_though_a_later_one_is_open() {
+    let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    let (registry, who, board) = (&harness.registry, &harness.actor, producer("board"));
+    registry.versioning_set(who, &board, Versioning::Enabled).await.unwrap();
+    let keys = ["run/numbered", "run/null"];
+    for key in ["run/stays", keys[0], keys[1]] {
+        harness.put(&format!("board/{key}"), key).await.unwrap();
+    }
+    let numbered = registry.file_remove(who, &board, removal(keys[0], None)).await.unwrap().marker.unwrap();
+    registry.versioning_set(who, &board, Versioning::Suspended).await.unwrap();
+    let null = registry.file_remove(who, &board, removal(keys[1], None)).await.unwrap().marker.unwrap();
+    let first = harness.finalize("run").await.unwrap();
+    harness.put("board/run/later", "opens the second revision").await.unwrap();
+    let markers = || {
+        let versions = [VersionChoice::Numbered(numbered), VersionChoice::Null];
+        keys.into_iter().zip(versions).map(|(key, version)| removal(key, Some(version))).collect::<Vec<_>>()
+    };
+    for refused in registry.files_remove(who, &board, markers()).await.unwrap() {
+        assert!(matches!(refused, Err(Error::Refused(Refusal::VersionSealed { revision: 1, .. }))), "{refused:?}");
+    }
+    registry.package_release(who, &first.id, "over".to_owned()).await.unwrap();
+    let removed = registry.files_remove(who, &board, markers()).await.unwrap();
+    let gone: Vec<_> = removed.into_iter().map(|removed| removed.unwrap().marker.unwrap()).collect();
+    assert_eq!(gone, [numbered, null]);
+    for key in keys {
+        assert_eq!(harness.read(&format!("board/{key}")).await.unwrap(), key.as_bytes(), "it comes forward");
+    }
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn a_null_version_that_is_sealed_gives_way_and_can_be_read_by_its_number() {
     let settings = ProducerSettings { on_finalized: OnFinalized::NewRevision, ..ProducerSettings::default() };
     let harness = Harness::start_with(settings).await;

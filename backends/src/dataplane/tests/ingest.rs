@@ -10,6 +10,7 @@ use sha2::Sha256;
 
 use super::{Bench, body, framed, frames, noise};
 use crate::backend::Backend;
+use crate::dataplane::ingest::keep;
 use crate::dataplane::inproc::PlaneOptions;
 use crate::dataplane::spi::{ByteRange, DataPlane, IngestFrame, IngestHints, PartOf};
 use crate::digest::{Checksum, ChecksumAlgorithm, ContentAddress, Md5Digest};
@@ -237,6 +238,29 @@ async fn a_dropped_ingest_names_nothing() {
     let left: Vec<_> = bench.memory.list(None).collect().await;
     // Whole chunks may be left for the sweep; nothing else is.
     assert!(left.iter().all(|stat| stat.as_ref().unwrap().size_bytes == 4));
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_part_is_counted_with_all_the_memory_that_it_holds() {
+    // Room to keep one whole chunk.
+    let chunk = 512 * 1024;
+    let bench = Bench::with(PlaneOptions { chunk_size_bytes: chunk, buffer_budget_bytes: 4 * chunk });
+    let shelf = &bench.plane.shelf;
+    let bytes = Bytes::from(noise(chunk, 1));
+    for (size_bytes, is_copied) in [(100_000, true), (300_000, false), (chunk, false)] {
+        let bytes = bytes.slice(..size_bytes);
+        let (kept, room) = keep(shelf, &bytes, chunk + 4000).unwrap();
+        assert_eq!(kept, bytes);
+        assert_eq!(kept.as_ptr() != bytes.as_ptr(), is_copied, "{size_bytes}");
+        // Nobody said how long the body is, so that its buffer was made for a whole chunk.
+        assert_eq!(shelf.budget.room_to_keep(400_000).is_some(), is_copied, "{size_bytes}");
+        drop(room);
+        bench.store_part(&size_bytes.to_string(), 2, &bytes).await;
+        assert_eq!(shelf.budget.room_to_keep(400_000).is_some(), is_copied, "{size_bytes}");
+        // Its digests are told, so that nothing of it is kept any longer.
+        bench.plane.shelf.follower.prefix(&size_bytes.to_string(), &[]).await;
+        assert!(shelf.budget.room_to_keep(chunk).is_some(), "{size_bytes}");
+    }
 }
 
 #[tokio::test]

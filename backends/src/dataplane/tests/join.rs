@@ -185,6 +185,36 @@ async fn an_upload_that_was_forsaken_keeps_no_bytes_from_others() {
 }
 
 #[tokio::test]
+async fn uploads_that_were_forsaken_keep_no_other_from_being_followed() {
+    // Every byte is a chunk: these have all the places there are, and no first part.
+    let bench = Bench::new(1);
+    let forsaken = async |name: &str| bench.store_part(name, 2, &[7; 8192]).await;
+    for number in 0..8 {
+        forsaken(&number.to_string()).await;
+    }
+    // What comes in its turn needs none, and takes nobody's.
+    for number in 1..=3 {
+        bench.store_part("orderly", number, &noise(100, number.into())).await;
+        followed(&bench, "orderly", number as usize).await;
+    }
+    bench.store_part("0", 1, b"first").await;
+    followed(&bench, "0", 2).await;
+    forsaken("8").await;
+    // What comes early takes those of whoever was quiet for longest, and of no other.
+    for number in [3, 2, 1] {
+        bench.store_part("early", number, &noise(100, number.into())).await;
+    }
+    followed(&bench, "early", 3).await;
+    for number in 1..=8 {
+        bench.store_part(&number.to_string(), 1, b"first").await;
+    }
+    for number in 2..=8 {
+        followed(&bench, &number.to_string(), 2).await;
+    }
+    assert_eq!(bench.plane.shelf.follower.covers("1").await, 0);
+}
+
+#[tokio::test]
 async fn many_uploads_at_once_are_all_right_although_only_some_are_followed() {
     let bench = Bench::new(64);
     let mut uploads = Vec::new();

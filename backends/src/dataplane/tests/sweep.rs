@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::Bench;
 use crate::backend::{Backend, SealedObject};
+use crate::dataplane::shelf::Shelf;
 use crate::dataplane::spi::{ByteRange, DataPlane, Deletion, DeletionResult, IngestHints, Verification};
-use crate::digest::ObjectKey;
+use crate::digest::{ContentAddress, ObjectKey};
+use crate::error::Error;
 
 const DAY_SECONDS: u64 = 86_400;
 
@@ -138,4 +140,19 @@ async fn what_a_refused_body_left_is_found_and_can_be_stored_again() {
     assert_eq!(bench.object_count().await, 0);
     let stored = bench.store(b"0123456789").await;
     assert_eq!(bench.serve(&stored.content_address, ByteRange::Full).await.unwrap(), b"0123456789");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_a_deletion_holds_off_is_let_go_in_the_end() {
+    // One chunk that is an object alone, and one that goes into a pack.
+    for chunk_size_bytes in [10, 640] {
+        let bench = Bench::new(chunk_size_bytes);
+        let lock = Shelf::lock_of(&ObjectKey(ContentAddress::of(b"late").0));
+        let deletion = bench.plane.shelf.deleting(lock).await;
+        let refusal = bench.ingest(super::body(b"late"), IngestHints::default()).await.unwrap_err();
+        assert!(matches!(refusal, Error::Unavailable(_)), "{refusal:?}");
+        assert_eq!(bench.puts(), 0);
+        drop(deletion);
+        assert_eq!(bench.store(b"late").await.written.len(), 1);
+    }
 }

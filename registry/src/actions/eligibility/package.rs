@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::model::command::Command;
 use crate::model::event::Actor;
 use crate::model::name::{Key, KeyMeaning, PackageId, PackageName};
-use crate::model::retention::{Reason, package_reasons};
+use crate::model::retention::{Reason, latest_reasons, package_reasons};
 use crate::model::row::{File, Package, Producer, Upload};
 use crate::{Inner, Registry};
 
@@ -24,6 +24,9 @@ impl Inner {
         rules: &Rules,
     ) -> Result<(bool, Vec<Reason>)> {
         let mut reasons = self.package_kept(package, owner, rules).await?;
+        if released {
+            reasons.extend(self.kept_for_later(package, rules).await?);
+        }
         if package.seal.is_some() && !released {
             let command = Command::PackageRelease { package: package.id.clone(), reason: String::new(), dry: true };
             if let Err(refusal) = self.asked(actor, command).await? {
@@ -45,7 +48,7 @@ impl Inner {
                 packages.insert(file.package_id.clone(), self.store.package(&file.package_id).await?);
             }
             let written_into = packages.get(&file.package_id).cloned().flatten();
-            let kept = Kept { file: file.clone(), producer: None, written_into, latest: None, let_go: false };
+            let kept = Kept { file: file.clone(), producer: None, written_into, latest: None, unreleased: None };
             let mut by_itself = kept.reasons(&rules.classes, rules.expiry);
             by_itself.retain(Reason::is_of_file);
             keep_bytes |= !by_itself.is_empty();
@@ -68,6 +71,17 @@ impl Inner {
         let last = self.package_sealed(&package.producer, &package.name).await?;
         let later = last.filter(|last| last.revision > package.revision && last.released_sequence.is_none());
         reasons.extend(later.as_ref().and_then(seal_of));
+        Ok(reasons)
+    }
+
+    /// What keeps the files of a released revision besides, which are removed one by one: a later revision may have
+    /// them, and the latest keeps them all.
+    async fn kept_for_later(&self, package: &Package, rules: &Rules) -> Result<Vec<Reason>> {
+        let latest = self.store.package_latest(&package.producer, &package.name).await?;
+        let Some(latest) = latest.filter(|latest| latest.revision > package.revision) else { return Ok(Vec::new()) };
+        let between = |revision: &Package| revision.id != latest.id;
+        let mut reasons = self.revisions_kept(package, package.revision, rules, between).await?;
+        reasons.extend(latest_reasons(&latest, package, rules.expiry, &|name| rules.classes.get(name)));
         Ok(reasons)
     }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{PAGE, VersionTold, told};
-use crate::Registry;
+use super::{Kept, PAGE, Rules, VersionTold, told};
 use crate::actions::request::FILES_TOLD;
 use crate::error::{Refusal, Result};
 use crate::model::name::{ClassName, PackageId};
 use crate::model::retention::{ClassRow, RetentionClass, package_reasons};
 use crate::model::row::File;
+use crate::{Inner, Registry};
 
 /// What a changed class would let go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -29,6 +29,15 @@ pub struct Simulation {
     pub packages: Vec<PackageId>,
 }
 
+impl Inner {
+    /// Whether any class, lock or hold keeps a version by these rules: its own, its producer's, or that of any revision
+    /// that has it.
+    async fn is_kept_by(&self, kept: &Kept, rules: &Rules) -> Result<bool> {
+        let by_itself = !kept.reasons(&rules.classes, rules.expiry).is_empty();
+        Ok(by_itself || !self.kept_between(kept, rules).await?.is_empty())
+    }
+}
+
 impl Registry {
     /// What a class would let go if it were so, without changing it.
     ///
@@ -38,8 +47,9 @@ impl Registry {
         let inner = &self.inner;
         let rules = inner.rules().await?;
         let now = rules.classes.get(name).ok_or_else(|| Refusal::ClassMissing(name.clone()))?;
-        let mut changed = rules.classes.clone();
-        changed.insert(name.clone(), ClassRow { class, ..now.clone() });
+        let mut classes = rules.classes.clone();
+        classes.insert(name.clone(), ClassRow { class, ..now.clone() });
+        let changed = Rules { classes, jumps: Vec::new(), expiry: rules.expiry };
         let mut simulation = Simulation::default();
         let mut after = 0;
         loop {
@@ -49,11 +59,11 @@ impl Registry {
             let of_class = |file: &File| file.keeping.classes.iter().any(|chosen| chosen.name == *name);
             for file in page.into_iter().filter(of_class) {
                 let kept = inner.kept(file).await?;
-                if kept.reasons(&rules.classes, rules.expiry).is_empty() {
+                if !inner.is_kept_by(&kept, &rules).await? {
                     continue;
                 }
                 simulation.versions_kept += 1;
-                if kept.reasons(&changed, rules.expiry).is_empty() {
+                if !inner.is_kept_by(&kept, &changed).await? {
                     simulation.versions_released += 1;
                     simulation.bytes_released += kept.file.size_bytes;
                     if simulation.versions.len() < FILES_TOLD {
@@ -72,7 +82,7 @@ impl Registry {
                 let reasons = |classes: &BTreeMap<ClassName, ClassRow>| {
                     package_reasons(package, producer.as_ref(), rules.expiry, &|name| classes.get(name))
                 };
-                if !reasons(&rules.classes).is_empty() && reasons(&changed).is_empty() {
+                if !reasons(&rules.classes).is_empty() && reasons(&changed.classes).is_empty() {
                     simulation.packages_released += 1;
                     if simulation.packages.len() < FILES_TOLD {
                         simulation.packages.push(package.id.clone());

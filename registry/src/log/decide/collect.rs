@@ -47,12 +47,9 @@ pub fn kept_by(state: &State, file: &File) -> Option<Kept> {
     // Versions from before the producer was created are those of a deleted one of its name.
     let owner = state.producers.get(&file.name.producer).filter(|owner| owner.created_sequence < file.sequence);
     let package = state.packages.get(&file.package_id);
-    // A revision is released with those before it, and stays so whatever later ones are.
-    let released = package.is_some_and(|package| state.is_released(package));
-    // The first seal behind a version is that of the revision that it was written into: a version that had ended by then
-    // is in no later one either.
-    let seal = package.and_then(|package| package.seal.as_ref()).filter(|seal| seal.sequence < ended && !released);
-    if let Some(seal) = seal {
+    // A revision is released with those before it, and stays so whatever later ones are; those have what had not ended when
+    // they were sealed.
+    if let Some(seal) = package.and_then(|package| state.seal_kept(package)).filter(|seal| seal.sequence < ended) {
         return Some(Kept::Sealed(seal.sequence));
     }
     // What lets nothing go by itself lets go of what somebody removed by its very number.

@@ -69,8 +69,8 @@ pub(super) fn check_unsealed(
     if let Some(refusal) = latest.refusal().filter(|_| !released) {
         return Err(refusal);
     }
-    let let_go = |file: &File| deletes && is_released_before(state, latest, file);
-    if version.sequence < latest.opened_sequence && !released && !version.file.is_some_and(let_go) {
+    let let_go = || deletes && is_released_before(state, latest, version);
+    if version.sequence < latest.opened_sequence && !released && !let_go() {
         // Every revision before an open one is finalized.
         let (producer, package) = (owner.name.clone(), package.to_string());
         return Err(Refusal::VersionSealed { producer, package, revision: latest.revision.saturating_sub(1) });
@@ -78,15 +78,17 @@ pub(super) fn check_unsealed(
     Ok(())
 }
 
-/// Whether the revision before the latest was released, and with it all that were sealed and can have this version.
-fn is_released_before(state: &State, latest: &Package, file: &File) -> bool {
-    let Some(written_into) = state.packages.find(&file.package_id) else { return false };
-    if written_into.is_apart_from(latest) {
+/// Whether the revision before the latest was released, and with it all that were sealed and can have this version, or
+/// were sealed without what this delete marker hides.
+fn is_released_before(state: &State, latest: &Package, version: &Meant<'_>) -> bool {
+    let asked_of_all = || {
         let package = (latest.producer.clone(), latest.name.clone());
         state.is_released_from(&package, latest.revision.saturating_sub(1))
-    } else {
-        written_into.released_sequence.is_some()
-    }
+    };
+    // A marker does not say which revision it was put into.
+    let Some(file) = version.file else { return asked_of_all() };
+    let Some(written_into) = state.packages.find(&file.package_id) else { return false };
+    if written_into.is_apart_from(latest) { asked_of_all() } else { written_into.released_sequence.is_some() }
 }
 
 /// The event that takes the null version out of a key's history, where a new null version is about to come. That is no

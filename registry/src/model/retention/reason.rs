@@ -239,6 +239,18 @@ pub fn package_reasons(
     reasons
 }
 
+/// Every reason why the latest revision of a package keeps what an earlier one has. A period that begins with the
+/// ingest of a file began, for the last of those, no later than with the seal of the earlier one.
+#[must_use]
+pub fn latest_reasons(latest: &Package, earlier: &Package, expiry: Timestamp, class: ClassOf<'_, '_>) -> Vec<Reason> {
+    let sealed_at = |package: &Package| package.seal.as_ref().map(|seal| seal.finalized_at);
+    let begun = |start: Start| match start {
+        Start::Ingest => sealed_at(earlier),
+        Start::Finalize => sealed_at(latest),
+    };
+    of_keeping(&latest.keeping, Scope::Package, &begun, expiry, class)
+}
+
 fn of_keeping(
     keeping: &Keeping,
     scope: Scope,

@@ -154,9 +154,9 @@ impl Batch for PostgresBatch {
         Ok(sweeping)
     }
 
-    async fn seal_keeps(&mut self, producer: &ProducerName) -> Result<bool> {
+    async fn still_keeps(&mut self, producer: &ProducerName) -> Result<bool> {
         let before = std::mem::replace(&mut self.spoiled, true);
-        let keeps = collect::seal_keeps(producer)?.row(&mut self.lease.connection).await?.try_get(0)?;
+        let keeps = collect::still_keeps(producer)?.row(&mut self.lease.connection).await?.try_get(0)?;
         self.spoiled = before;
         Ok(keeps)
     }

@@ -53,8 +53,8 @@ impl Sweeping for PostgresStore {
         Ok(chunks.iter().map(found).collect())
     }
 
-    async fn seal_keeps(&self, producer: &ProducerName) -> Result<bool> {
-        let found = self.readers.rows(seal_keeps(producer)?).await?;
+    async fn still_keeps(&self, producer: &ProducerName) -> Result<bool> {
+        let found = self.readers.rows(still_keeps(producer)?).await?;
         Ok(found.first().map_or(Ok(true), |row| row.try_get(0))?)
     }
 
@@ -72,10 +72,11 @@ impl Sweeping for PostgresStore {
             "SELECT f.sequence FROM files AS f WHERE f.ended_sequence IS NOT NULL AND f.released_sequence IS NULL \
              AND f.sequence > {after} AND NOT EXISTS (SELECT 1 FROM history AS h \
              WHERE h.producer = f.producer AND h.key = f.key AND h.sequence = f.sequence) \
-             AND NOT EXISTS (SELECT 1 FROM packages AS p \
-             WHERE p.id = f.package_id AND p.finalized_sequence < f.ended_sequence AND NOT EXISTS (\
-             SELECT 1 FROM packages AS r WHERE r.producer = p.producer AND r.name = p.name \
-             AND r.revision >= p.revision AND r.released_sequence IS NOT NULL)) ORDER BY f.sequence LIMIT {limit}"
+             AND NOT EXISTS (SELECT 1 FROM packages AS p JOIN packages AS s ON s.producer = p.producer AND s.name = p.name \
+             AND s.revision >= p.revision AND s.finalized_sequence < f.ended_sequence \
+             WHERE p.id = f.package_id AND NOT EXISTS (\
+             SELECT 1 FROM packages AS r WHERE r.producer = s.producer AND r.name = s.name \
+             AND r.revision >= s.revision AND r.released_sequence IS NOT NULL)) ORDER BY f.sequence LIMIT {limit}"
         );
         let found = self.readers.rows_at_leisure(asked).await?;
         found.iter().map(|row| Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))).collect()
@@ -302,15 +303,22 @@ pub(super) async fn sweeping(connection: &mut PgConnection) -> Result<bool> {
     Ok(Statement::plain(text).row(connection).await?.try_get(0)?)
 }
 
-pub(super) fn seal_keeps(producer: &ProducerName) -> Result<Statement> {
+pub(super) fn still_keeps(producer: &ProducerName) -> Result<Statement> {
     let mut asked = Statement::default();
     let name = asked.bind(producer.to_string())?;
-    // A revision is released with those before it. A manifest is stored where its event's payload is another size.
+    // A revision is released with those before it. A manifest is stored where its event's payload is another size. What keeps
+    // a producer or a package goes with it: whatever of it was not let go yet would be kept by nothing.
     asked.text = format!(
         "SELECT EXISTS (SELECT 1 FROM packages AS p WHERE p.producer = {name} AND p.finalized_sequence IS NOT NULL \
          AND (NOT EXISTS (SELECT 1 FROM packages AS r WHERE r.producer = p.producer AND r.name = p.name \
          AND r.revision >= p.revision AND r.released_sequence IS NOT NULL) OR EXISTS (\
-         SELECT 1 FROM events AS e WHERE e.sequence = p.finalized_sequence AND length(e.payload) <> p.manifest_size)))"
+         SELECT 1 FROM events AS e WHERE e.sequence = p.finalized_sequence AND length(e.payload) <> p.manifest_size))) \
+         OR EXISTS (SELECT 1 FROM producers AS o WHERE o.name = {name} AND (o.keeping IS NOT NULL \
+         OR EXISTS (SELECT 1 FROM packages AS p WHERE p.producer = {name} AND p.keeping IS NOT NULL)) \
+         AND EXISTS (SELECT 1 FROM files AS f WHERE f.producer = {name} AND f.sequence > o.created_sequence \
+         AND f.released_sequence IS NULL AND (o.keeping IS NOT NULL AND f.deleted_sequence IS NULL \
+         OR EXISTS (SELECT 1 FROM packages AS p \
+         WHERE p.producer = f.producer AND p.name = f.package AND p.keeping IS NOT NULL))))"
     );
     Ok(asked)
 }

@@ -192,7 +192,8 @@ fn keepers(asked: &mut Statement, parts: &mut Vec<String>, keys: &BTreeSet<Packa
     parts.push(format!(
         "SELECT {} FROM unnest({producers}::text[], {names}::text[]) AS w (producer, name) \
          JOIN packages AS p ON p.producer = w.producer AND p.name = w.name \
-         WHERE p.keeping IS NOT NULL OR p.released_sequence IS NOT NULL",
+         WHERE p.keeping IS NOT NULL OR p.released_sequence IS NOT NULL OR EXISTS (SELECT 1 FROM packages AS r \
+         WHERE r.producer = p.producer AND r.name = p.name AND r.revision = p.revision - 1 AND r.released_sequence IS NOT NULL)",
         rows::PACKAGE.wide("p")
     ));
     Ok(())

@@ -54,19 +54,20 @@ impl Sweeping for SqliteStore {
         Ok(u64::try_from(row.await?.try_get::<i64, _>(0)?).unwrap_or(0))
     }
 
-    async fn seal_keeps(&self, producer: &ProducerName) -> Result<bool> {
+    async fn still_keeps(&self, producer: &ProducerName) -> Result<bool> {
         let mut connection = self.readers.acquire().await?;
-        seal_keeps(&mut connection, producer).await
+        still_keeps(&mut connection, producer).await
     }
 
     async fn versions_releasable(&self, after: Sequence, limit: usize) -> Result<Vec<Sequence>> {
         let text = "SELECT f.sequence FROM files AS f WHERE f.ended_sequence IS NOT NULL AND f.released_sequence IS NULL \
              AND f.sequence > ? AND NOT EXISTS (SELECT 1 FROM history AS h \
              WHERE h.producer = f.producer AND h.key = f.key AND h.sequence = f.sequence) \
-             AND NOT EXISTS (SELECT 1 FROM packages AS p \
-             WHERE p.id = f.package_id AND p.finalized_sequence < f.ended_sequence AND NOT EXISTS (\
-             SELECT 1 FROM packages AS r WHERE r.producer = p.producer AND r.name = p.name \
-             AND r.revision >= p.revision AND r.released_sequence IS NOT NULL)) ORDER BY f.sequence LIMIT ?";
+             AND NOT EXISTS (SELECT 1 FROM packages AS p JOIN packages AS s ON s.producer = p.producer AND s.name = p.name \
+             AND s.revision >= p.revision AND s.finalized_sequence < f.ended_sequence \
+             WHERE p.id = f.package_id AND NOT EXISTS (\
+             SELECT 1 FROM packages AS r WHERE r.producer = s.producer AND r.name = s.name \
+             AND r.revision >= s.revision AND r.released_sequence IS NOT NULL)) ORDER BY f.sequence LIMIT ?";
         let found = sqlx::query(text).bind(signed(after)).bind(limited(limit)).fetch_all(&self.readers).await?;
         found.iter().map(|row| Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))).collect()
     }
@@ -267,13 +268,21 @@ pub(super) async fn sweeping(connection: &mut SqliteConnection) -> Result<bool> 
     Ok(sqlx::query(text).fetch_optional(connection).await?.is_some())
 }
 
-pub(super) async fn seal_keeps(connection: &mut SqliteConnection, producer: &ProducerName) -> Result<bool> {
-    // A revision is released with those before it. A manifest is stored where its event's payload is another size.
-    let text = "SELECT 1 FROM packages AS p WHERE p.producer = ? AND p.finalized_sequence IS NOT NULL AND (NOT EXISTS (\
+pub(super) async fn still_keeps(connection: &mut SqliteConnection, producer: &ProducerName) -> Result<bool> {
+    // A revision is released with those before it. A manifest is stored where its event's payload is another size. What keeps
+    // a producer or a package goes with it: whatever of it was not let go yet would be kept by nothing.
+    let text = "SELECT EXISTS (\
+         SELECT 1 FROM packages AS p WHERE p.producer = ?1 AND p.finalized_sequence IS NOT NULL AND (NOT EXISTS (\
          SELECT 1 FROM packages AS r WHERE r.producer = p.producer AND r.name = p.name \
          AND r.revision >= p.revision AND r.released_sequence IS NOT NULL) OR EXISTS (\
-         SELECT 1 FROM events AS e WHERE e.sequence = p.finalized_sequence AND length(e.payload) <> p.manifest_size)) LIMIT 1";
-    Ok(sqlx::query(text).bind(producer.to_string()).fetch_optional(connection).await?.is_some())
+         SELECT 1 FROM events AS e WHERE e.sequence = p.finalized_sequence AND length(e.payload) <> p.manifest_size))) \
+         OR EXISTS (SELECT 1 FROM producers AS o WHERE o.name = ?1 AND (o.keeping IS NOT NULL \
+         OR EXISTS (SELECT 1 FROM packages AS p WHERE p.producer = ?1 AND p.keeping IS NOT NULL)) \
+         AND EXISTS (SELECT 1 FROM files AS f WHERE f.producer = ?1 AND f.sequence > o.created_sequence \
+         AND f.released_sequence IS NULL AND (o.keeping IS NOT NULL AND f.deleted_sequence IS NULL \
+         OR EXISTS (SELECT 1 FROM packages AS p \
+         WHERE p.producer = f.producer AND p.name = f.package AND p.keeping IS NOT NULL))))";
+    Ok(sqlx::query_scalar(text).bind(producer.to_string()).fetch_one(connection).await?)
 }
 
 /// How many rows are read at once while uses are filled in.

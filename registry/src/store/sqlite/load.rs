@@ -205,7 +205,9 @@ fn keepers(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
     let text = |keys: &str| {
         format!(
             "SELECT {} FROM packages WHERE (producer, name) IN (VALUES {keys}) \
-             AND (keeping IS NOT NULL OR released_sequence IS NOT NULL)",
+             AND (keeping IS NOT NULL OR released_sequence IS NOT NULL OR EXISTS (SELECT 1 FROM packages AS r \
+             WHERE r.producer = packages.producer AND r.name = packages.name \
+             AND r.revision = packages.revision - 1 AND r.released_sequence IS NOT NULL))",
             rows::PACKAGE
         )
     };

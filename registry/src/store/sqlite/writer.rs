@@ -235,8 +235,8 @@ impl Batch for SqliteBatch {
         collect::sweeping(&mut *self.besides.acquire().await?).await
     }
 
-    async fn seal_keeps(&mut self, producer: &ProducerName) -> Result<bool> {
-        collect::seal_keeps(&mut *self.besides.acquire().await?, producer).await
+    async fn still_keeps(&mut self, producer: &ProducerName) -> Result<bool> {
+        collect::still_keeps(&mut *self.besides.acquire().await?, producer).await
     }
 
     async fn write(&mut self, records: &[Record], head: Head, state: &State) -> Result<()> {
