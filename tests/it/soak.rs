@@ -352,8 +352,11 @@ impl Collected {
     }
 }
 
-/// Collects at no grace; killed after a while, if so much is given. Nothing when it was killed.
-fn collecting(gateway: &Harness, killed_after: Option<Duration>) -> JoinHandle<Option<(Duration, Value)>> {
+/// A collection under way; what it says in the end is how long it took and its summary, or nothing when it was killed.
+type Running = JoinHandle<Option<(Duration, Value)>>;
+
+/// Collects at no grace; killed after a while, if so much is given.
+fn collecting(gateway: &Harness, killed_after: Option<Duration>) -> Running {
     let mut command = gateway.command(&["gc", "--grace", "0", "--json"]);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
     let child = command.spawn().expect("the command starts");
@@ -399,7 +402,7 @@ async fn soak(what: &str, mut gateways: Vec<Harness>, collectors: usize) {
 
     let (begun, deadline) = (Instant::now(), Duration::from_secs(seconds()));
     let (mut collected, mut kills) = (Collected::default(), 0);
-    let mut running: Vec<Option<JoinHandle<Option<(Duration, Value)>>>> = (0..collectors).map(|_| None).collect();
+    let mut running: Vec<Option<Running>> = (0..collectors).map(|_| None).collect();
     let mut next_kill = Duration::from_millis(1500);
     while begun.elapsed() < deadline {
         for (number, slot) in running.iter_mut().enumerate() {
