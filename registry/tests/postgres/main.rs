@@ -45,6 +45,8 @@ mod restarts;
 mod retelling;
 #[path = "../promises/retention.rs"]
 mod retention;
+#[path = "../promises/revisions.rs"]
+mod revisions;
 #[path = "../promises/scrubbing.rs"]
 mod scrubbing;
 mod sharing;
