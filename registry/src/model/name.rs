@@ -340,20 +340,19 @@ impl Key {
         let depth = package_depth as usize;
         let segments: Vec<&str> = self.0.split('/').collect();
         // The reserved segment stands where a package's first path segment would, at whatever depth comes first.
-        if let Some(at) = segments.iter().take(depth + 1).position(|segment| *segment == RESERVED) {
-            let package = PackageName(segments[..at].join("/"));
-            return KeyMeaning::Reserved { package, item: segments[at + 1..].join("/") };
+        let reserved = segments.iter().take(depth + 1).position(|segment| *segment == RESERVED);
+        // How many segments name the package.
+        let named = reserved.unwrap_or(if segments.len() <= depth { 0 } else { depth });
+        let package = segments[..named].join("/");
+        if reserved.is_some() && (named == 0 || !package.is_empty()) {
+            return KeyMeaning::Reserved { package: PackageName(package), item: segments[named + 1..].join("/") };
         }
-        if depth == 0 || segments.len() <= depth {
-            return KeyMeaning::File { package: PackageName::root(), relative_path: self.0.clone() };
-        }
-        let package = segments[..depth].join("/");
         if package.is_empty() {
             // `/x` would be the path `x` of the package with no name, which is the root package's name: two keys, one
-            // path. Such keys keep their whole text as their path.
+            // path. Such keys keep their whole text as their path, and `/.artifact/x` is one of them.
             return KeyMeaning::File { package: PackageName::root(), relative_path: self.0.clone() };
         }
-        KeyMeaning::File { package: PackageName(package), relative_path: segments[depth..].join("/") }
+        KeyMeaning::File { package: PackageName(package), relative_path: segments[named..].join("/") }
     }
 }
 
@@ -391,6 +390,11 @@ mod tests {
         assert_eq!(meaning("a/b/.artifact/x", 2), pair("!a/b", "x"));
         assert_eq!(meaning("a/b/.artifact/x", 1), pair("a", "b/.artifact/x"));
         assert_eq!(meaning(".artifact/finalize", 0), pair("!", "finalize"));
+        // The root package is finalized by one key and no other.
+        for depth in [1, 2, 7] {
+            assert_eq!(meaning("/.artifact/finalize", depth), pair("", "/.artifact/finalize"));
+        }
+        assert_eq!(meaning("//.artifact/finalize", 2), pair("!/", "finalize"));
     }
 
     #[test]
