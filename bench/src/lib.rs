@@ -16,6 +16,7 @@ pub mod log;
 pub mod machine;
 pub mod measure;
 pub mod progress;
+pub mod quiet;
 pub mod report;
 pub mod sample;
 pub mod wire;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use artifactstore_registry::Error;
 use artifactstore_registry::clock::SystemClock;
 use artifactstore_registry::log::replay::rebuild;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{Latency, cpu, forget_peak, peak_bytes};
 use crate::progress::Progress;
+use crate::quiet::{Attempts, Patience};
 use crate::sample;
 
 /// How many commands wait at the writer at once; natural batching makes batches of about as many.
@@ -34,6 +35,9 @@ pub struct LogOptions {
     /// How many events are replayed
     #[arg(long, default_value_t = 200_000)]
     pub replay_events: u64,
+    /// How often what was disturbed is measured again
+    #[command(flatten)]
+    pub patience: Patience,
 }
 
 /// The writer under one load.
@@ -95,15 +99,13 @@ pub fn log(options: &LogOptions, below: &Path, progress: &Progress) -> anyhow::R
         let mut report = LogReport::default();
         for waiting in WAITING {
             progress.step(&format!("log writer, {waiting} commands waiting"));
-            let (folder, store) = open(below).await?;
-            let writer = start(&store).await?;
-            let load = Until::Time(Duration::from_secs_f64(options.seconds));
-            let written = write(&writer, waiting, load).await?;
+            let mut attempts = Attempts::new(options.patience);
+            while attempts.next().is_some() {
+                attempts.took(write_fresh(below, waiting, options.seconds).await?);
+            }
+            let (written, _) = attempts.best().context("nothing was measured")?;
             progress.line(&crate::report::written_line(&written));
             report.written.push(written);
-            writer.stop().await;
-            store.close().await;
-            drop(folder);
         }
         let (_folder, store) = open(below).await?;
         let writer = start(&store).await?;
@@ -113,7 +115,11 @@ pub fn log(options: &LogOptions, below: &Path, progress: &Progress) -> anyhow::R
             let wanted = (options.replay_events / share).saturating_sub(have);
             write(&writer, 256, Until::Events { first: have, count: wanted }).await?;
             progress.step("replaying");
-            let rebuilt = replay(&store).await?;
+            let mut attempts = Attempts::new(options.patience);
+            while attempts.next().is_some() {
+                attempts.took(replay(&store).await?);
+            }
+            let (rebuilt, _) = attempts.best().context("nothing was measured")?;
             progress.line(&crate::report::rebuilt_line(&rebuilt));
             report.rebuilt.push(rebuilt);
         }
@@ -138,6 +144,15 @@ async fn start(store: &Arc<dyn Store>) -> anyhow::Result<Arc<LogWriter>> {
     });
     writer.record(&sample::actor()?, sample::create()?).await?;
     Ok(Arc::new(writer))
+}
+
+async fn write_fresh(below: &Path, waiting: usize, seconds: f64) -> anyhow::Result<Written> {
+    let (_folder, store) = open(below).await?;
+    let writer = start(&store).await?;
+    let written = write(&writer, waiting, Until::Time(Duration::from_secs_f64(seconds))).await?;
+    writer.stop().await;
+    store.close().await;
+    Ok(written)
 }
 
 #[derive(Clone, Copy)]

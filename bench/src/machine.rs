@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::folder::Folder;
 use crate::measure::cores;
+use crate::quiet::{Attempts, Patience};
 
 /// The limits of this machine.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -54,10 +55,17 @@ const ROUNDS: u32 = 3;
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn machine(below: &Path, time: Duration) -> anyhow::Result<Machine> {
+pub fn machine(below: &Path, time: Duration, patience: Patience) -> anyhow::Result<Machine> {
     std::fs::create_dir_all(below)?;
     let folder = Folder::fresh(below)?;
-    let rounds = (0..ROUNDS).map(|_| round(folder.path(), time / ROUNDS)).collect::<anyhow::Result<Vec<Machine>>>()?;
+    let quiet_round = |_| {
+        let mut attempts = Attempts::new(patience);
+        while attempts.next().is_some() {
+            attempts.took(round(folder.path(), time / ROUNDS)?);
+        }
+        Ok(attempts.best().context("nothing was measured")?.0)
+    };
+    let rounds = (0..ROUNDS).map(quiet_round).collect::<anyhow::Result<Vec<Machine>>>()?;
     let median = |limit: fn(&Machine) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(limit).collect();
         values.sort_by(f64::total_cmp);

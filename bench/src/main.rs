@@ -9,9 +9,10 @@ use artifactstore_bench::listing::{ListingOptions, listing};
 use artifactstore_bench::log::{LogOptions, log};
 use artifactstore_bench::machine::machine;
 use artifactstore_bench::progress::Progress;
+use artifactstore_bench::quiet::Patience;
 use artifactstore_bench::report::page::{sections, write};
 use artifactstore_bench::report::{Results, machine_table};
-use artifactstore_bench::wire::run::{WireOptions, wire};
+use artifactstore_bench::wire::run::{WireOptions, WireReport, wire};
 use clap::{Parser, Subcommand};
 
 /// Measures artifact-store, and other servers beside it
@@ -31,6 +32,9 @@ enum What {
         /// How long each limit is measured
         #[arg(long, default_value_t = 3.0)]
         seconds: f64,
+        /// How often what was disturbed is measured again
+        #[command(flatten)]
+        patience: Patience,
         /// The folder whose disk is measured
         #[arg(long, env = "BENCH_FOLDER", default_value = "target/bench")]
         folder: PathBuf,
@@ -77,16 +81,19 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let results = Results::new(arguments.results);
     match arguments.what {
-        What::Machine { seconds, folder } => {
+        What::Machine { seconds, patience, folder } => {
             let progress = Progress::new();
             progress.step("the limits of this machine");
-            let measured = machine(&folder, Duration::from_secs_f64(seconds))?;
+            let measured = machine(&folder, Duration::from_secs_f64(seconds), patience)?;
             progress.line(&machine_table(&measured));
             results.keep("machine", &measured)
         }
         What::Log { options, folder } => results.keep("log", &log(&options, &folder, &Progress::new())?),
         What::Listing { options, folder } => results.keep("listing", &listing(&options, &folder, &Progress::new())?),
-        What::Wire(options) => results.keep("wire", &wire(&options, &Progress::new())?),
+        What::Wire(options) => {
+            let kept = if options.again { results.read::<WireReport>("wire")?.unwrap_or_default() } else { WireReport::default() };
+            results.keep("wire", &wire(&options, kept.undisturbed(), &Progress::new())?)
+        }
         What::Report { page, criterion, folder } => {
             let sections = sections(&results, &criterion)?;
             if let Some(page) = page {

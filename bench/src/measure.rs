@@ -23,11 +23,21 @@ fn ticks(pid: u32) -> Option<u64> {
 /// The CPU time that the whole machine has spent so far on anything at all, with what its host took from it.
 #[must_use]
 pub fn machine_cpu() -> Duration {
+    machine_time(|kind| !matches!(kind, 3 | 4))
+}
+
+/// The CPU time that the host of this machine took from it so far, while it had work to do.
+#[must_use]
+pub fn stolen() -> Duration {
+    machine_time(|kind| kind == 7)
+}
+
+/// The time of all cores, of these kinds: user nice system idle iowait irq softirq steal; guests are part of user and nice.
+fn machine_time(kinds: impl Fn(usize) -> bool) -> Duration {
     let ticks_a_second = rustix::param::clock_ticks_per_second().max(1);
     let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
-    // user nice system idle iowait irq softirq steal; guests are part of user and nice.
-    let counted = fields.take(8).enumerate().filter(|(at, _)| !matches!(at, 3 | 4));
+    let counted = fields.take(8).enumerate().filter(|(kind, _)| kinds(*kind));
     let ticks: u64 = counted.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum();
     Duration::from_micros(ticks * 1_000_000 / ticks_a_second)
 }

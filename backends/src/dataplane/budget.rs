@@ -1,7 +1,7 @@
 //! How many bytes of bodies this process may hold: uploads wait for room rather than grow.
 //!
 //! Small bodies have a share of their own, so that large ones from slow senders cannot keep them out; another share is
-//! for stored chunks that are worth keeping for a moment. Whoever holds room and waits for its sender is asked to give
+//! for stored chunks that are worth keeping for a moment. What is read ahead for those who fetch has room besides. Whoever holds room and waits for its sender is asked to give
 //! it back when others wait for it ([`Budget::wanted`]), so that slow senders cannot keep out fast ones.
 //!
 //! Invariant: whoever waits for room holds no unfinished buffer, so streams never wait for each other in a circle.
@@ -20,19 +20,22 @@ const UNIT_BYTES: usize = 1024;
 const SMALL_SHARE: usize = 8;
 /// This part of the budget is for chunks that are kept for a moment.
 const WARM_SHARE: usize = 4;
+/// As much as this part of the budget is for what is read ahead.
+const AHEAD_SHARE: usize = 8;
 /// Whoever waits for room asks one more holder to give its own back each time this has passed.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Room that is held; given back when it is dropped.
 pub(super) type Room = OwnedSemaphorePermit;
 
-/// Room for bodies on their way in.
+/// Room for bodies on their way in, and for what is read ahead of those on their way out.
 #[derive(Debug)]
 pub(super) struct Budget {
     small_bytes: usize,
     small: Pool,
     large: Pool,
     warm: Arc<Semaphore>,
+    ahead: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -51,7 +54,8 @@ impl Budget {
         let warm = budget_bytes / WARM_SHARE;
         let warm_free = Arc::new(Semaphore::new(warm / UNIT_BYTES));
         let large = budget_bytes.saturating_sub(small + warm).max(chunk_size_bytes);
-        Self { small_bytes, small: Pool::new(small), large: Pool::new(large), warm: warm_free }
+        let ahead = Arc::new(Semaphore::new(budget_bytes / AHEAD_SHARE / UNIT_BYTES));
+        Self { small_bytes, small: Pool::new(small), large: Pool::new(large), warm: warm_free, ahead }
     }
 
     fn pool(&self, size_bytes: usize) -> &Pool {
@@ -93,6 +97,12 @@ impl Budget {
     /// Room to keep so many stored bytes for a moment, if there is some just now.
     pub(super) fn room_to_keep(&self, size_bytes: usize) -> Option<Room> {
         Arc::clone(&self.warm).try_acquire_many_owned(units(size_bytes)).ok()
+    }
+
+    /// Room to read so many bytes ahead of whoever fetches them, if there is some just now.
+    pub(super) fn room_ahead(&self, size_bytes: u64) -> Option<Room> {
+        let size_bytes = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+        Arc::clone(&self.ahead).try_acquire_many_owned(units(size_bytes)).ok()
     }
 }
 

@@ -1,4 +1,5 @@
-//! Gives a blob's bytes: the extents of its chunks, read one behind the other with the next one opened ahead.
+//! Gives a blob's bytes: the extents of its chunks, read one behind the other with the next one opened ahead, as long as
+//! there is room for what was read and is not yet on its way; else in small spans, each read when it is due.
 //!
 //! Invariant: a stream that ends without an error has given exactly the bytes that were asked for.
 
@@ -18,6 +19,10 @@ use crate::recipe::{Codec, LocatedChunk};
 
 /// Extents that are open at once: the one that is read and the one behind it.
 const EXTENTS_OPEN: usize = 2;
+/// The most that a backend and the next extent hold of a blob that is read ahead.
+const AHEAD_BYTES: u64 = 5 * 512 * 1024;
+/// How much of a blob is read at a time where nothing is read ahead.
+const SPAN_BYTES: u64 = 256 * 1024;
 const SHORT: &str = "it ends before its chunk does";
 
 /// A run of bytes in one object.
@@ -37,12 +42,34 @@ pub(super) async fn serve(shelf: &Arc<Shelf>, address: &ContentAddress, range: B
     if extents.iter().map(|extent| extent.end - extent.begin).sum::<u64>() != wanted {
         return Err(Error::Catalog(format!("the chunks of {address} do not sum up to its size").into()));
     }
-    primed(read_lasting(shelf, *address, from, extents)).await
+    // Whoever takes the bytes slowly holds for long what was read ahead for it.
+    let room = (wanted > SPAN_BYTES).then(|| shelf.budget.room_ahead(wanted.min(AHEAD_BYTES)));
+    let (extents, open) = match room {
+        Some(None) => (spans(extents), 1),
+        _ => (extents, EXTENTS_OPEN),
+    };
+    let stream = read_lasting(shelf, *address, (from, extents), open);
+    primed(stream.inspect(move |_| _ = &room)).await
+}
+
+/// The same bytes in pieces of at most [`SPAN_BYTES`].
+fn spans(extents: Vec<Extent>) -> Vec<Extent> {
+    let begins = |extent: &Extent| (extent.begin..extent.end).step_by(SPAN_BYTES as usize);
+    let of = |extent: Extent| {
+        let spans = begins(&extent).map(|begin| (begin, extent.end.min(begin + SPAN_BYTES)));
+        spans.map(|(begin, end)| Extent { begin, end, ..extent.clone() }).collect::<Vec<_>>()
+    };
+    extents.into_iter().flat_map(of).collect()
 }
 
 /// As [`read`], of a blob: what is not where it lay when it was looked up may have been moved out of the way of something
 /// that had to go, and is looked up once more.
-fn read_lasting(shelf: &Arc<Shelf>, address: ContentAddress, from: u64, extents: Vec<Extent>) -> ByteStream {
+fn read_lasting(
+    shelf: &Arc<Shelf>,
+    address: ContentAddress,
+    (from, extents): (u64, Vec<Extent>),
+    open: usize,
+) -> ByteStream {
     let shelf = Arc::clone(shelf);
     let begins = extents.iter().scan(from, |at, extent| {
         let begin = *at;
@@ -52,7 +79,7 @@ fn read_lasting(shelf: &Arc<Shelf>, address: ContentAddress, from: u64, extents:
     let spans: Vec<(u64, Extent)> = begins.collect::<Vec<_>>().into_iter().zip(extents).collect();
     stream::iter(spans)
         .map(move |(begin, extent)| tokio::spawn(open_lasting(Arc::clone(&shelf), address, begin, extent)))
-        .buffered(EXTENTS_OPEN)
+        .buffered(open)
         .map(|opened| opened.map_err(|error| Error::Backend(error.into()))?)
         .try_flatten()
         .boxed()
@@ -143,7 +170,7 @@ async fn primed(stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> R
 
 #[cfg(test)]
 mod tests {
-    use super::{Extent, extents};
+    use super::{Extent, SPAN_BYTES, extents, spans};
     use crate::digest::{ContentAddress, ObjectKey};
     use crate::recipe::{Chunk, Codec, LocatedChunk, Location, RetrievalTier};
 
@@ -170,5 +197,15 @@ mod tests {
         assert_eq!(extents(&chunks, 5..15), [extent(1, 105, 115)]);
         assert_eq!(extents(&chunks, 29..31), [extent(1, 9, 10), extent(2, 10, 11)]);
         assert_eq!(extents(&chunks, 7..7), []);
+    }
+
+    #[test]
+    fn spans_are_the_same_bytes_in_small_pieces() {
+        let extent = |object, begin, end| Extent { backend: String::new(), object: ObjectKey([object; 32]), begin, end };
+        let found = spans(vec![extent(1, 7, 7 + 2 * SPAN_BYTES + 1), extent(2, 0, SPAN_BYTES), extent(3, 5, 6)]);
+        let first = [7, 7 + SPAN_BYTES, 7 + 2 * SPAN_BYTES, 8 + 2 * SPAN_BYTES];
+        let mut expected: Vec<Extent> = first.windows(2).map(|at| extent(1, at[0], at[1])).collect();
+        expected.extend([extent(2, 0, SPAN_BYTES), extent(3, 5, 6)]);
+        assert_eq!(found, expected);
     }
 }

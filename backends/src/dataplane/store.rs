@@ -2,7 +2,8 @@
 //!
 //! Small chunks are packed by natural batching: what comes while a pack is being written makes the next one, and a chunk
 //! that finds nothing on its way is written at once, alone if it is alone. So that a backend with a long way is not
-//! waited for one pack at a time, a pack that is worth its own way does not wait for the one before.
+//! waited for one pack at a time, a pack that is worth its own way does not wait for the one before; and none waits for
+//! one that takes unusually long.
 //!
 //! An object that was swept leaves its name behind for good: a deletion that nobody waits for any more could otherwise take
 //! an object that was written since. Its chunks, should they come again, get an object with a mark behind them. So do
@@ -14,11 +15,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::backend::SealedObject;
 use crate::dataplane::budget::Room;
@@ -40,6 +43,8 @@ const PACK_CHUNKS: usize = 1024;
 const WORTH_PART: usize = 8;
 /// Packs that are on their way at once.
 const PACKS_AT_ONCE: usize = 4;
+/// A pack that is on its way for longer is late: nobody waits for it who is not in it.
+const LATE: Duration = Duration::from_millis(500);
 
 /// A chunk that is hashed and waits for its place.
 #[derive(Debug)]
@@ -72,6 +77,8 @@ struct Waiting {
     chunks: Vec<Small>,
     size_bytes: usize,
     packs_running: usize,
+    /// How many of those are late.
+    packs_late: usize,
 }
 
 #[derive(Debug)]
@@ -161,18 +168,29 @@ fn add(shelf: &Arc<Shelf>, small: Small) {
     let mut waiting = shelf.packs.waiting();
     waiting.size_bytes += small.chunk.bytes.len();
     waiting.chunks.push(small);
+    begin(shelf, waiting);
+}
+
+/// Begins to write what waits, if it need not wait any longer.
+fn begin(shelf: &Arc<Shelf>, mut waiting: MutexGuard<'_, Waiting>) {
     let worth = waiting.size_bytes >= shelf.chunk_size_bytes / WORTH_PART || waiting.chunks.len() >= PACK_CHUNKS;
-    if waiting.packs_running == 0 || (worth && waiting.packs_running < PACKS_AT_ONCE) {
+    let due = waiting.packs_running == waiting.packs_late || worth;
+    if due && !waiting.chunks.is_empty() && waiting.packs_running < PACKS_AT_ONCE {
         waiting.packs_running += 1;
         drop(waiting);
         let shelf = Arc::clone(shelf);
-        tokio::spawn(async move { run(&shelf).await });
+        tokio::spawn(run(shelf));
     }
 }
 
 /// Writes packs until nothing waits.
-async fn run(shelf: &Arc<Shelf>) {
-    let mut running = Running { packs: &shelf.packs, ended: false };
+fn run(shelf: Arc<Shelf>) -> BoxFuture<'static, ()> {
+    run_packs(shelf).boxed()
+}
+
+async fn run_packs(shelf: Arc<Shelf>) {
+    let shelf = &shelf;
+    let mut running = Running { packs: &shelf.packs, late: false, ended: false };
     loop {
         let pack = {
             let mut waiting = shelf.packs.waiting();
@@ -184,18 +202,40 @@ async fn run(shelf: &Arc<Shelf>) {
             }
             pack
         };
-        store_pack(shelf, pack).await;
+        let mut storing = Box::pin(store_pack(shelf, pack));
+        if timeout(LATE, &mut storing).await.is_err() {
+            running.set_late(true);
+            begin(shelf, shelf.packs.waiting());
+            storing.await;
+            running.set_late(false);
+        }
     }
 }
 
 /// Should a pack's task end early, the next chunk starts another.
 struct Running<'a> {
     packs: &'a Packs,
+    late: bool,
     ended: bool,
+}
+
+impl Running<'_> {
+    fn set_late(&mut self, late: bool) {
+        self.late = late;
+        let packs_late = &mut self.packs.waiting().packs_late;
+        if late {
+            *packs_late += 1;
+        } else {
+            *packs_late -= 1;
+        }
+    }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        if self.late {
+            self.set_late(false);
+        }
         if !self.ended {
             self.packs.waiting().packs_running -= 1;
         }

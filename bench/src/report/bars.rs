@@ -210,6 +210,7 @@ mod tests {
             server_cpu_seconds: 5.0,
             client_cpu_seconds: 5.0,
             other_cpu_seconds: 0.0,
+            stolen_share: 0.0,
             server_peak_bytes: 0,
             complete: None,
         }

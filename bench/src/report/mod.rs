@@ -74,6 +74,12 @@ pub fn figure(value: f64) -> String {
     }
 }
 
+/// A share as a percentage.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    format!("{}%", figure(share * 100.0))
+}
+
 /// Bytes as MiB.
 #[must_use]
 pub fn mebibytes(bytes: u64) -> String {
@@ -99,7 +105,7 @@ pub fn wire_line(one: &Measured) -> String {
         format!(", Complete {} ms (at most {})", figure(complete.p50_ms), figure(complete.max_ms))
     });
     format!(
-        "{}: {}: {}/s, {} MB/s, p50 {} ms, p99 {} ms, server {} ms CPU each, client {} ms, others {} cores, peak {} MiB{complete}{error}",
+        "{}: {}: {}/s, {} MB/s, p50 {} ms, p99 {} ms, server {} ms CPU each, client {} ms, others {} cores, host {}, peak {} MiB{complete}{error}",
         one.peer.title(),
         one.op.title(),
         figure(one.rate()),
@@ -109,6 +115,7 @@ pub fn wire_line(one: &Measured) -> String {
         figure(one.cpu_ms()),
         figure(client_ms(one)),
         figure(other_cores(one)),
+        percent(one.stolen_share),
         mebibytes(one.server_peak_bytes),
     )
 }
@@ -232,6 +239,7 @@ pub fn wire_table(wire: &WireReport) -> String {
             "server CPU ms each",
             "client CPU ms each",
             "others' cores",
+            "taken by the host",
             "peak MiB",
             "ours / it",
         ];
@@ -268,7 +276,7 @@ fn wire_row(wire: &WireReport, one: &Measured) -> Vec<String> {
     if one.errors > 0 || one.operations == 0 {
         let error: String = one.first_error.iter().flat_map(|error| error.chars()).take(80).collect();
         let mut row = vec![one.peer.title().to_owned(), format!("{} failed: {}", one.errors, error.replace('|', "/"))];
-        row.resize(10, String::new());
+        row.resize(11, String::new());
         return row;
     }
     let ours = wire.find(crate::wire::peer::Peer::Artifactstore, one.op);
@@ -281,6 +289,7 @@ fn wire_row(wire: &WireReport, one: &Measured) -> Vec<String> {
         figure(one.cpu_ms()),
         figure(client_ms(one)),
         figure(other_cores(one)),
+        percent(one.stolen_share),
         mebibytes(one.server_peak_bytes),
         ours.map_or_else(String::new, |ours| format!("{}x", figure(ours.rate() / one.rate().max(f64::EPSILON)))),
     ]

@@ -17,6 +17,7 @@ use super::peer::{Peer, Programs, Running};
 use super::work::{Pages, Prepared, Put, Seal, Uploads, key};
 use crate::measure::{self, Latency, cores, cpu, forget_peak, machine_cpu, peak_bytes, resident_bytes};
 use crate::progress::Progress;
+use crate::quiet::{Attempts, LIMIT, Patience};
 
 /// What to run.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,12 +34,18 @@ pub struct WireOptions {
     /// Also do what takes minutes and writes tens of GiB, for the memory that it takes
     #[arg(long)]
     pub heavy: bool,
+    /// Keep what the last run measured undisturbed, and measure only the rest
+    #[arg(long)]
+    pub again: bool,
     /// Sign bodies with their SHA-256 and not as UNSIGNED-PAYLOAD; the client then computes it
     #[arg(long)]
     pub signed_payload: bool,
     /// The folder whose disk is measured; each server has a fresh folder in it
     #[arg(long, env = "BENCH_FOLDER", default_value = "target/bench")]
     pub folder: PathBuf,
+    /// How often what was disturbed is measured again
+    #[command(flatten)]
+    pub patience: Patience,
     /// Where the servers are
     #[command(flatten)]
     pub programs: Programs,
@@ -69,6 +76,8 @@ pub struct Measured {
     pub client_cpu_seconds: f64,
     /// The CPU time that neither of them took: of the kernel on their behalf, and of whoever else is busy here.
     pub other_cpu_seconds: f64,
+    /// The share of the cores' time that the machine's host took for itself.
+    pub stolen_share: f64,
     /// The most memory that the server had resident meanwhile.
     pub server_peak_bytes: u64,
     /// For uploads in parts: how long Complete took.
@@ -126,6 +135,13 @@ impl Measured {
 }
 
 impl WireReport {
+    /// What was measured without errors, and without being disturbed.
+    #[must_use]
+    pub fn undisturbed(mut self) -> Self {
+        self.measured.retain(|one| one.errors == 0 && one.operations > 0 && one.stolen_share <= LIMIT);
+        self
+    }
+
     /// What was measured of an operation on a server, without errors.
     #[must_use]
     pub fn find(&self, peer: Peer, op: Op) -> Option<&Measured> {
@@ -138,20 +154,27 @@ const SMALL_OBJECTS: u64 = 1000;
 const LARGE_OBJECTS: u64 = 4;
 /// How long a server is warmed up with an operation before it is measured.
 const WARM_UP: Duration = Duration::from_millis(300);
+/// The phase of an operation that is before its first attempt.
+const WARMING: u32 = 0;
 
-/// Runs it all. A server that fails is told and left; the others go on.
+/// Runs it all, beside what is kept of a run before. A server that fails is told and left; the others go on.
 ///
 /// # Errors
 /// When this machine fails, not when a server does.
-pub fn wire(options: &WireOptions, progress: &Progress) -> anyhow::Result<WireReport> {
+pub fn wire(options: &WireOptions, kept: WireReport, progress: &Progress) -> anyhow::Result<WireReport> {
     std::fs::create_dir_all(&options.folder)?;
     let folder = options.folder.canonicalize()?;
     let pool = Pool::fresh()?;
-    let mut report =
-        WireReport { seconds: options.seconds, signed_payload: options.signed_payload, ..WireReport::default() };
+    let mut report = WireReport {
+        seconds: options.seconds,
+        signed_payload: options.signed_payload,
+        skipped: Vec::new(),
+        ..kept
+    };
     for peer in chosen::<Peer>(&options.peers) {
         let usual = |op: &Op| options.heavy || options.ops.contains(op) || !op.is_heavy();
-        let ops = chosen::<Op>(&options.ops).into_iter().filter(|op| op.is_asked_of(peer) && usual(op));
+        let ops = chosen::<Op>(&options.ops).into_iter();
+        let ops = ops.filter(|op| op.is_asked_of(peer) && usual(op) && report.find(peer, *op).is_none());
         let ops: Vec<Op> = ops.collect();
         let absence = peer.absence(&options.programs);
         if let Some(why) = absence {
@@ -164,6 +187,7 @@ pub fn wire(options: &WireOptions, progress: &Progress) -> anyhow::Result<WireRe
             report.skipped.push((peer, format!("{error:#}")));
         }
     }
+    report.measured.sort_by_key(|one| (one.peer, one.op));
     Ok(report)
 }
 
@@ -266,13 +290,25 @@ impl Bench<'_> {
     fn measure(&self, op: Op) -> anyhow::Result<Measured> {
         let shape = op.shape();
         if shape.times.is_none() && !matches!(shape.kind, Kind::Multipart(_)) {
-            self.work(op, &shape, Until::Time(WARM_UP), "warm")?;
+            self.work(op, &shape, Until::Time(WARM_UP), WARMING)?;
         }
+        // What takes minutes is asked for its memory, which nobody disturbs.
+        let tries = if op.is_heavy() { 1 } else { self.options.patience.tries };
+        let mut attempts = Attempts::new(Patience { tries });
+        while let Some(attempt) = attempts.next() {
+            attempts.took(self.once(op, attempt)?);
+        }
+        let (measured, stolen_share) = attempts.best().context("nothing was measured")?;
+        Ok(Measured { stolen_share, ..measured })
+    }
+
+    fn once(&self, op: Op, attempt: u32) -> anyhow::Result<Measured> {
+        let shape = op.shape();
         let (pids, own) = (&self.running.pids, [std::process::id()]);
         forget_peak(pids);
         let (server, client, machine) = (cpu(pids), cpu(&own), machine_cpu());
         let until = shape.times.map_or(Until::Time(Duration::from_secs_f64(self.options.seconds)), Until::Turns);
-        let (tally, completes) = self.work(op, &shape, until, "run")?;
+        let (tally, completes) = self.work(op, &shape, until, attempt + 1)?;
         let server_cpu = cpu(pids).saturating_sub(server);
         let client_cpu = cpu(&own).saturating_sub(client);
         let other_cpu = machine_cpu().saturating_sub(machine).saturating_sub(server_cpu + client_cpu);
@@ -288,18 +324,19 @@ impl Bench<'_> {
             server_cpu_seconds: server_cpu.as_secs_f64(),
             client_cpu_seconds: client_cpu.as_secs_f64(),
             other_cpu_seconds: other_cpu.as_secs_f64(),
+            stolen_share: 0.0,
             server_peak_bytes: peak_bytes(pids),
             complete: (!completes.is_empty()).then(|| Latency::of(completes)),
         })
     }
 
-    fn work(&self, op: Op, shape: &Shape, until: Until, phase: &str) -> anyhow::Result<(Tally, Vec<u64>)> {
+    fn work(&self, op: Op, shape: &Shape, until: Until, phase: u32) -> anyhow::Result<(Tally, Vec<u64>)> {
         let (target, pool, size_bytes) = (&self.running.target, self.pool, shape.size_bytes);
         let threads = if shape.is_large() { cores() } else { 1 };
         let load = Load { connections: shape.connections, threads, until };
-        let prefix = format!("{phase}-{}", op as u32);
+        let prefix = format!("run{phase}-{}", op as u32);
         // Every phase of every operation has bodies of its own.
-        let first = (op as u64 + 1) << 40 | u64::from(phase == "run") << 39;
+        let first = (op as u64 + 1) << 40 | u64::from(phase) << 34;
         let prefix = prefix.as_str();
         let tally = match shape.kind {
             Kind::Put => {

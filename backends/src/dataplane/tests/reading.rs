@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Bench, body, noise};
 use crate::backend::{Backend, SealedObject};
-use crate::dataplane::inproc::InProcessDataPlane;
+use crate::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
 use crate::dataplane::spi::{
     ByteRange, Catalog, DataPlane, IngestHints, IngestResult, LocatedBlob, Verification, Whereabouts,
 };
@@ -241,6 +241,39 @@ async fn a_reader_that_stops_early_harms_nobody() {
     assert!(stream.try_next().await.unwrap().is_some());
     drop(stream);
     assert_eq!(bench.serve(&result.content_address, ByteRange::Full).await.unwrap().len(), 5 << 20);
+}
+
+#[tokio::test]
+async fn what_is_read_ahead_is_bounded_and_whoever_finds_no_room_reads_all_the_same() {
+    const SIZE: usize = 3 << 20;
+    // Room to read ahead for one reader of the whole.
+    let bench = Bench::with(PlaneOptions { chunk_size_bytes: 1 << 20, buffer_budget_bytes: 8 * 5 * 512 * 1024 });
+    let bytes = noise(SIZE, 3);
+    let address = bench.store(&bytes).await.content_address;
+    let begin = async || bench.plane.serve_object(&address, ByteRange::Full).await.unwrap();
+    let reads = |since: usize| bench.reads() - since;
+
+    let at = bench.reads();
+    let ahead = begin().await;
+    assert_eq!(reads(at), 2, "two chunks are open");
+    let at = bench.reads();
+    let mut without = begin().await;
+    assert_eq!(reads(at), 1);
+    let first = without.try_next().await.unwrap().unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!((reads(at), first.len()), (1, 256 * 1024), "nothing is read before it is asked for");
+    let rest: Vec<Bytes> = without.try_collect().await.unwrap();
+    assert_eq!([vec![first], rest].concat().concat(), bytes);
+    assert_eq!(reads(at), SIZE / (256 * 1024));
+
+    // What is small takes no room, and room that was given back is taken again.
+    let at = bench.reads();
+    assert_eq!(bench.serve(&address, ByteRange::Span(10, 1000)).await.unwrap(), bytes[10..1000]);
+    assert_eq!(reads(at), 1);
+    drop(ahead);
+    let at = bench.reads();
+    assert_eq!(bench.serve(&address, ByteRange::Full).await.unwrap(), bytes);
+    assert_eq!(reads(at), 3, "one for each chunk");
 }
 
 fn lying_in(object: ObjectKey, chunks: &[(&IngestResult, u64)]) -> Verification {
