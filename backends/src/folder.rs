@@ -13,14 +13,16 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::digest::ObjectKey;
 use crate::failpoint::{Point, reach};
@@ -142,19 +144,12 @@ impl Folder {
 
     /// Some bytes of an object in one go; fewer when it ends before.
     pub(crate) fn read(&self, key: &ObjectKey, offset_bytes: u64, length_bytes: usize) -> io::Result<Bytes> {
-        let file = File::open(self.root.join(FOLDER.path(key)))?;
-        let mut bytes = BytesMut::zeroed(length_bytes);
-        let mut filled = 0;
-        while filled < length_bytes {
-            match file.read_at(&mut bytes[filled..], offset_bytes + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes.freeze())
+        read(&self.object(key)?, offset_bytes, length_bytes)
+    }
+
+    /// An object, to read from.
+    pub(crate) fn object(&self, key: &ObjectKey) -> io::Result<File> {
+        File::open(self.root.join(FOLDER.path(key)))
     }
 
     /// Forgets objects, and syncs each folder that they were in, once for all of them: until then a name that was removed
@@ -231,6 +226,23 @@ impl Folder {
         // The set only grows, by folders that are synced already: a panic elsewhere leaves nothing half done.
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Some bytes of a file; fewer when it ends before. They go where nothing was before: to fill memory with zeros first
+/// costs as much as half of the reading.
+pub(crate) fn read(file: &File, offset_bytes: u64, length_bytes: usize) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(length_bytes);
+    while bytes.len() < length_bytes {
+        let offset_bytes = offset_bytes + bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), offset_bytes) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // The memory may be larger than what was asked for.
+    bytes.truncate(length_bytes);
+    Ok(bytes.into())
 }
 
 /// Makes what an earlier process left durable once, so that a grown store starts with its long-run cost.

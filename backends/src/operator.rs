@@ -1,7 +1,7 @@
 //! The backend over OpenDAL; the only file that names it.
 //!
-//! It lists and streams. `Folder` writes and deletes, because OpenDAL syncs no folder and knows no direct writes, and
-//! reads what is small, in one go where OpenDAL takes several.
+//! It lists and tells what objects are. `Folder` writes and deletes, because OpenDAL syncs no folder and knows no direct
+//! writes, and reads, because OpenDAL fills memory with zeros before it reads into it.
 //!
 //! Invariant: when `put` has answered, the object is on the disk; whatever becomes of the caller, the object is there
 //! whole or not at all.
@@ -9,7 +9,9 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +30,12 @@ use crate::dataplane::spi::{ByteRange, ByteStream};
 use crate::digest::ObjectKey;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::folder::{Folder, Unraised, Upkeep};
+use crate::folder::{self, Folder, Unraised, Upkeep};
 use crate::layout::{FOLDER, OBJECTS};
 
 /// How much is read at a time.
 const PIECE_BYTES: usize = 512 * 1024;
-/// Pieces of one stream that are read at once: the next while the last is on its way out.
+/// Pieces of one stream that are asked for at once: the next while the last is on its way out.
 const PIECES_AHEAD: usize = 2;
 /// Each running write holds one thread for blocking calls; runtimes have hundreds.
 const WRITES_AT_ONCE: usize = 64;
@@ -106,13 +108,11 @@ impl OperatorBackend {
         blocking(move || folder.sweep(older_than).map_err(folder_error)).await
     }
 
+    /// Opens and reads in one go what is one piece.
     async fn read_piece(&self, key: ObjectKey, offset_bytes: u64, length_bytes: usize) -> Result<ByteStream> {
         let folder = Arc::clone(&self.folder);
-        let piece = blocking(move || match folder.read(&key, offset_bytes, length_bytes) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::ObjectMissing(key)),
-            outcome => outcome.map_err(folder_error),
-        })
-        .await?;
+        let read = move || folder.read(&key, offset_bytes, length_bytes).map_err(|error| read_error(key, error));
+        let piece = blocking(read).await?;
         if piece.is_empty() {
             let size_bytes = self.stat(&key).await?.map_or(0, |stat| stat.size_bytes);
             return Err(Error::RangeNotSatisfiable { size_bytes });
@@ -178,19 +178,20 @@ impl Backend for OperatorBackend {
     }
 
     async fn read(&self, key: &ObjectKey, range: ByteRange) -> Result<ByteStream> {
-        let (key, path) = (*key, FOLDER.path(key));
+        let key = *key;
         if let ByteRange::Span(start, end) = range
             && let Some(length) = end.checked_sub(start).filter(|length| (1..=PIECE_BYTES as u64).contains(length))
         {
             return self.read_piece(key, start, length as usize).await;
         }
-        let metadata = self.operator.stat(&path).await.map_err(|error| read_error(&key, error))?;
-        let range = range.resolve(metadata.content_length())?;
-        let reader = self.operator.reader_with(&path).chunk(PIECE_BYTES).concurrent(PIECES_AHEAD);
-        let reader = reader.await.map_err(|error| read_error(&key, error))?;
-        let buffers = reader.into_stream(range).await.map_err(|error| read_error(&key, error))?;
-        let pieces = buffers.map_ok(|buffer| stream::iter(Iterator::map(buffer, Ok))).try_flatten();
-        Ok(pieces.map_err(move |error| read_error(&key, error)).boxed())
+        let folder = Arc::clone(&self.folder);
+        let opened = move || {
+            let file = folder.object(&key)?;
+            let size_bytes = file.metadata()?.len();
+            io::Result::Ok((file, size_bytes))
+        };
+        let (file, size_bytes) = blocking(move || opened().map_err(|error| read_error(key, error))).await?;
+        Ok(pieces(key, file, range.resolve(size_bytes)?))
     }
 
     async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>> {
@@ -250,13 +251,25 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     done.map_err(|error| Error::Backend(error.into()))?
 }
 
+/// The bytes of a file in this range, the next piece being read while the last is on its way out.
+fn pieces(key: ObjectKey, file: File, range: Range<u64>) -> ByteStream {
+    let file = Arc::new(file);
+    let read = move |begin: u64| {
+        let (file, length) = (Arc::clone(&file), (range.end - begin).min(PIECE_BYTES as u64) as usize);
+        blocking(move || {
+            let piece = folder::read(&file, begin, length).map_err(folder_error)?;
+            if piece.len() < length {
+                return Err(Error::ObjectDamaged(key, "it ended while it was read"));
+            }
+            Ok(piece)
+        })
+    };
+    stream::iter((range.start..range.end).step_by(PIECE_BYTES)).map(read).buffered(PIECES_AHEAD).boxed()
+}
+
 /// What a failed read of a known object means.
-fn read_error(key: &ObjectKey, error: opendal::Error) -> Error {
-    match error.kind() {
-        ErrorKind::NotFound => Error::ObjectMissing(*key),
-        ErrorKind::RangeNotSatisfied => Error::ObjectDamaged(*key, "it ended while it was read"),
-        _ => storage_error(error),
-    }
+fn read_error(key: ObjectKey, error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::NotFound { Error::ObjectMissing(key) } else { folder_error(error) }
 }
 
 fn storage_error(error: opendal::Error) -> Error {

@@ -91,7 +91,11 @@ fn main() -> anyhow::Result<()> {
         What::Log { options, folder } => results.keep("log", &log(&options, &folder, &Progress::new())?),
         What::Listing { options, folder } => results.keep("listing", &listing(&options, &folder, &Progress::new())?),
         What::Wire(options) => {
-            let kept = if options.again { results.read::<WireReport>("wire")?.unwrap_or_default() } else { WireReport::default() };
+            let kept = if options.again {
+                results.read::<WireReport>("wire")?.unwrap_or_default()
+            } else {
+                WireReport::default()
+            };
             results.keep("wire", &wire(&options, kept.undisturbed(), &Progress::new())?)
         }
         What::Report { page, criterion, folder } => {

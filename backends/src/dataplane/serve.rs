@@ -54,9 +54,10 @@ pub(super) async fn serve(shelf: &Arc<Shelf>, address: &ContentAddress, range: B
 
 /// The same bytes in pieces of at most [`SPAN_BYTES`].
 fn spans(extents: Vec<Extent>) -> Vec<Extent> {
-    let begins = |extent: &Extent| (extent.begin..extent.end).step_by(SPAN_BYTES as usize);
     let of = |extent: Extent| {
-        let spans = begins(&extent).map(|begin| (begin, extent.end.min(begin + SPAN_BYTES)));
+        let spans = (extent.begin..extent.end)
+            .step_by(SPAN_BYTES as usize)
+            .map(|begin| (begin, extent.end.min(begin + SPAN_BYTES)));
         spans.map(|(begin, end)| Extent { begin, end, ..extent.clone() }).collect::<Vec<_>>()
     };
     extents.into_iter().flat_map(of).collect()
@@ -201,7 +202,8 @@ mod tests {
 
     #[test]
     fn spans_are_the_same_bytes_in_small_pieces() {
-        let extent = |object, begin, end| Extent { backend: String::new(), object: ObjectKey([object; 32]), begin, end };
+        let extent =
+            |object, begin, end| Extent { backend: String::new(), object: ObjectKey([object; 32]), begin, end };
         let found = spans(vec![extent(1, 7, 7 + 2 * SPAN_BYTES + 1), extent(2, 0, SPAN_BYTES), extent(3, 5, 6)]);
         let first = [7, 7 + SPAN_BYTES, 7 + 2 * SPAN_BYTES, 8 + 2 * SPAN_BYTES];
         let mut expected: Vec<Extent> = first.windows(2).map(|at| extent(1, at[0], at[1])).collect();

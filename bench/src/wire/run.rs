@@ -165,12 +165,8 @@ pub fn wire(options: &WireOptions, kept: WireReport, progress: &Progress) -> any
     std::fs::create_dir_all(&options.folder)?;
     let folder = options.folder.canonicalize()?;
     let pool = Pool::fresh()?;
-    let mut report = WireReport {
-        seconds: options.seconds,
-        signed_payload: options.signed_payload,
-        skipped: Vec::new(),
-        ..kept
-    };
+    let mut report =
+        WireReport { seconds: options.seconds, signed_payload: options.signed_payload, skipped: Vec::new(), ..kept };
     for peer in chosen::<Peer>(&options.peers) {
         let usual = |op: &Op| options.heavy || options.ops.contains(op) || !op.is_heavy();
         let ops = chosen::<Op>(&options.ops).into_iter();
