@@ -178,7 +178,7 @@ async fn bucket(keys: u64, options: &ListingOptions, below: &Path) -> anyhow::Re
     let mut measured = Vec::new();
     for kind in Kind::ALL {
         let mut attempts = Attempts::new(options.patience);
-        while attempts.next().is_some() {
+        while attempts.begin().is_some() {
             attempts.took(pages(&registry, keys, kind, options.pages).await?);
         }
         measured.push(attempts.best().context("nothing was measured")?.0);

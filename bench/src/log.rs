@@ -100,7 +100,7 @@ pub fn log(options: &LogOptions, below: &Path, progress: &Progress) -> anyhow::R
         for waiting in WAITING {
             progress.step(&format!("log writer, {waiting} commands waiting"));
             let mut attempts = Attempts::new(options.patience);
-            while attempts.next().is_some() {
+            while attempts.begin().is_some() {
                 attempts.took(write_fresh(below, waiting, options.seconds).await?);
             }
             let (written, _) = attempts.best().context("nothing was measured")?;
@@ -116,7 +116,7 @@ pub fn log(options: &LogOptions, below: &Path, progress: &Progress) -> anyhow::R
             write(&writer, 256, Until::Events { first: have, count: wanted }).await?;
             progress.step("replaying");
             let mut attempts = Attempts::new(options.patience);
-            while attempts.next().is_some() {
+            while attempts.begin().is_some() {
                 attempts.took(replay(&store).await?);
             }
             let (rebuilt, _) = attempts.best().context("nothing was measured")?;

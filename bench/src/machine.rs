@@ -60,7 +60,7 @@ pub fn machine(below: &Path, time: Duration, patience: Patience) -> anyhow::Resu
     let folder = Folder::fresh(below)?;
     let quiet_round = |_| {
         let mut attempts = Attempts::new(patience);
-        while attempts.next().is_some() {
+        while attempts.begin().is_some() {
             attempts.took(round(folder.path(), time / ROUNDS)?);
         }
         Ok(attempts.best().context("nothing was measured")?.0)

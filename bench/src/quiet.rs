@@ -25,7 +25,7 @@ const WAIT: Duration = Duration::from_secs(20);
 /// How long until they are tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Measures something as often as is needed: [`Attempts::next`] before each attempt, [`Attempts::took`] behind it.
+/// Measures something as often as is needed: [`Attempts::begin`] before each attempt, [`Attempts::took`] behind it.
 #[derive(Debug)]
 pub struct Attempts<T> {
     tries: u32,
@@ -43,7 +43,7 @@ impl<T> Attempts<T> {
 
     /// The number of the next attempt, from 0, as soon as the cores are there or were waited for long enough; `None` when
     /// no other is needed.
-    pub fn next(&mut self) -> Option<u32> {
+    pub fn begin(&mut self) -> Option<u32> {
         let number = self.due()?;
         if self.tries > 1 {
             wait();
@@ -116,9 +116,9 @@ mod tests {
     #[test]
     fn what_was_quiet_is_measured_once() {
         let mut attempts = Attempts::new(Patience { tries: 3 });
-        assert_eq!(attempts.next(), Some(0));
+        assert_eq!(attempts.begin(), Some(0));
         attempts.weigh("quiet", LIMIT);
-        assert_eq!(attempts.next(), None);
+        assert_eq!(attempts.begin(), None);
         assert_eq!(attempts.best().map(|(found, _)| found), Some("quiet"));
     }
 }

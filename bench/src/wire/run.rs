@@ -291,7 +291,7 @@ impl Bench<'_> {
         // What takes minutes is asked for its memory, which nobody disturbs.
         let tries = if op.is_heavy() { 1 } else { self.options.patience.tries };
         let mut attempts = Attempts::new(Patience { tries });
-        while let Some(attempt) = attempts.next() {
+        while let Some(attempt) = attempts.begin() {
             attempts.took(self.once(op, attempt)?);
         }
         let (measured, stolen_share) = attempts.best().context("nothing was measured")?;
