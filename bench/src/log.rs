@@ -2,6 +2,7 @@
 //!
 //! Both run for seconds and are about CPU time, syncs and memory as much as about time, so they are no micro benches.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use artifactstore_registry::Error;
-use artifactstore_registry::clock::SystemClock;
+use artifactstore_registry::clock::{SystemClock, Timestamp};
 use artifactstore_registry::log::replay::rebuild;
 use artifactstore_registry::log::writer::{Kept, LogWriter, Vault, WriterParts};
+use artifactstore_registry::model::event::Record;
+use artifactstore_registry::model::state::{Head, State};
 use artifactstore_registry::store::Store;
 use artifactstore_registry::store::sqlite::{OpenMode, SqliteStore};
 use async_trait::async_trait;
@@ -26,13 +29,16 @@ use crate::sample;
 /// How many commands wait at the writer at once; natural batching makes batches of about as many.
 pub const WAITING: [usize; 3] = [1, 32, 256];
 
+/// How many files' events are written in one batch of the log that is replayed.
+const FILLED_AT_ONCE: usize = 4096;
+
 /// What to run.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogOptions {
     /// How long the writer is measured, for each number of waiting commands
     #[arg(long, env = "BENCH_SECONDS", default_value_t = 5.0)]
     pub seconds: f64,
-    /// How many events are replayed
+    /// How many files the log has that is replayed, with an event each
     #[arg(long, default_value_t = 200_000)]
     pub replay_events: u64,
     /// How often what was disturbed is measured again
@@ -108,13 +114,13 @@ pub fn log(options: &LogOptions, below: &Path, progress: &Progress) -> anyhow::R
             report.written.push(written);
         }
         let (_folder, store) = open(below).await?;
-        let writer = start(&store).await?;
+        start(&store).await?.stop().await;
+        let mut filled = 0;
         for share in [4, 1] {
-            progress.step(&format!("writing {} events to replay", options.replay_events / share));
-            let have = store.head().await?.sequence;
-            let wanted = (options.replay_events / share).saturating_sub(have);
-            write(&writer, 256, Until::Events { first: have, count: wanted }).await?;
-            progress.step("replaying");
+            let wanted = options.replay_events / share;
+            fill(&*store, filled..wanted, progress).await?;
+            filled = wanted;
+            progress.step(&format!("replaying {wanted} files"));
             let mut attempts = Attempts::new(options.patience);
             while attempts.begin().is_some() {
                 attempts.took(replay(&store).await?);
@@ -123,7 +129,6 @@ pub fn log(options: &LogOptions, below: &Path, progress: &Progress) -> anyhow::R
             progress.line(&crate::report::rebuilt_line(&rebuilt));
             report.rebuilt.push(rebuilt);
         }
-        writer.stop().await;
         store.close().await;
         Ok(report)
     })
@@ -149,24 +154,47 @@ async fn start(store: &Arc<dyn Store>) -> anyhow::Result<Arc<LogWriter>> {
 async fn write_fresh(below: &Path, waiting: usize, seconds: f64) -> anyhow::Result<Written> {
     let (_folder, store) = open(below).await?;
     let writer = start(&store).await?;
-    let written = write(&writer, waiting, Until::Time(Duration::from_secs_f64(seconds))).await?;
+    let written = write(&writer, waiting, Duration::from_secs_f64(seconds)).await?;
     writer.stop().await;
     store.close().await;
     Ok(written)
 }
 
-#[derive(Clone, Copy)]
-enum Until {
-    Time(Duration),
-    Events { first: u64, count: u64 },
+/// Puts the events of files behind the log, as the writer does, and no rows: a replay reads nothing but the log.
+async fn fill(store: &dyn Store, files: Range<u64>, progress: &Progress) -> anyhow::Result<()> {
+    let (actor, end) = (sample::actor()?, files.end);
+    for first in files.step_by(FILLED_AT_ONCE) {
+        progress.step(&format!("writing the events of {end} files to replay: {first} so far"));
+        let mut batch = store.begin().await?;
+        let mut head = batch.head();
+        let mut records = Vec::with_capacity(FILLED_AT_ONCE);
+        for number in first..end.min(first + FILLED_AT_ONCE as u64) {
+            for event in sample::events(number)? {
+                let mut record = Record {
+                    sequence: head.sequence + 1,
+                    occurred_at: Timestamp(head.occurred_at.0 + 1),
+                    tenant: actor.tenant.clone(),
+                    producer: event.producer(),
+                    package: event.package(),
+                    actor: actor.name.clone(),
+                    request_id: actor.request_id.clone(),
+                    kind: event.kind().to_owned(),
+                    payload: event.encode(),
+                    hash: [0; 32],
+                };
+                record.hash = record.chained(&head.hash);
+                head = Head { sequence: record.sequence, occurred_at: record.occurred_at, hash: record.hash };
+                records.push(record);
+            }
+        }
+        batch.write(&records, head, &State::default()).await?;
+        batch.commit().await?;
+    }
+    Ok(())
 }
 
-async fn write(writer: &Arc<LogWriter>, waiting: usize, until: Until) -> anyhow::Result<Written> {
+async fn write(writer: &Arc<LogWriter>, waiting: usize, time: Duration) -> anyhow::Result<Written> {
     let pids = [std::process::id()];
-    let (first, count, time) = match until {
-        Until::Time(time) => (0, u64::MAX, time),
-        Until::Events { first, count } => (first, count, Duration::MAX),
-    };
     let next = Arc::new(AtomicU64::new(0));
     let (begun, before) = (Instant::now(), cpu(&pids));
     let head = *writer.committed().borrow();
@@ -176,11 +204,7 @@ async fn write(writer: &Arc<LogWriter>, waiting: usize, until: Until) -> anyhow:
             tokio::spawn(async move {
                 let (actor, mut micros) = (sample::actor()?, Vec::new());
                 while begun.elapsed() < time {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        break;
-                    }
-                    let command = sample::ingest(first + number)?;
+                    let command = sample::ingest(next.fetch_add(1, Ordering::Relaxed))?;
                     let sent = Instant::now();
                     writer.record(&actor, command).await?;
                     micros.push(u64::try_from(sent.elapsed().as_micros())?);

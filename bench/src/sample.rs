@@ -51,6 +51,12 @@ fn package_name(number: u64) -> String {
     format!("run-{:05}", number / FILES_A_PACKAGE)
 }
 
+fn package_id(number: u64) -> PackageId {
+    let mut random = [0; 16];
+    random.copy_from_slice(&bytes("package", number / FILES_A_PACKAGE)[..16]);
+    PackageId::from_random(random)
+}
+
 fn path(number: u64) -> String {
     format!("results/report-{number:08}.xml")
 }
@@ -78,8 +84,6 @@ pub fn ingest(number: u64) -> Result<Command, InvalidName> {
         backend: "local".to_owned(),
         stored_length_bytes: FILE_BYTES,
     };
-    let mut random = [0; 16];
-    random.copy_from_slice(&bytes("package", number)[..16]);
     Ok(Command::FileIngest(Box::new(FileIngest {
         name: FileName::parse(PRODUCER, &format!("{}/{}", package_name(number), path(number)))?,
         content: Content {
@@ -95,7 +99,7 @@ pub fn ingest(number: u64) -> Result<Command, InvalidName> {
         condition: WriteCondition::default(),
         upload: None,
         copied_from: None,
-        fresh_package: PackageId::from_random(random),
+        fresh_package: package_id(number),
         finalize: FinalizeFacts { gateway_version: "0.1.0".to_owned(), backend: "local".to_owned() },
     })))
 }
@@ -126,7 +130,7 @@ pub fn state(number: u64) -> Result<State, InvalidName> {
     };
     state.producers.load(name.clone(), Some(row));
     let package = Package {
-        id: PackageId::from_random([7; 16]),
+        id: package_id(number),
         producer: name.clone(),
         name: PackageName::parse(&package_name(number))?,
         revision: 1,
@@ -156,9 +160,22 @@ pub fn state(number: u64) -> Result<State, InvalidName> {
 /// # Errors
 /// When the command is refused, which would be a mistake of this module.
 pub fn event(number: u64) -> anyhow::Result<Event> {
-    let decision = decide(&state(number)?, &actor()?, &ingest(number)?)
+    events(number)?.pop().ok_or_else(|| anyhow::anyhow!("the sample makes no event"))
+}
+
+/// The events that a file is ingested by: before the first of a package, that the package is opened.
+///
+/// # Errors
+/// When the command is refused, which would be a mistake of this module.
+pub fn events(number: u64) -> anyhow::Result<Vec<Event>> {
+    let mut state = state(number)?;
+    if number.is_multiple_of(FILES_A_PACKAGE) {
+        state.latest.values_mut().for_each(|latest| *latest = None);
+        state.packages = Default::default();
+    }
+    let decision = decide(&state, &actor()?, &ingest(number)?)
         .map_err(|refusal| anyhow::anyhow!("the sample is refused: {refusal:?}"))?;
-    decision.events.into_iter().next_back().ok_or_else(|| anyhow::anyhow!("the sample makes no event"))
+    Ok(decision.events)
 }
 
 /// A manifest of so many files.
@@ -213,7 +230,7 @@ mod tests {
     use artifactstore_registry::model::event::Event;
     use artifactstore_registry::model::manifest::Manifest;
 
-    use super::{event, manifest};
+    use super::{event, events, manifest};
 
     #[test]
     fn the_samples_are_what_the_registry_takes() {
@@ -221,6 +238,9 @@ mod tests {
         assert_eq!(sample.kind(), "v1.file.ingested");
         assert_eq!(Event::decode(sample.kind(), &sample.encode()).unwrap().unwrap(), sample);
         assert_ne!(event(6).unwrap(), sample);
+        let kinds = |number| events(number).unwrap().iter().map(Event::kind).collect::<Vec<_>>();
+        assert_eq!(kinds(2000), ["v1.package.opened", "v1.file.ingested"]);
+        assert_eq!(kinds(2001), ["v1.file.ingested"]);
         let sample = manifest(3);
         assert_eq!(Manifest::decode(&sample.encode()).unwrap(), sample);
     }

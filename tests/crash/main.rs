@@ -26,7 +26,7 @@ const FOLDER_ROUNDS: u64 = 100;
 /// Rounds between two replays of a log that was just cut off.
 const REPLAY_EVERY: u64 = 20;
 /// How often a place is aimed at in the end that was not come to.
-const AIMS_AT_THE_LAST: u32 = 10;
+const AIMS_AT_THE_LAST: u32 = 20;
 
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var_os(name)?.into_string().unwrap();

@@ -44,7 +44,7 @@ const WORTH_PART: usize = 8;
 /// Packs that are on their way at once.
 const PACKS_AT_ONCE: usize = 4;
 /// A pack that is on its way for longer is late: nobody waits for it who is not in it.
-const LATE: Duration = Duration::from_millis(500);
+const LATE: Duration = Duration::from_secs(2);
 
 /// A chunk that is hashed and waits for its place.
 #[derive(Debug)]

@@ -166,13 +166,13 @@ async fn a_pack_that_hangs_holds_up_nobody_who_is_not_in_it() {
         let mut stuck: Vec<_> = (0..hanging).map(|n| Box::pin(ingest(n))).collect();
         for (n, one) in stuck.iter_mut().enumerate() {
             // The last is not late yet.
-            let time = if n + 1 < hanging { 600 } else { 100 };
+            let time = if n + 1 < hanging { 2_500 } else { 100 };
             assert!(timeout(Duration::from_millis(time), one).await.is_err());
         }
         let begun = Instant::now();
         ingest(hanging).await.unwrap();
-        assert!(begun.elapsed() >= Duration::from_millis(390), "it may go with others while none is late");
-        assert!(begun.elapsed() < Duration::from_millis(500));
+        assert!(begun.elapsed() >= Duration::from_millis(1_890), "it may go with others while none is late");
+        assert!(begun.elapsed() < Duration::from_millis(2_000));
         let begun = Instant::now();
         for n in 1..5 {
             ingest(hanging + n).await.unwrap();

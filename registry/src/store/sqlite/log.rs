@@ -1,17 +1,14 @@
-//! Reading the log from one end to the other, by a connection of its own, whose rows become events where they lie: what
-//! the other connections hand over, value by value, to another thread costs several times as much.
+//! Reading the log from one end to the other.
 //!
 //! Invariant: events are only ever added, so that those up to a snapshot's head are the snapshot's, whoever reads them.
 
-use std::path::{Path, PathBuf};
-
 use rusqlite::types::{FromSql, FromSqlError, ValueRef};
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, Row};
 
+use super::pages::Pages;
 use super::reads::limited;
 use super::rows::EVENT;
 use super::write::signed;
-use super::{BUSY_TIMEOUT, READER_CACHE};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::event::Record;
@@ -19,38 +16,9 @@ use crate::model::name::{PackageName, ProducerName, TenantName};
 use crate::model::row::Sequence;
 use crate::store::EVENTS_BYTES;
 
-/// Reads the log of the registry in a file; opens it when it is first asked.
-#[derive(Debug)]
-pub(super) struct LogReader {
-    path: PathBuf,
-    connection: Option<Connection>,
-}
-
-impl LogReader {
-    pub(super) fn of(path: &Path) -> Self {
-        Self { path: path.to_owned(), connection: None }
-    }
-
-    /// Events behind the first number and up to the second, a page of them.
-    pub(super) async fn events(&mut self, (since, until): (Sequence, Sequence), limit: usize) -> Result<Vec<Record>> {
-        let (path, connection) = (self.path.clone(), self.connection.take());
-        let read = move || -> rusqlite::Result<_> {
-            let connection = connection.map_or_else(|| open(&path), Ok)?;
-            let records = page(&connection, (since, until), limit)?;
-            Ok((connection, records))
-        };
-        let (connection, records) = super::elsewhere(read).await??;
-        self.connection = Some(connection);
-        Ok(records)
-    }
-}
-
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "cache_size", READER_CACHE)?;
-    Ok(connection)
+/// Events behind the first number and up to the second, a page of them.
+pub(super) async fn events(pages: &Pages, between: (Sequence, Sequence), limit: usize) -> Result<Vec<Record>> {
+    pages.read(move |connection| Ok(page(connection, between, limit)?)).await
 }
 
 fn page(connection: &Connection, (since, until): (Sequence, Sequence), limit: usize) -> rusqlite::Result<Vec<Record>> {

@@ -11,6 +11,7 @@ mod leases;
 mod load;
 mod log;
 mod lookups;
+mod pages;
 mod reads;
 mod rows;
 mod scratch;
@@ -34,6 +35,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use tokio::sync::Mutex;
 
 use self::lookups::{Lookups, Question};
+use self::pages::Pages;
 use self::reads::limited;
 use self::scratch::Scratch;
 use self::writer::{SharedWriter, Use, Writer};
@@ -65,6 +67,7 @@ pub struct SqliteStore {
     schema: Schema,
     writer: SharedWriter,
     readers: SqlitePool,
+    pages: Pages,
     /// One more, for what a batch asks besides rows.
     besides: SqlitePool,
     lookups: Lookups,
@@ -159,7 +162,8 @@ impl SqliteStore {
         pool.close().await;
         let schema = Schema { found, now: known };
         let writer = Arc::new(Mutex::new(Some(writer)));
-        Ok(Self { path: path.to_owned(), schema, writer, readers, besides, lookups, _scratch: None })
+        let pages = Pages::of(path);
+        Ok(Self { path: path.to_owned(), schema, writer, readers, pages, besides, lookups, _scratch: None })
     }
 
     /// Does a little by the connection that writes, once it is free.
@@ -198,7 +202,7 @@ impl Store for SqliteStore {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        Ok(Box::new(snapshot::SqliteSnapshot::begin(&self.path, &self.readers).await?))
+        Ok(Box::new(snapshot::SqliteSnapshot::begin(&self.pages, &self.readers).await?))
     }
 
     async fn scratch(&self) -> Result<Box<dyn Store>> {
@@ -258,6 +262,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.lookups.stop().await;
         self.readers.close().await;
+        self.pages.close().await;
         self.besides.close().await;
         self.writer.lock().await.take();
     }
@@ -325,7 +330,7 @@ impl Store for SqliteStore {
     }
 
     async fn names(&self, producer: &ProducerName, range: &KeyRange, limit: usize) -> Result<Vec<Listed>> {
-        reads::names(&self.readers, producer, range, limit).await
+        reads::names(&self.pages, producer, range, limit).await
     }
 
     async fn names_and_history(

@@ -1,10 +1,12 @@
 //! What readers ask of SQLite, on the pool of reading connections.
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
+use rusqlite::Connection;
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Executor, Row, Sqlite};
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::pages::Pages;
 use super::rows;
 use super::statement::{padded, values};
 use super::write::signed;
@@ -99,7 +101,7 @@ pub(super) async fn members(
 }
 
 pub(super) async fn names(
-    pool: &SqlitePool,
+    pages: &Pages,
     producer: &ProducerName,
     range: &KeyRange,
     limit: usize,
@@ -112,8 +114,19 @@ pub(super) async fn names(
         rows::LISTED,
         conditions.text
     );
-    let query = conditions.bind(sqlx::query(AssertSqlSafe(text))).bind(limited(limit));
-    rows::listed(&query.fetch_all(pool).await?)
+    let read = move |connection: &Connection| {
+        let mut statement = connection.prepare_cached(&text)?;
+        for (at, value) in conditions.values.iter().enumerate() {
+            statement.raw_bind_parameter(at + 1, value)?;
+        }
+        statement.raw_bind_parameter(conditions.values.len() + 1, limited(limit))?;
+        let (mut found, mut listing) = (statement.raw_query(), rows::Listing::default());
+        while let Some(row) = found.next()? {
+            listing.take(row)?;
+        }
+        Ok(listing.files)
+    };
+    pages.read(read).await
 }
 
 pub(super) async fn events<'e>(

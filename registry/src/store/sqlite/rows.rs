@@ -279,26 +279,33 @@ pub(super) fn listed_version(row: &(impl Cells + ?Sized)) -> Result<ListedVersio
 }
 
 /// A page of a listing. Files that were uploaded alike carry the same, which is then decoded once.
-pub(super) fn listed(found: &[impl Cells]) -> Result<Vec<Listed>> {
-    const VIEW: &str = "files";
-    let mut former: Option<(&[u8], Attributes)> = None;
-    let mut files = Vec::with_capacity(found.len());
-    for row in found {
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) files: Vec<Listed>,
+    former: Option<(Vec<u8>, Attributes)>,
+}
+
+impl Listing {
+    pub(super) fn take(&mut self, row: &(impl Cells + ?Sized)) -> Result<()> {
+        const VIEW: &str = "files";
         let carried = bytes(row, 3)?;
-        let attributes = match former.take() {
-            Some((bytes, attributes)) if bytes == carried => attributes,
-            _ => packed(VIEW, row, 3)?,
+        let attributes = match &self.former {
+            Some((former, attributes)) if former == carried => attributes.clone(),
+            _ => {
+                let attributes: Attributes = packed(VIEW, row, 3)?;
+                self.former = Some((carried.to_vec(), attributes.clone()));
+                attributes
+            }
         };
-        former = Some((carried, attributes.clone()));
-        files.push(Listed {
+        self.files.push(Listed {
             key: Key::trusted(text(row, 0)?),
             size_bytes: count(VIEW, row, 1)?,
             etag: text(row, 2)?,
             attributes,
             ingested_at: Timestamp(integer(row, 4)?),
         });
+        Ok(())
     }
-    Ok(files)
 }
 
 pub(super) fn blob(row: &(impl Cells + ?Sized)) -> Result<Blob> {

@@ -1,15 +1,13 @@
 //! A reading of everything as of one event, and putting rebuilt views in the place of the live ones.
 
-use std::path::Path;
-
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 
-use super::log::LogReader;
-use super::{rows, tables};
+use super::pages::Pages;
+use super::{log, rows, tables};
 use crate::error::Result;
 use crate::model::event::Record;
 use crate::model::row::Sequence;
@@ -18,17 +16,17 @@ use crate::store::{Snapshot, View, ViewRow, view_row};
 
 pub(super) struct SqliteSnapshot {
     transaction: Transaction<'static, Sqlite>,
-    log: LogReader,
+    pages: Pages,
     /// Where the log ends as of this snapshot.
     head: Head,
 }
 
 impl SqliteSnapshot {
-    pub(super) async fn begin(path: &Path, readers: &SqlitePool) -> Result<Self> {
+    pub(super) async fn begin(pages: &Pages, readers: &SqlitePool) -> Result<Self> {
         let mut transaction = readers.begin().await?;
         // SQLite takes its snapshot at the first read.
         let row = sqlx::query("SELECT sequence, occurred_at, hash FROM log_head").fetch_one(&mut *transaction).await?;
-        Ok(Self { transaction, log: LogReader::of(path), head: rows::head(&row)? })
+        Ok(Self { transaction, pages: pages.clone(), head: rows::head(&row)? })
     }
 }
 
@@ -39,7 +37,7 @@ impl Snapshot for SqliteSnapshot {
     }
 
     async fn events(&mut self, since: Sequence, limit: usize) -> Result<Vec<Record>> {
-        self.log.events((since, self.head.sequence), limit).await
+        log::events(&self.pages, (since, self.head.sequence), limit).await
     }
 
     fn view(&mut self, view: View) -> BoxStream<'_, Result<ViewRow>> {
