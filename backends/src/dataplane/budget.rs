@@ -1,8 +1,9 @@
 //! How many bytes of bodies this process may hold: uploads wait for room rather than grow.
 //!
 //! Small bodies have a share of their own, so that large ones from slow senders cannot keep them out; another share is
-//! for stored chunks that are worth keeping for a moment. What is read ahead for those who fetch has room besides. Whoever holds room and waits for its sender is asked to give
-//! it back when others wait for it ([`Budget::wanted`]), so that slow senders cannot keep out fast ones.
+//! for stored chunks that are worth keeping for a moment. Whoever holds room and waits for its sender is asked to give
+//! it back when others wait for it ([`Budget::wanted`]), so that slow senders cannot keep out fast ones. What is read
+//! ahead for those who fetch has room besides.
 //!
 //! Invariant: whoever waits for room holds no unfinished buffer, so streams never wait for each other in a circle.
 
