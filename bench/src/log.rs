@@ -14,7 +14,7 @@ use artifactstore_registry::clock::{SystemClock, Timestamp};
 use artifactstore_registry::log::replay::rebuild;
 use artifactstore_registry::log::writer::{Kept, LogWriter, Vault, WriterParts};
 use artifactstore_registry::model::event::Record;
-use artifactstore_registry::model::state::{Head, State};
+use artifactstore_registry::model::state::State;
 use artifactstore_registry::store::Store;
 use artifactstore_registry::store::sqlite::{OpenMode, SqliteStore};
 use async_trait::async_trait;
@@ -170,20 +170,9 @@ async fn fill(store: &dyn Store, files: Range<u64>, progress: &Progress) -> anyh
         let mut records = Vec::with_capacity(FILLED_AT_ONCE);
         for number in first..end.min(first + FILLED_AT_ONCE as u64) {
             for event in sample::events(number)? {
-                let mut record = Record {
-                    sequence: head.sequence + 1,
-                    occurred_at: Timestamp(head.occurred_at.0 + 1),
-                    tenant: actor.tenant.clone(),
-                    producer: event.producer(),
-                    package: event.package(),
-                    actor: actor.name.clone(),
-                    request_id: actor.request_id.clone(),
-                    kind: event.kind().to_owned(),
-                    payload: event.encode(),
-                    hash: [0; 32],
-                };
-                record.hash = record.chained(&head.hash);
-                head = Head { sequence: record.sequence, occurred_at: record.occurred_at, hash: record.hash };
+                let at = Timestamp(head.occurred_at.0 + 1);
+                let record = Record::behind(&head, at, &actor, &event, event.encode());
+                head = record.head();
                 records.push(record);
             }
         }

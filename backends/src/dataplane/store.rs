@@ -14,6 +14,7 @@
 //! when the backend gave up a write that hangs and still has its bytes.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -183,33 +184,21 @@ fn begin(shelf: &Arc<Shelf>, mut waiting: MutexGuard<'_, Waiting>) {
     }
 }
 
-/// Writes packs until nothing waits.
+/// Writes packs until nothing waits. Boxed, since a late one begins another.
 fn run(shelf: Arc<Shelf>) -> BoxFuture<'static, ()> {
-    run_packs(shelf).boxed()
-}
-
-async fn run_packs(shelf: Arc<Shelf>) {
-    let shelf = &shelf;
-    let mut running = Running { packs: &shelf.packs, late: false, ended: false };
-    loop {
-        let pack = {
-            let mut waiting = shelf.packs.waiting();
-            let pack = waiting.take(shelf.chunk_size_bytes);
-            if pack.is_empty() {
-                waiting.packs_running -= 1;
-                running.ended = true;
-                return;
+    async move {
+        let mut running = Running { packs: &shelf.packs, late: false, ended: false };
+        while let Some(pack) = running.next(shelf.chunk_size_bytes) {
+            let mut storing = pin!(store_pack(&shelf, pack));
+            if timeout(LATE, &mut storing).await.is_err() {
+                running.set_late(true);
+                begin(&shelf, shelf.packs.waiting());
+                storing.await;
+                running.set_late(false);
             }
-            pack
-        };
-        let mut storing = Box::pin(store_pack(shelf, pack));
-        if timeout(LATE, &mut storing).await.is_err() {
-            running.set_late(true);
-            begin(shelf, shelf.packs.waiting());
-            storing.await;
-            running.set_late(false);
         }
     }
+    .boxed()
 }
 
 /// Should a pack's task end early, the next chunk starts another.
@@ -220,6 +209,17 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
+    /// What is written next. To see that nothing waits and to end is one step: what comes then begins another.
+    fn next(&mut self, most_bytes: usize) -> Option<Vec<Small>> {
+        let mut waiting = self.packs.waiting();
+        if waiting.chunks.is_empty() {
+            waiting.packs_running -= 1;
+            self.ended = true;
+            return None;
+        }
+        Some(waiting.take(most_bytes))
+    }
+
     fn set_late(&mut self, late: bool) {
         self.late = late;
         let packs_late = &mut self.packs.waiting().packs_late;

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a call that fails here never reaches the backend behind, unless only its answer was to be lost.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -50,6 +51,8 @@ pub enum Fault {
     Unanswered,
     /// Neither it nor any later call reaches the backend behind.
     Gone,
+    /// Neither it nor any call before it does; and writes among them never come back.
+    Stuck,
 }
 
 /// Stands before another backend.
@@ -105,6 +108,7 @@ impl FaultyBackend {
         match seen.fault {
             Fault::Unanswered if seen.failing == Some(number) => Ok(Way { lost: Some(call) }),
             Fault::Gone if seen.failing.is_some_and(|failing| failing <= number) => Err(injected(call)),
+            Fault::Stuck if seen.failing.is_some_and(|failing| failing >= number) => Err(injected(call)),
             Fault::Refused | Fault::Hung if seen.failing == Some(number) => Err(injected(call)),
             _ => Ok(Way { lost: None }),
         }
@@ -140,9 +144,11 @@ impl Backend for FaultyBackend {
         let way = match self.pass(Call::Put(object.key())) {
             Ok(way) => way,
             Err(error) => {
-                let mut seen = self.seen();
-                if seen.fault == Fault::Hung {
-                    seen.hung.push(object);
+                let fault = self.seen().fault;
+                match fault {
+                    Fault::Hung => self.seen().hung.push(object),
+                    Fault::Stuck => pending().await,
+                    Fault::Refused | Fault::Unanswered | Fault::Gone => (),
                 }
                 return Err(error);
             }

@@ -8,11 +8,10 @@ use crate::error::{Refusal, Result};
 use crate::log::clockwatch::{ClockWatch, Found};
 use crate::log::writer::begun_at;
 use crate::model::command::{Command, Reply, RetentionChange, SubjectChoice};
-use crate::model::event::Actor;
+use crate::model::event::{Actor, Head};
 use crate::model::name::{ClassName, HoldName, PackageId, ProducerName};
 use crate::model::retention::{ClassRow, ClockJump, Keeping, Mode, Period, RetentionClass, expiry_time};
 use crate::model::row::{Package, Producer, Sequence};
-use crate::model::state::Head;
 use crate::{Inner, Registry};
 
 /// How something that is kept is changed, and by what right.

@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::log::replay::{follows, genesis};
 use crate::model::name::ProducerName;
 use crate::model::row::{Blob, File, Package, Sequence};
-use crate::model::state::Head;
 use crate::{Inner, Registry};
 
 /// How many rows are looked at in one go.
@@ -74,7 +73,7 @@ impl Verifying<'_> {
                     self.found(Finding::ChainBroken { sequence: record.sequence, problem });
                 }
                 self.summary.events += 1;
-                head = Head { sequence: record.sequence, occurred_at: record.occurred_at, hash: record.hash };
+                head = record.head();
                 if head.sequence == stored.sequence && head.hash != stored.hash {
                     let problem = "the log's head does not have its hash".to_owned();
                     self.found(Finding::ChainBroken { sequence: head.sequence, problem });

@@ -16,10 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::model::event::ClockJumped;
+use crate::model::event::{ClockJumped, Head};
 use crate::model::retention::{ClockJump, Reckoning, accounting, believed_micros, limit_micros, wrong_since};
 use crate::model::row::Sequence;
-use crate::model::state::Head;
 
 /// How far behind the last account of the time a process may begin without a word: beside a gateway, which accounts
 /// for it more often than that, commands begin and end and record nothing.

@@ -10,8 +10,8 @@ use super::plan;
 use crate::actions::request::{DIFFERENCES_LIMIT, Difference, Progress};
 use crate::error::{Error, Result};
 use crate::model::cbor;
-use crate::model::event::{Event, GENESIS_HASH, Record};
-use crate::model::state::{Head, State, Touched};
+use crate::model::event::{Event, GENESIS_HASH, Head, Record};
+use crate::model::state::{State, Touched};
 use crate::store::{Batch, Snapshot, Store, View, ViewRow};
 
 /// How many events are folded into one batch.
@@ -112,19 +112,18 @@ pub(super) async fn fold(batch: &mut dyn Batch, head: &mut Head, records: &[Reco
     batch.load(touched, &mut state).await?;
     for (record, event) in records.iter().zip(&events) {
         follows(head, record).map_err(|reason| Error::EventUnreadable { sequence: record.sequence, reason })?;
-        let (sequence, occurred_at) = (record.sequence, record.occurred_at);
         apply(
             &mut state,
             Fact {
-                sequence,
-                occurred_at,
+                sequence: record.sequence,
+                occurred_at: record.occurred_at,
                 tenant: &record.tenant,
                 actor: &record.actor,
                 event,
                 payload: &record.payload,
             },
         );
-        *head = Head { sequence, occurred_at, hash: record.hash };
+        *head = record.head();
     }
     Ok(state)
 }

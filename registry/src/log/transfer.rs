@@ -7,7 +7,7 @@
 use super::replay::{BATCH, Held, fold};
 use crate::actions::request::Progress;
 use crate::error::{Error, Result};
-use crate::model::state::Head;
+use crate::model::event::Head;
 use crate::store::{Snapshot, Store};
 
 /// What a transfer did.

@@ -28,11 +28,11 @@ use super::seal::store_manifest;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Refusal, Result};
 use crate::model::command::{Command, Reply};
-use crate::model::event::{Actor, Event, PackageFinalized, Record};
+use crate::model::event::{Actor, Event, Head, PackageFinalized, Record};
 use crate::model::name::TenantName;
 use crate::model::retention::ClockJump;
 use crate::model::row::{Package, Sequence};
-use crate::model::state::{Head, State, Touched};
+use crate::model::state::{State, Touched};
 use crate::store::lease::Lease;
 use crate::store::{Batch, Store};
 
@@ -513,19 +513,7 @@ impl Work<'_> {
             // Should what it leans on have been swept, or its backend closed, while it was stored: from the beginning.
             check_stored(&self.state, stored).map_err(|_| Error::BatchUndone)?;
         }
-        let mut record = Record {
-            sequence: self.head.sequence + 1,
-            occurred_at: self.state.now,
-            tenant: actor.tenant.clone(),
-            producer: event.producer(),
-            package: event.package(),
-            actor: actor.name.clone(),
-            request_id: actor.request_id.clone(),
-            kind: event.kind().to_owned(),
-            payload,
-            hash: [0; 32],
-        };
-        record.hash = record.chained(&self.head.hash);
+        let record = Record::behind(&self.head, self.state.now, actor, &event, payload);
         let fact = Fact {
             sequence: record.sequence,
             occurred_at: record.occurred_at,
@@ -535,7 +523,7 @@ impl Work<'_> {
             payload: &record.payload,
         };
         apply(&mut self.state, fact);
-        self.head = Head { sequence: record.sequence, occurred_at: record.occurred_at, hash: record.hash };
+        self.head = record.head();
         self.records.push(record);
         Ok(())
     }

@@ -26,7 +26,7 @@ mod sweeping;
 pub use erasing::FileErased;
 pub use file::{CopySource, FileDescribed, FileIngested, FileMarked, FileRemoved, FileTagged, VersionRemoved};
 pub use keeping::{KeyCreated, KeyRevoked, KeyRotated, StorageClosed, StorageDirected, StorageMoved};
-pub use record::{GENESIS_HASH, Record};
+pub use record::{GENESIS_HASH, Head, Record};
 pub use retention::{
     ClassSet, ClockJumped, ClockNoted, ClockSettled, HoldPlaced, HoldReleased, LockEnabled, PackageReleased,
     RetentionSet, Subject,

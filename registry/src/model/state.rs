@@ -148,17 +148,6 @@ pub struct NameRow {
     pub sequence: Sequence,
 }
 
-/// Where the log ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    /// The last event's number; 0 before the first.
-    pub sequence: Sequence,
-    /// When it was committed.
-    pub occurred_at: Timestamp,
-    /// The chain up to it.
-    pub hash: [u8; 32],
-}
-
 /// What one batch touches.
 #[derive(Debug, Clone, Default)]
 pub struct State {

@@ -21,13 +21,13 @@ use self::sample::{
 use super::{Batch, KeyRange, Snapshot, Store, VersionRange, View, ViewRow};
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
-use crate::model::event::{GENESIS_HASH, Record};
+use crate::model::event::{GENESIS_HASH, Head, Record};
 use crate::model::name::{
     AccessKeyId, ClassName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
 };
 use crate::model::retention::Period;
 use crate::model::row::{Sequence, Subresource, UploadState, VersionChoice};
-use crate::model::state::{Head, PackageKey, State, Touched};
+use crate::model::state::{PackageKey, State, Touched};
 
 /// Every promise.
 pub async fn all<S: Store, F: Future<Output = S>>(fresh: impl Fn() -> F) {

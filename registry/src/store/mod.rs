@@ -29,7 +29,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::log::plan::collect::Asked;
 use crate::model::access::AccessKey;
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::name::{
     AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId,
 };
@@ -38,7 +38,7 @@ use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
 };
-use crate::model::state::{Head, State, Touched};
+use crate::model::state::{State, Touched};
 use crate::model::storage::StorageMove;
 use crate::model::sweep::Uses;
 

@@ -1,7 +1,8 @@
 //! Opening a registry: what is wrong is told apart, and no password is shown.
 
 use artifactstore_registry::Error;
-use artifactstore_registry::model::state::{Head, State};
+use artifactstore_registry::model::event::Head;
+use artifactstore_registry::model::state::State;
 use artifactstore_registry::store::postgres::PostgresStore;
 use artifactstore_registry::store::{OpenMode, Store};
 use artifactstore_tests::postgres::{Cluster, name_of};

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use artifactstore_registry::log::replay::compare;
 use artifactstore_registry::log::transfer::{Transferred, transfer};
-use artifactstore_registry::model::event::Record;
+use artifactstore_registry::model::event::{Head, Record};
 use artifactstore_registry::model::row::ProducerSettings;
-use artifactstore_registry::model::state::{Head, State};
+use artifactstore_registry::model::state::State;
 use artifactstore_registry::store::postgres::PostgresStore;
 use artifactstore_registry::store::sqlite::SqliteStore;
 use artifactstore_registry::store::{Batch, OpenMode, Store, conformance};

@@ -11,7 +11,7 @@ use artifactstore_registry::backends::digest::{ContentAddress, ObjectKey};
 use artifactstore_registry::clock::{Clock, Entropy, Timestamp};
 use artifactstore_registry::model::access::AccessKey;
 use artifactstore_registry::model::command::FinalizeFacts;
-use artifactstore_registry::model::event::Record;
+use artifactstore_registry::model::event::{Head, Record};
 use artifactstore_registry::model::name::{
     AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId,
 };
@@ -20,7 +20,6 @@ use artifactstore_registry::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
 };
-use artifactstore_registry::model::state::Head;
 use artifactstore_registry::model::storage::StorageMove;
 use artifactstore_registry::store::lease::{Lease, Work};
 use artifactstore_registry::store::scrubbing::Scrubbing;

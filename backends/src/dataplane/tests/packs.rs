@@ -1,22 +1,17 @@
 //! Small chunks that are on their way together share an object; nobody's bytes depend on who else was there.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use futures::stream::BoxStream;
 use proptest::prelude::{ProptestConfig, prop, prop_assert, prop_assert_eq, proptest};
 use tokio::time::{Instant, timeout};
 
 use super::{Bench, body, noise};
-use crate::backend::{Backend, ObjectStat, Probe, SealedObject};
-use crate::dataplane::inproc::{InProcessDataPlane, PlaneOptions};
-use crate::dataplane::spi::{ByteRange, ByteStream, DataPlane, IngestHints, IngestResult, Verification};
+use crate::backend::Backend;
+use crate::dataplane::spi::{ByteRange, DataPlane, IngestHints, IngestResult, Verification};
 use crate::digest::ObjectKey;
 use crate::error::{Error, Result};
-use crate::memory::MemoryBackend;
-use crate::testing::catalog::MemoryCatalog;
+use crate::testing::faulty::Fault;
 
 /// Chunks of up to 100 bytes are small here, and packs have up to 3,200.
 const CHUNK: usize = 3_200;
@@ -111,58 +106,12 @@ async fn a_pack_that_fails_is_nobodys_and_the_next_one_is_not_harmed() {
     assert_eq!(objects_of(&bench, &together(&bench, &bodies).await).await.len(), 1);
 }
 
-/// Never ends its first writes; the others, and everything else, it passes on.
-#[derive(Debug)]
-struct Stuck {
-    behind: Arc<MemoryBackend>,
-    writes: AtomicUsize,
-}
-
-#[async_trait::async_trait]
-impl Backend for Stuck {
-    fn name(&self) -> &str {
-        self.behind.name()
-    }
-
-    async fn put(&self, object: SealedObject) -> Result<ObjectKey> {
-        if self.writes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-            std::future::pending::<()>().await;
-        }
-        self.behind.put(object).await
-    }
-
-    async fn read(&self, key: &ObjectKey, range: ByteRange) -> Result<ByteStream> {
-        self.behind.read(key, range).await
-    }
-
-    async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>> {
-        self.behind.stat(key).await
-    }
-
-    fn list(&self, after: Option<ObjectKey>) -> BoxStream<'_, Result<ObjectStat>> {
-        self.behind.list(after)
-    }
-
-    async fn delete(&self, key: &ObjectKey) -> Result<()> {
-        self.behind.delete(key).await
-    }
-
-    async fn probe(&self) -> Result<Probe> {
-        self.behind.probe().await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_pack_that_hangs_holds_up_nobody_who_is_not_in_it() {
     for hanging in 1..=3 {
-        let behind = Arc::new(MemoryBackend::new());
-        let stuck = Stuck { behind, writes: AtomicUsize::new(hanging) };
-        let plane = InProcessDataPlane::new(
-            Arc::new(stuck),
-            Arc::new(MemoryCatalog::new()),
-            &PlaneOptions { chunk_size_bytes: CHUNK, ..PlaneOptions::default() },
-        );
-        let ingest = |n: usize| plane.ingest_stream(body(&noise(50, n as u64)), IngestHints::default());
+        let bench = Bench::new(CHUNK);
+        bench.faulty.nth(hanging, Fault::Stuck);
+        let ingest = |n: usize| bench.ingest(body(&noise(50, n as u64)), IngestHints::default());
         let mut stuck: Vec<_> = (0..hanging).map(|n| Box::pin(ingest(n))).collect();
         for (n, one) in stuck.iter_mut().enumerate() {
             // The last is not late yet.

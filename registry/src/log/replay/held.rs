@@ -11,8 +11,9 @@ use std::collections::HashMap;
 use artifactstore_backends::digest::ContentAddress;
 
 use crate::error::Result;
+use crate::model::event::Head;
 use crate::model::row::{Blob, ChunkPlace};
-use crate::model::state::{Head, State, Touched};
+use crate::model::state::{State, Touched};
 use crate::store::Batch;
 
 /// How many of them are written by one call of the store.

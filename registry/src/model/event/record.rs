@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use super::{Actor, Event};
 use crate::clock::Timestamp;
 use crate::model::cbor;
 use crate::model::name::{PackageName, ProducerName, TenantName};
@@ -34,6 +35,17 @@ pub struct Record {
     pub hash: [u8; 32],
 }
 
+/// Where the log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The last event's number; 0 before the first.
+    pub sequence: Sequence,
+    /// When it was committed.
+    pub occurred_at: Timestamp,
+    /// The chain up to it.
+    pub hash: [u8; 32],
+}
+
 /// The hash before the first event.
 pub const GENESIS_HASH: [u8; 32] = [0; 32];
 
@@ -52,6 +64,31 @@ pub(super) struct Envelope<'a> {
 }
 
 impl Record {
+    /// The event, with its payload, as the log holds it behind that head.
+    #[must_use]
+    pub fn behind(head: &Head, occurred_at: Timestamp, actor: &Actor, event: &Event, payload: Vec<u8>) -> Self {
+        let mut record = Self {
+            sequence: head.sequence + 1,
+            occurred_at,
+            tenant: actor.tenant.clone(),
+            producer: event.producer(),
+            package: event.package(),
+            actor: actor.name.clone(),
+            request_id: actor.request_id.clone(),
+            kind: event.kind().to_owned(),
+            payload,
+            hash: GENESIS_HASH,
+        };
+        record.hash = record.chained(&head.hash);
+        record
+    }
+
+    /// Where a log ends that ends with this event.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        Head { sequence: self.sequence, occurred_at: self.occurred_at, hash: self.hash }
+    }
+
     /// The canonical bytes that the chain covers: everything but the hash.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::model::access::{AccessKey, Grant};
 use crate::model::attributes::{Attributes, UploadAttributes};
 use crate::model::erasure::Erasure;
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::name::{
     AccessKeyId, ClassName, FileName, HoldName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName,
     UploadId,
@@ -20,7 +20,7 @@ use crate::model::row::{
     Subresource, SubresourceRow, Upload, UploadState, Versioning,
 };
 use crate::model::scrub::{DamagedObject, ScrubPass, ScrubTally};
-use crate::model::state::{Head, NameRow, State};
+use crate::model::state::{NameRow, State};
 use crate::model::storage::StorageMove;
 use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
 

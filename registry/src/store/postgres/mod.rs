@@ -46,7 +46,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::log::decide::PACKAGE_DEPTH_LIMIT;
 use crate::model::access::AccessKey;
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::name::{
     AccessKeyId, FileName, Key, KeyMeaning, PackageId, PackageName, ProducerName, TenantName, UploadId,
 };
@@ -55,7 +55,7 @@ use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
 };
-use crate::model::state::{Head, State, Touched};
+use crate::model::state::{State, Touched};
 use crate::model::storage::StorageMove;
 
 /// How many connections read at once.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::model::access::AccessKey;
 use crate::model::attributes::Attributes;
 use crate::model::cbor;
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::name::{
     AccessKeyId, ClassName, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
 };
@@ -25,7 +25,7 @@ use crate::model::row::{
     Blob, ChunkPlace, Condemned, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Seal, Subresource,
     SubresourceRow, Upload, UploadState, Versioning,
 };
-use crate::model::state::{Head, NameRow};
+use crate::model::state::NameRow;
 use crate::model::storage::StorageMove;
 use crate::model::sweep::{BlobChunk, PartChunk};
 

@@ -11,9 +11,8 @@ use super::rows::{self, Cells};
 use super::statement::{Shape, Statement};
 use super::{batch, reads};
 use crate::error::{Error, Result};
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::row::Sequence;
-use crate::model::state::Head;
 use crate::store::{Snapshot, View, ViewRow, view_row};
 
 /// The head is read by the first statement: this is when the snapshot is taken. Whoever compares it with another

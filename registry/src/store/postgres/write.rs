@@ -9,10 +9,10 @@ use super::cells::{self, Values};
 use super::rows;
 use super::statement::{Shape, Statement, signed};
 use crate::error::{Error, Result};
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::name::FileName;
 use crate::model::row::Sequence;
-use crate::model::state::{Head, State};
+use crate::model::state::State;
 use crate::model::sweep::PartChunk;
 
 /// Whoever follows the log is woken here when there is more of it.

@@ -48,14 +48,13 @@ use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::access::AccessKey;
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::name::{AccessKeyId, FileName, Key, PackageId, PackageName, ProducerName, TenantName, UploadId};
 use crate::model::retention::{ClassRow, ClockJump};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Listed, ListedVersion, Package, Part, Producer, Sequence, Subresource, Upload,
     VersionChoice,
 };
-use crate::model::state::Head;
 use crate::model::storage::StorageMove;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");

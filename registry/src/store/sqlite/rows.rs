@@ -11,7 +11,7 @@ use crate::model::access::AccessKey;
 use crate::model::attributes::Attributes;
 use crate::model::cbor;
 use crate::model::erasure::Erasure;
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::name::{
     AccessKeyId, ClassName, FileName, Key, PackageId, PackageName, PartNumber, ProducerName, TenantName, UploadId,
 };
@@ -21,7 +21,7 @@ use crate::model::row::{
     SubresourceRow, Upload, UploadState, Versioning,
 };
 use crate::model::scrub::{DamagedObject, ScrubPass, ScrubTally};
-use crate::model::state::{Head, NameRow};
+use crate::model::state::NameRow;
 use crate::model::storage::StorageMove;
 use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
 

@@ -9,9 +9,8 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
 use super::pages::Pages;
 use super::{log, rows, tables};
 use crate::error::Result;
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::row::Sequence;
-use crate::model::state::Head;
 use crate::store::{Snapshot, View, ViewRow, view_row};
 
 pub(super) struct SqliteSnapshot {

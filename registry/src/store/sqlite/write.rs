@@ -10,14 +10,14 @@ use crate::error::Result;
 use crate::model::access::AccessKey;
 use crate::model::cbor;
 use crate::model::erasure::Erasure;
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::name::{PackageName, ProducerName, UploadId};
 use crate::model::retention::{ClassRow, ClockJump, Keeping};
 use crate::model::row::{
     Blob, ChunkPlace, File, HistoryRow, Package, Part, Producer, SubresourceRow, Upload, UploadState,
 };
 use crate::model::scrub::{DamagedObject, ScrubPass};
-use crate::model::state::{Head, NameRow, State};
+use crate::model::state::{NameRow, State};
 use crate::model::storage::StorageMove;
 use crate::model::sweep::{BlobChunk, OrphanObject, PartChunk, SweptObject};
 

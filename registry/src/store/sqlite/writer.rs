@@ -22,9 +22,9 @@ use super::{BUSY_TIMEOUT, PRAGMAS, STATEMENTS_KEPT, collect, leases, load, rows,
 use crate::error::{Error, Result};
 use crate::log::plan::collect::Asked;
 use crate::log::replay::genesis;
-use crate::model::event::Record;
+use crate::model::event::{Head, Record};
 use crate::model::name::ProducerName;
-use crate::model::state::{Head, State, Touched};
+use crate::model::state::{State, Touched};
 use crate::model::sweep::Uses;
 use crate::store::Batch;
 use crate::store::lease::Lease;
