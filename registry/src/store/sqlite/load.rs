@@ -3,97 +3,74 @@
 use std::collections::BTreeMap;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
-use sqlx::SqliteConnection;
+use rusqlite::Connection;
 
-use super::statement::{Gathering, padded};
+use super::statement::{padded, query, values};
 use super::values::{Cells, Values};
-use super::writer::Writer;
 use super::{reads, rows, write};
 use crate::error::Result;
 use crate::model::name::{AccessKeyId, FileName, PackageId, PartNumber, ProducerName, UploadId};
 use crate::model::row::{Sequence, Subresource};
 use crate::model::state::{PackageKey, State, Touched};
 
-/// Loads what the state does not have yet, by the connection that writes.
-pub(super) fn load(writer: &Writer, mut touched: Touched, state: &mut State) -> Result<()> {
+/// Loads what the state does not have yet.
+pub(super) fn load(connection: &Connection, mut touched: Touched, state: &mut State) -> Result<()> {
     state.retain_unloaded(&mut touched);
     for key in &touched.members {
-        members(writer, key, state)?;
+        members(connection, key, state)?;
     }
-    ask_all(&mut Here { writer, state }, &touched)?;
+    load_all(&mut Loading { connection, state }, &touched)?;
     loaded(touched, state);
     Ok(())
 }
 
-/// The same by one of those that only read, and without the members of packages: by one script, because every sending
-/// costs two threads a wake-up each.
-pub(super) async fn gather(connection: &mut SqliteConnection, mut touched: Touched, state: &mut State) -> Result<()> {
-    state.retain_unloaded(&mut touched);
-    let mut gathering = Gathering::default();
-    ask_all(&mut gathering, &touched)?;
-    gathering.run(connection, state).await?;
-    loaded(touched, state);
-    Ok(())
+/// Where rows come from, and where they go.
+struct Loading<'a> {
+    connection: &'a Connection,
+    state: &'a mut State,
 }
 
-/// Takes a row into the state.
-pub(super) type Taker = fn(&dyn Cells, &mut State) -> Result<()>;
-
-/// Who asks for the rows of some keys.
-pub(super) trait Asker {
-    /// Asks by one statement.
-    fn statement(&mut self, text: &str, bind: &dyn Fn(&mut dyn Values), take: Taker) -> Result<()>;
-
-    /// Asks by as few as may be. `text` gets the placeholders, one group for each key.
+impl Loading<'_> {
+    /// Asks for the rows of some keys by as few statements as may be, and takes each into the state. `text` gets the
+    /// placeholders, one group for each key.
     fn ask<K: Clone>(
         &mut self,
         keys: impl IntoIterator<Item = K>,
         columns: usize,
         text: impl Fn(&str) -> String,
         bind: impl Fn(&mut dyn Values, &K),
-        take: Taker,
+        take: impl Fn(&dyn Cells, &mut State) -> Result<()>,
     ) -> Result<()> {
         let keys: Vec<K> = keys.into_iter().collect();
         for group in padded(&keys) {
-            let text = text(&super::statement::values(group.len(), columns));
-            self.statement(&text, &|values| group.iter().for_each(|key| bind(values, key)), take)?;
+            let text = text(&values(group.len(), columns));
+            let bind = |values: &mut dyn Values| group.iter().for_each(|key| bind(values, key));
+            query(self.connection, &text, bind, |row| take(row, self.state))?;
         }
         Ok(())
     }
 }
 
-/// Asks at once.
-struct Here<'a> {
-    writer: &'a Writer,
-    state: &'a mut State,
-}
-
-impl Asker for Here<'_> {
-    fn statement(&mut self, text: &str, bind: &dyn Fn(&mut dyn Values), take: Taker) -> Result<()> {
-        self.writer.query(text, bind, |row| take(row, self.state))
-    }
-}
-
-fn ask_all(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
-    producers(asker, touched)?;
-    names(asker, touched)?;
-    packages(asker, touched)?;
-    latest(asker, touched)?;
-    keepers(asker, touched)?;
-    files(asker, touched)?;
-    histories(asker, touched)?;
-    history(asker, touched)?;
-    subresources(asker, touched)?;
-    blobs(asker, touched)?;
-    chunks(asker, touched)?;
-    uploads(asker, touched)?;
-    parts(asker, touched)?;
-    access_keys(asker, touched)?;
-    moves(asker, touched)?;
-    retention(asker, touched)?;
-    swept(asker, touched)?;
-    orphans(asker, touched)?;
-    scrubs(asker, touched)
+fn load_all(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
+    producers(loading, touched)?;
+    names(loading, touched)?;
+    packages(loading, touched)?;
+    latest(loading, touched)?;
+    keepers(loading, touched)?;
+    files(loading, touched)?;
+    histories(loading, touched)?;
+    history(loading, touched)?;
+    subresources(loading, touched)?;
+    blobs(loading, touched)?;
+    chunks(loading, touched)?;
+    uploads(loading, touched)?;
+    parts(loading, touched)?;
+    access_keys(loading, touched)?;
+    moves(loading, touched)?;
+    retention(loading, touched)?;
+    swept(loading, touched)?;
+    orphans(loading, touched)?;
+    scrubs(loading, touched)
 }
 
 /// All of that is loaded: what was asked for and not found is known to be absent.
@@ -123,7 +100,7 @@ fn loaded(touched: Touched, state: &mut State) {
     }
 }
 
-fn members(writer: &Writer, key: &PackageKey, state: &mut State) -> Result<()> {
+fn members(connection: &Connection, key: &PackageKey, state: &mut State) -> Result<()> {
     let mut members = BTreeMap::new();
     let (text, bounds) = reads::members_query(&key.0, &key.1, None);
     let bind = |values: &mut dyn Values| {
@@ -132,7 +109,7 @@ fn members(writer: &Writer, key: &PackageKey, state: &mut State) -> Result<()> {
         });
         values.bind(i64::MAX);
     };
-    writer.query(&text, bind, |row| {
+    query(connection, &text, bind, |row| {
         let (name, sequence) = load_named(row, state)?;
         members.insert(name.key, sequence);
         Ok(())
@@ -141,19 +118,19 @@ fn members(writer: &Writer, key: &PackageKey, state: &mut State) -> Result<()> {
     Ok(())
 }
 
-fn producers(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn producers(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| format!("SELECT {} FROM producers WHERE name IN (VALUES {keys})", rows::PRODUCER);
     let bind = |values: &mut dyn Values, key: &&ProducerName| {
         values.bind(key.as_str());
     };
-    asker.ask(&touched.producers, 1, text, bind, |row, state| {
+    loading.ask(&touched.producers, 1, text, bind, |row, state| {
         let row = rows::producer(row)?;
         state.producers.load(row.name.clone(), Some(row));
         Ok(())
     })
 }
 
-fn names(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn names(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     // CROSS JOIN keeps the order: each wanted key is one step down the names, then one down the files.
     let text = |keys: &str| {
         format!(
@@ -166,22 +143,22 @@ fn names(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
     let bind = |values: &mut dyn Values, key: &&FileName| {
         values.bind(key.producer.as_str()).bind(key.key.as_str());
     };
-    asker.ask(&touched.names, 2, text, bind, |row, state| load_named(row, state).map(|_| ()))
+    loading.ask(&touched.names, 2, text, bind, |row, state| load_named(row, state).map(|_| ()))
 }
 
-fn packages(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn packages(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| format!("SELECT {} FROM packages WHERE id IN (VALUES {keys})", rows::PACKAGE);
     let bind = |values: &mut dyn Values, key: &&PackageId| {
         values.bind(key.as_str());
     };
-    asker.ask(&touched.packages, 1, text, bind, |row, state| {
+    loading.ask(&touched.packages, 1, text, bind, |row, state| {
         let row = rows::package(row)?;
         state.packages.load(row.id.clone(), Some(row));
         Ok(())
     })
 }
 
-fn latest(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn latest(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| {
         format!(
             "WITH wanted (producer, name) AS (VALUES {keys}) SELECT {} FROM packages WHERE id IN (\
@@ -193,7 +170,7 @@ fn latest(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
     let bind = |values: &mut dyn Values, key: &&PackageKey| {
         values.bind(key.0.as_str()).bind(key.1.as_str());
     };
-    asker.ask(&touched.latest, 2, text, bind, |row, state| {
+    loading.ask(&touched.latest, 2, text, bind, |row, state| {
         let row = rows::package(row)?;
         state.latest.insert((row.producer.clone(), row.name.clone()), Some(row.id.clone()));
         state.packages.load(row.id.clone(), Some(row));
@@ -201,7 +178,7 @@ fn latest(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
     })
 }
 
-fn keepers(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn keepers(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| {
         format!(
             "SELECT {} FROM packages WHERE (producer, name) IN (VALUES {keys}) \
@@ -214,19 +191,19 @@ fn keepers(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
     let bind = |values: &mut dyn Values, key: &&PackageKey| {
         values.bind(key.0.as_str()).bind(key.1.as_str());
     };
-    asker.ask(&touched.keepers, 2, text, bind, |row, state| {
+    loading.ask(&touched.keepers, 2, text, bind, |row, state| {
         let row = rows::package(row)?;
         state.packages.load(row.id.clone(), Some(row));
         Ok(())
     })
 }
 
-fn files(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn files(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| format!("SELECT {} FROM files AS f WHERE f.sequence IN (VALUES {keys})", rows::FILE);
     let bind = |values: &mut dyn Values, key: &&Sequence| {
         values.bind(write::signed(**key));
     };
-    asker.ask(&touched.files, 1, text, bind, |row, state| {
+    loading.ask(&touched.files, 1, text, bind, |row, state| {
         let row = rows::file(row)?;
         state.files.load(row.sequence, Some(row));
         Ok(())
@@ -234,7 +211,7 @@ fn files(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
 }
 
 /// The newest entries of histories and the null ones, and the files that they are about.
-fn histories(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn histories(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let depth = write::signed(u64::try_from(touched.history_depth()).unwrap_or(u64::MAX));
     let names: Vec<&FileName> = touched.histories.keys().collect();
     let entries = "wanted AS w CROSS JOIN history AS h ON h.producer = w.producer AND h.key = w.key";
@@ -250,7 +227,7 @@ fn histories(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
                 rows::HISTORY
             )
         };
-        asker.ask(names.clone(), 2, text, bind, load_history)?;
+        loading.ask(names.clone(), 2, text, bind, load_history)?;
         let text = |keys: &str| {
             format!(
                 "WITH wanted (producer, key) AS (VALUES {keys}) SELECT {} FROM {entries} AND {which} \
@@ -258,7 +235,7 @@ fn histories(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
                 rows::FILE
             )
         };
-        asker.ask(names.clone(), 2, text, bind, |row, state| {
+        loading.ask(names.clone(), 2, text, bind, |row, state| {
             let row = rows::file(row)?;
             state.files.load(row.sequence, Some(row));
             Ok(())
@@ -267,7 +244,7 @@ fn histories(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
     Ok(())
 }
 
-fn history(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn history(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| {
         format!(
             "WITH wanted (producer, key, sequence) AS (VALUES {keys}) SELECT {} FROM wanted AS w CROSS JOIN \
@@ -278,72 +255,72 @@ fn history(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
     let bind = |values: &mut dyn Values, key: &&(FileName, Sequence)| {
         values.bind(key.0.producer.as_str()).bind(key.0.key.as_str()).bind(write::signed(key.1));
     };
-    asker.ask(&touched.history, 3, text, bind, load_history)
+    loading.ask(&touched.history, 3, text, bind, load_history)
 }
 
-fn subresources(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn subresources(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| {
         format!("SELECT {} FROM subresources WHERE (producer, name) IN (VALUES {keys})", rows::SUBRESOURCE)
     };
     let bind = |values: &mut dyn Values, key: &&(ProducerName, Subresource)| {
         values.bind(key.0.as_str()).bind(key.1.as_str());
     };
-    asker.ask(&touched.subresources, 2, text, bind, |row, state| {
+    loading.ask(&touched.subresources, 2, text, bind, |row, state| {
         let row = rows::subresource(row)?;
         state.subresources.load((row.producer.clone(), row.name), Some(row));
         Ok(())
     })
 }
 
-fn blobs(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn blobs(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| format!("SELECT {} FROM blobs WHERE content_address IN (VALUES {keys})", rows::BLOB);
     let bind = |values: &mut dyn Values, key: &&ContentAddress| {
         values.bind(key.0.as_slice());
     };
-    asker.ask(&touched.blobs, 1, text, bind, |row, state| {
+    loading.ask(&touched.blobs, 1, text, bind, |row, state| {
         let row = rows::blob(row)?;
         state.blobs.load(row.content_address, Some(row));
         Ok(())
     })
 }
 
-fn chunks(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn chunks(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| format!("SELECT {} FROM chunks WHERE address IN (VALUES {keys})", rows::CHUNK);
     let bind = |values: &mut dyn Values, key: &&ContentAddress| {
         values.bind(key.0.as_slice());
     };
-    asker.ask(&touched.chunks, 1, text, bind, |row, state| {
+    loading.ask(&touched.chunks, 1, text, bind, |row, state| {
         let row = rows::chunk(row)?;
         state.chunks.load(row.chunk.address, Some(row));
         Ok(())
     })
 }
 
-fn uploads(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn uploads(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| format!("SELECT {} FROM uploads WHERE id IN (VALUES {keys})", rows::UPLOAD);
     let bind = |values: &mut dyn Values, key: &&UploadId| {
         values.bind(key.as_str());
     };
-    asker.ask(&touched.uploads, 1, text, bind, |row, state| {
+    loading.ask(&touched.uploads, 1, text, bind, |row, state| {
         let row = rows::upload(row)?;
         state.uploads.load(row.id.clone(), Some(row));
         Ok(())
     })
 }
 
-fn access_keys(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn access_keys(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| format!("SELECT {} FROM access_keys WHERE id IN (VALUES {keys})", rows::ACCESS_KEY);
     let bind = |values: &mut dyn Values, key: &&AccessKeyId| {
         values.bind(key.as_str());
     };
-    asker.ask(&touched.access_keys, 1, text, bind, |row, state| {
+    loading.ask(&touched.access_keys, 1, text, bind, |row, state| {
         let row = rows::access_key(row)?;
         state.access_keys.load(row.id.clone(), Some(row));
         Ok(())
     })
 }
 
-fn parts(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn parts(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| {
         format!(
             "WITH wanted (u, n) AS (VALUES {keys}) SELECT {} FROM wanted AS w \
@@ -354,77 +331,77 @@ fn parts(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
     let bind = |values: &mut dyn Values, key: &&(UploadId, PartNumber)| {
         values.bind(key.0.as_str()).bind(i64::from(key.1.get()));
     };
-    asker.ask(&touched.parts, 2, text, bind, |row, state| {
+    loading.ask(&touched.parts, 2, text, bind, |row, state| {
         let row = rows::part(row)?;
         state.parts.load((row.upload.clone(), row.number), Some(row));
         Ok(())
     })
 }
 
-fn retention(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn retention(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     // As of the moves.
     let bind = |values: &mut dyn Values, key: &i64| {
         values.bind(*key);
     };
     let text = |keys: &str| format!("SELECT {} FROM retention_classes WHERE 1 IN (VALUES {keys})", rows::CLASS);
-    asker.ask(touched.retention.then_some(1_i64), 1, text, bind, |row, state| {
+    loading.ask(touched.retention.then_some(1_i64), 1, text, bind, |row, state| {
         let row = rows::class(row)?;
         state.classes.load(row.name.clone(), Some(row));
         Ok(())
     })?;
     let text = |keys: &str| format!("SELECT {} FROM clock_jumps WHERE 1 IN (VALUES {keys})", rows::JUMP);
-    asker.ask(touched.retention.then_some(1_i64), 1, text, bind, |row, state| {
+    loading.ask(touched.retention.then_some(1_i64), 1, text, bind, |row, state| {
         let row = rows::clock_jump(row)?;
         state.jumps.load(row.sequence, Some(row));
         Ok(())
     })
 }
 
-fn moves(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn moves(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     // One key, which fits all: they are few, and all are wanted.
     let text = |keys: &str| format!("SELECT {} FROM storage_moves WHERE 1 IN (VALUES {keys})", rows::MOVE);
     let bind = |values: &mut dyn Values, key: &i64| {
         values.bind(*key);
     };
-    asker.ask(touched.moves.then_some(1_i64), 1, text, bind, |row, state| {
+    loading.ask(touched.moves.then_some(1_i64), 1, text, bind, |row, state| {
         let row = rows::storage_move(row)?;
         state.moves.load(row.sequence, Some(row));
         Ok(())
     })
 }
 
-fn swept(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn swept(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| format!("SELECT {} FROM swept_objects WHERE object IN (VALUES {keys})", rows::SWEPT);
-    asker.ask(&touched.swept, 1, text, object_key, |row, state| {
+    loading.ask(&touched.swept, 1, text, object_key, |row, state| {
         let row = rows::swept(row)?;
         state.swept.load(row.object, Some(row));
         Ok(())
     })
 }
 
-fn orphans(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn orphans(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| format!("SELECT {} FROM orphan_objects WHERE object IN (VALUES {keys})", rows::ORPHAN);
-    asker.ask(&touched.orphans, 1, text, object_key, |row, state| {
+    loading.ask(&touched.orphans, 1, text, object_key, |row, state| {
         let row = rows::orphan(row)?;
         state.orphans.load(row.object, Some(row));
         Ok(())
     })
 }
 
-fn scrubs(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
+fn scrubs(loading: &mut Loading<'_>, touched: &Touched) -> Result<()> {
     let text = |keys: &str| {
         format!("SELECT {} FROM scrub_passes WHERE 1 IN (VALUES {keys}) ORDER BY sequence DESC LIMIT 1", rows::SCRUB)
     };
     let bind = |values: &mut dyn Values, key: &i64| {
         values.bind(*key);
     };
-    asker.ask(touched.scrubs.then_some(1_i64), 1, text, bind, |row, state| {
+    loading.ask(touched.scrubs.then_some(1_i64), 1, text, bind, |row, state| {
         let row = rows::scrub_pass(row)?;
         state.scrubs.load(row.sequence, Some(row));
         Ok(())
     })?;
     let text = |keys: &str| format!("SELECT {} FROM damaged_objects WHERE object IN (VALUES {keys})", rows::DAMAGED);
-    asker.ask(&touched.damaged, 1, text, object_key, |row, state| {
+    loading.ask(&touched.damaged, 1, text, object_key, |row, state| {
         let row = rows::damaged(row)?;
         state.damaged.load(row.object, Some(row));
         Ok(())
@@ -433,7 +410,7 @@ fn scrubs(asker: &mut impl Asker, touched: &Touched) -> Result<()> {
     let bind = |values: &mut dyn Values, version: &&Sequence| {
         values.bind(write::signed(**version));
     };
-    asker.ask(&touched.erasures, 1, text, bind, |row, state| {
+    loading.ask(&touched.erasures, 1, text, bind, |row, state| {
         let row = rows::erasure(row)?;
         state.erasures.load(row.version, Some(row));
         Ok(())

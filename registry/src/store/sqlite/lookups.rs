@@ -1,27 +1,29 @@
-//! What every request asks first, gathered: all that waits is asked by the same few statements.
+//! What every request asks first, gathered: all that waits is asked by the same few statements, by threads of their own
+//! that may wait for the disk.
 //!
-//! A statement costs two threads a wake-up each, and one that comes from the pool costs two more when it goes back; a
-//! request's own share of a gathered one is a fraction of that. There is no timer: a gathering is what arrived while the
-//! one before was under way, and a lone request waits for nothing.
+//! A question costs two threads a wake-up each, however many statements answer it; a request's own share of a gathering is
+//! a fraction of that. There is no timer: a gathering is what arrived while the ones before were under way, and a lone
+//! request waits for nothing.
 //!
 //! Invariant: an answer is read after its question was asked; nothing is remembered.
 
-use std::sync::Arc;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
 
 use artifactstore_backends::digest::ContentAddress;
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::SqlitePool;
-use sqlx::{Sqlite, SqliteConnection};
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::task::JoinSet;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
 
-use super::load;
+use super::{load, pages};
 use crate::error::Result;
 use crate::model::name::FileName;
 use crate::model::state::{State, Touched};
 
-/// How many gatherings are under way at once, each on a connection of its own.
-pub(super) const GATHERERS: usize = 2;
+/// How many gatherings are under way at once, each on a thread and a connection of its own.
+const GATHERERS: usize = 2;
 /// The most questions in one gathering.
 const GATHERED_LIMIT: usize = 64;
 /// The most keys in one gathering, past its last question; what is larger is asked alone, on the pool.
@@ -47,19 +49,29 @@ struct Message {
 /// The asking end.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    questions: std::sync::Mutex<Option<mpsc::Sender<Message>>>,
-    gatherers: Mutex<JoinSet<()>>,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    questions: Sender<Message>,
+    gatherers: Vec<JoinHandle<()>>,
 }
 
 impl Lookups {
-    pub(super) async fn start(readers: &SqlitePool) -> std::result::Result<Self, sqlx::Error> {
-        let (questions, receiver) = mpsc::channel(GATHERED_LIMIT);
-        let receiver = Arc::new(Mutex::new(receiver));
-        let mut gatherers = JoinSet::new();
-        for _ in 0..GATHERERS {
-            gatherers.spawn(gather(readers.acquire().await?, Arc::clone(&receiver)));
-        }
-        Ok(Self { questions: std::sync::Mutex::new(Some(questions)), gatherers: Mutex::new(gatherers) })
+    pub(super) fn start(path: &Path) -> io::Result<Self> {
+        let (questions, receiver) = unbounded();
+        let start = |_| {
+            let (connection, receiver) = (pages::open(path).map_err(io::Error::other)?, receiver.clone());
+            Builder::new().name("look-ups".to_owned()).spawn(move || gather(&connection, &receiver))
+        };
+        let gatherers = (0..GATHERERS).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { running: Mutex::new(Some(Running { questions, gatherers })) })
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        // Nothing panics while it is held.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rows that were asked for. `None` when they could not be had together with what others asked: whoever asked
@@ -70,38 +82,37 @@ impl Lookups {
             return None;
         }
         let (answer, answered) = oneshot::channel();
-        let questions = self.questions.lock().ok()?.clone()?;
-        questions.send(Message { question, answer }).await.ok()?;
+        self.running().as_ref()?.questions.send(Message { question, answer }).ok()?;
         answered.await.ok()
     }
 
-    /// Answers what was asked, and gives the connections back.
+    /// Answers what was asked, and closes the connections.
     pub(super) async fn stop(&self) {
-        if let Ok(mut questions) = self.questions.lock() {
-            questions.take();
-        }
-        let mut gatherers = self.gatherers.lock().await;
-        while gatherers.join_next().await.is_some() {}
+        let Some(Running { questions, gatherers }) = self.running().take() else { return };
+        drop(questions);
+        let ended = super::elsewhere(move || {
+            for gatherer in gatherers {
+                // One that panicked was heard of.
+                let _ = gatherer.join();
+            }
+        });
+        // Should the runtime end first, so does the process.
+        let _ = ended.await;
     }
 }
 
-async fn gather(mut connection: PoolConnection<Sqlite>, questions: Arc<Mutex<mpsc::Receiver<Message>>>) {
-    loop {
-        let mut gathered = Vec::new();
+fn gather(connection: &Connection, questions: &Receiver<Message>) {
+    while let Ok(first) = questions.recv() {
+        let mut keys = first.question.touched.chunks.len();
+        let mut gathered = vec![first];
+        while gathered.len() < GATHERED_LIMIT
+            && keys < KEYS_LIMIT
+            && let Ok(next) = questions.try_recv()
         {
-            let mut questions = questions.lock().await;
-            let Some(first) = questions.recv().await else { return };
-            let mut keys = first.question.touched.chunks.len();
-            gathered.push(first);
-            while gathered.len() < GATHERED_LIMIT
-                && keys < KEYS_LIMIT
-                && let Ok(next) = questions.try_recv()
-            {
-                keys += next.question.touched.chunks.len();
-                gathered.push(next);
-            }
+            keys += next.question.touched.chunks.len();
+            gathered.push(next);
         }
-        match answer(&mut connection, &mut gathered).await {
+        match answer(connection, &mut gathered) {
             Ok(state) => {
                 let state = Arc::new(state);
                 for message in gathered {
@@ -117,7 +128,7 @@ async fn gather(mut connection: PoolConnection<Sqlite>, questions: Arc<Mutex<mps
     }
 }
 
-async fn answer(connection: &mut SqliteConnection, gathered: &mut [Message]) -> Result<State> {
+fn answer(connection: &Connection, gathered: &mut [Message]) -> Result<State> {
     let mut state = State::default();
     let mut touched = Touched::default();
     for Message { question, .. } in gathered.iter_mut() {
@@ -127,7 +138,7 @@ async fn answer(connection: &mut SqliteConnection, gathered: &mut [Message]) -> 
         // The one chunk of a small blob has the blob's address, so that asking for both at once mostly suffices.
         touched.chunks.extend(question.located);
     }
-    load::gather(connection, touched, &mut state).await?;
+    load::load(connection, touched, &mut state)?;
     let mut touched = Touched::default();
     for Message { question, .. } in gathered.iter() {
         if let Some((key, _)) = question.packaged.as_ref().and_then(|name| state.package_of(name)) {
@@ -136,6 +147,6 @@ async fn answer(connection: &mut SqliteConnection, gathered: &mut [Message]) -> 
         let blob = question.located.as_ref().and_then(|address| state.blobs.get(address));
         touched.chunks.extend(blob.iter().flat_map(|blob| &blob.recipe.chunks).map(|chunk| chunk.address));
     }
-    load::gather(connection, touched, &mut state).await?;
+    load::load(connection, touched, &mut state)?;
     Ok(state)
 }

@@ -1,10 +1,10 @@
 //! The store on SQLite: the embedded default, for one machine.
 //!
-//! One connection writes, readers come from a pool. WAL with `synchronous=FULL`: a commit that was acknowledged survives
+//! One connection writes, others read. WAL with `synchronous=FULL`: a commit that was acknowledged survives
 //! the loss of power. The bundled library is used, never the system's.
 //!
-//! Two libraries drive it. Whoever writes, or folds a log, has rusqlite, whose statements run on the thread that calls
-//! them. Readers are many and answer requests: they have sqlx, its pool and its threads.
+//! Two libraries drive it. Whoever writes, folds a log, reads long pages or asks what every request asks has rusqlite, whose
+//! statements run on the thread that calls them. Everybody else has sqlx, its pool and its threads.
 
 mod collect;
 mod leases;
@@ -74,8 +74,8 @@ pub struct SqliteStore {
     _scratch: Option<Scratch>,
 }
 
-/// How many connections read at once, those that gather look-ups among them.
-const READERS: u32 = 6;
+/// How many connections of the pool read at once.
+const READERS: u32 = 4;
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many prepared statements a connection keeps: every shape of those that uploads and readers take.
@@ -155,7 +155,7 @@ impl SqliteStore {
             .await
             .map_err(unanswered)?;
         let besides = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(reading);
-        let lookups = Lookups::start(&readers).await.map_err(unanswered)?;
+        let lookups = Lookups::start(path).map_err(|error| unusable(error.to_string()))?;
         let writer = Writer::open(path, purpose).map_err(|error| unusable(error.to_string()))?;
         drop(first);
         pool.close().await;

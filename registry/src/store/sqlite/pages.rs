@@ -60,7 +60,8 @@ impl Pages {
     }
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
+/// Opens a connection to this file that only reads.
+pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;

@@ -1,78 +1,68 @@
-//! Statements for many keys: of few different shapes, so that each is prepared once and kept; and many sent as one to a
-//! connection that has a thread of its own, because every sending costs two threads a wake-up each.
+//! Statements that run on the thread that calls them; those for many keys are of few different shapes, so that each is
+//! prepared once and kept.
 //!
 //! Invariant: shapes are powers of two, few enough for a connection to keep most of them; what a group of keys has fewer of
 //! is padded, by asking for the last key again.
 
-use futures::TryStreamExt;
-use sqlx::error::BoxDynError;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments, AssertSqlSafe, Either, Executor, SqliteConnection};
+use rusqlite::{CachedStatement, Connection, Row, Statement};
 
-use super::load::{Asker, Taker};
 use super::values::{Value, Values};
 use crate::error::Result;
-use crate::model::state::State;
 
 /// The most rows in one statement.
 pub(super) const ROWS_LIMIT: usize = 64;
 
-/// What is asked in one script, and what is done with the rows that each of its statements finds.
-#[derive(Debug, Default)]
-pub(super) struct Gathering {
-    text: String,
-    values: SqliteArguments,
-    unfit: Option<BoxDynError>,
-    takers: Vec<Taker>,
+/// The values of a statement, on their way into it.
+struct Bound<'s, 'c> {
+    statement: &'s mut Statement<'c>,
+    count: usize,
+    outcome: rusqlite::Result<()>,
 }
 
-impl Values for Gathering {
+impl Values for Bound<'_, '_> {
     fn take(&mut self, value: Value<'_>) {
-        let added = match value {
-            Value::Null => self.values.add(None::<i64>),
-            Value::Integer(value) => self.values.add(value),
-            Value::Text(value) => self.values.add(value.to_owned()),
-            Value::Bytes(value) => self.values.add(value.to_vec()),
-        };
-        if let Err(error) = added {
-            self.unfit.get_or_insert(error);
+        self.count += 1;
+        if self.outcome.is_ok() {
+            self.outcome = self.statement.raw_bind_parameter(self.count, value);
         }
     }
 }
 
-impl Asker for Gathering {
-    fn statement(&mut self, text: &str, bind: &dyn Fn(&mut dyn Values), take: Taker) -> Result<()> {
-        if !self.text.is_empty() {
-            self.text.push(';');
-        }
-        self.text.push_str(text);
-        bind(self);
-        self.takers.push(take);
-        Ok(())
-    }
+/// A statement that has its values.
+fn bound<'c>(
+    connection: &'c Connection,
+    text: &str,
+    bind: impl FnOnce(&mut dyn Values),
+) -> Result<CachedStatement<'c>> {
+    tracing::trace!(target: "artifactstore::statement", text);
+    let mut statement = connection.prepare_cached(text)?;
+    let mut bound = Bound { statement: &mut statement, count: 0, outcome: Ok(()) };
+    bind(&mut bound);
+    bound.outcome?;
+    let count = bound.count;
+    // SQLite takes what is not bound for nulls.
+    assert_eq!(count, statement.parameter_count(), "a statement has a place for each value");
+    Ok(statement)
 }
 
-impl Gathering {
-    /// Asks all of it, and takes what is found.
-    pub(super) async fn run(self, connection: &mut SqliteConnection, state: &mut State) -> Result<()> {
-        if let Some(error) = self.unfit {
-            return Err(sqlx::Error::Encode(error).into());
-        }
-        let mut takers = self.takers.into_iter();
-        let mut take = takers.next();
-        if take.is_none() {
-            return Ok(());
-        }
-        let mut steps = connection.fetch_many(sqlx::query_with(AssertSqlSafe(self.text), self.values));
-        while let Some(step) = steps.try_next().await? {
-            match (step, take) {
-                (Either::Right(row), Some(take)) => take(&row, state)?,
-                // A statement is at its end.
-                _ => take = takers.next(),
-            }
-        }
-        Ok(())
+/// Runs one statement; says how many rows it changed.
+pub(super) fn execute(connection: &Connection, text: &str, bind: impl FnOnce(&mut dyn Values)) -> Result<usize> {
+    Ok(bound(connection, text, bind)?.raw_execute()?)
+}
+
+/// Runs one statement, and gives the rows that it finds, one after another.
+pub(super) fn query(
+    connection: &Connection,
+    text: &str,
+    bind: impl FnOnce(&mut dyn Values),
+    mut take: impl FnMut(&Row<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut statement = bound(connection, text, bind)?;
+    let mut found = statement.raw_query();
+    while let Some(row) = found.next()? {
+        take(row)?;
     }
+    Ok(())
 }
 
 /// Pads keys with the last one, up to a power of two, and cuts them into statements.
@@ -102,15 +92,6 @@ pub(super) fn values(rows: usize, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::name::UploadId;
-    use crate::store::sqlite::values::Cells;
-
-    /// Notes whose rows were found, and which, where a test can see it.
-    fn note(row: &dyn Cells, state: &mut State, whose: &str) -> Result<()> {
-        let found = row.text(0)?.unwrap_or_default();
-        state.parts_cleared.insert(UploadId::trusted(format!("{whose} {found}")));
-        Ok(())
-    }
 
     #[test]
     fn a_statement_has_a_place_for_every_value() {
@@ -118,25 +99,24 @@ mod tests {
         assert_eq!(values(1, 1), "(?)");
     }
 
-    #[tokio::test]
-    async fn statements_of_a_gathering_have_their_own_values_and_their_own_rows() {
-        let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
-        let mut connection = pool.acquire().await.unwrap();
-        let made = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three'), (4, 'four')";
-        sqlx::raw_sql(made).execute(&mut *connection).await.unwrap();
-        let mut gathering = Gathering::default();
-        let text = |keys: &str| format!("SELECT b FROM t WHERE a IN (VALUES {keys}) ORDER BY a");
-        let bind = |values: &mut dyn Values, key: &i64| {
-            values.bind(*key);
+    #[test]
+    fn a_statement_is_given_its_values_and_gives_its_rows() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (a INTEGER, b TEXT)").unwrap();
+        let rows = |values: &mut dyn Values| {
+            values.bind(1).bind("one").bind(2).bind("two");
         };
-        gathering.ask([3, 9, 1], 1, text, bind, |row, state| note(row, state, "first")).unwrap();
-        gathering.ask([9], 1, text, bind, |row, state| note(row, state, "second")).unwrap();
-        gathering.ask([4], 1, text, bind, |row, state| note(row, state, "third")).unwrap();
-        let mut state = State::default();
-        gathering.run(&mut connection, &mut state).await.unwrap();
-        let found: Vec<&str> = state.parts_cleared.iter().map(UploadId::as_str).collect();
-        assert_eq!(found, ["first one", "first three", "third four"]);
-        Gathering::default().run(&mut connection, &mut state).await.unwrap();
+        assert_eq!(execute(&connection, "INSERT INTO t VALUES (?,?),(?,?)", rows).unwrap(), 2);
+        let mut found = Vec::new();
+        let which = |values: &mut dyn Values| {
+            values.bind(2);
+        };
+        query(&connection, "SELECT b FROM t WHERE a = ?", which, |row| {
+            found.push(row.get::<_, String>(0)?);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(found, ["two"]);
     }
 
     #[test]

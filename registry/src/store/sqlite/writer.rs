@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, Row, Statement};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
-use super::statement::{ROWS_LIMIT, values};
-use super::values::{Value, Values};
+use super::statement::{self, ROWS_LIMIT, values};
+use super::values::Values;
 use super::{BUSY_TIMEOUT, PRAGMAS, STATEMENTS_KEPT, collect, leases, load, rows, write};
 use crate::error::{Error, Result};
 use crate::log::plan::collect::Asked;
@@ -74,46 +74,14 @@ pub(super) fn connect(path: &Path, purpose: Use) -> rusqlite::Result<Connection>
     Ok(connection)
 }
 
-/// The values of a statement, on their way into it.
-struct Bound<'s, 'c> {
-    statement: &'s mut Statement<'c>,
-    count: usize,
-    outcome: rusqlite::Result<()>,
-}
-
-impl Values for Bound<'_, '_> {
-    fn take(&mut self, value: Value<'_>) {
-        self.count += 1;
-        if self.outcome.is_ok() {
-            self.outcome = self.statement.raw_bind_parameter(self.count, value);
-        }
-    }
-}
-
-fn bind_all(statement: &mut Statement<'_>, bind: impl FnOnce(&mut dyn Values)) -> Result<()> {
-    let mut bound = Bound { statement, count: 0, outcome: Ok(()) };
-    bind(&mut bound);
-    bound.outcome?;
-    // SQLite takes what is not bound for nulls.
-    assert_eq!(bound.count, statement.parameter_count(), "a statement has a place for each value");
-    Ok(())
-}
-
 impl Writer {
     pub(super) fn open(path: &Path, purpose: Use) -> Result<Self> {
         Ok(Self { connection: connect(path, purpose)? })
     }
 
-    fn prepared(&self, text: &str) -> Result<CachedStatement<'_>> {
-        tracing::trace!(target: "artifactstore::statement", text);
-        Ok(self.connection.prepare_cached(text)?)
-    }
-
     /// Runs one statement; says how many rows it changed.
     pub(super) fn execute(&self, text: &str, bind: impl FnOnce(&mut dyn Values)) -> Result<usize> {
-        let mut statement = self.prepared(text)?;
-        bind_all(&mut statement, bind)?;
-        Ok(statement.raw_execute()?)
+        statement::execute(&self.connection, text, bind)
     }
 
     /// Runs one statement, and gives the rows that it finds, one after another.
@@ -121,15 +89,9 @@ impl Writer {
         &self,
         text: &str,
         bind: impl FnOnce(&mut dyn Values),
-        mut take: impl FnMut(&Row<'_>) -> Result<()>,
+        take: impl FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut statement = self.prepared(text)?;
-        bind_all(&mut statement, bind)?;
-        let mut found = statement.raw_query();
-        while let Some(row) = found.next()? {
-            take(row)?;
-        }
-        Ok(())
+        statement::query(&self.connection, text, bind, take)
     }
 
     /// Runs statements about these rows, as few as may be. `text` gets the `VALUES` that give them.
@@ -224,7 +186,7 @@ impl Batch for SqliteBatch {
     }
 
     async fn load(&mut self, touched: Touched, state: &mut State) -> Result<()> {
-        load::load(&self.writer, touched, state)
+        load::load(&self.writer.connection, touched, state)
     }
 
     async fn uses(&mut self, asked: &Asked) -> Result<Uses> {
