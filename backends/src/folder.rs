@@ -142,11 +142,6 @@ impl Folder {
         }
     }
 
-    /// Some bytes of an object in one go; fewer when it ends before.
-    pub(crate) fn read(&self, key: &ObjectKey, offset_bytes: u64, length_bytes: usize) -> io::Result<Bytes> {
-        read(&self.object(key)?, offset_bytes, length_bytes)
-    }
-
     /// An object, to read from.
     pub(crate) fn object(&self, key: &ObjectKey) -> io::Result<File> {
         File::open(self.root.join(FOLDER.path(key)))
@@ -228,10 +223,23 @@ impl Folder {
     }
 }
 
-/// Some bytes of a file; fewer when it ends before. They go where nothing was before: to fill memory with zeros first
-/// costs as much as half of the reading.
-pub(crate) fn read(file: &File, offset_bytes: u64, length_bytes: usize) -> io::Result<Bytes> {
-    let mut bytes = Vec::with_capacity(length_bytes);
+/// Memory to read into, with nothing in it: to fill it with zeros first costs as much as half of the reading. It is to be
+/// had before a thread that may block is: there are many of those, and allocators keep memory for each thread apart.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    bytes: Vec<u8>,
+    length_bytes: usize,
+}
+
+impl Memory {
+    pub(crate) fn new(length_bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(length_bytes), length_bytes }
+    }
+}
+
+/// As many bytes of a file as the memory is for; fewer when it ends before.
+pub(crate) fn read(file: &File, offset_bytes: u64, memory: Memory) -> io::Result<Bytes> {
+    let Memory { mut bytes, length_bytes } = memory;
     while bytes.len() < length_bytes {
         let offset_bytes = offset_bytes + bytes.len() as u64;
         match rustix::io::pread(file, spare_capacity(&mut bytes), offset_bytes) {
@@ -377,12 +385,18 @@ fn sync(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
+    use std::io;
 
-    use super::{DIRECT_ALIGNMENT, DIRECT_BYTES, Folder, Unraised, Upkeep};
+    use bytes::{Bytes, BytesMut};
+
+    use super::{DIRECT_ALIGNMENT, DIRECT_BYTES, Folder, Memory, Unraised, Upkeep};
     use crate::backend::SealedObject;
     use crate::digest::ObjectKey;
     use crate::layout::{BUCKET, FOLDER};
+
+    fn read_of(folder: &Folder, key: &ObjectKey, offset_bytes: u64, length_bytes: usize) -> io::Result<Bytes> {
+        super::read(&folder.object(key)?, offset_bytes, Memory::new(length_bytes))
+    }
 
     #[test]
     fn fan_out_folders_are_known_to_be_durable_once_written_and_after_a_restart() {
@@ -419,13 +433,13 @@ mod tests {
         for _ in 0..2 {
             let folder = Folder::open(root.path(), Upkeep::Raise).unwrap();
             for object in &objects {
-                assert_eq!(folder.read(&object.key(), 0, 100).unwrap(), object.bytes());
+                assert_eq!(read_of(&folder, &object.key(), 0, 100).unwrap(), object.bytes());
             }
             assert!(!leaf(&moved).exists());
             assert_eq!(std::fs::read_dir(leaf(&key)).unwrap().count(), 2);
         }
         let folder = Folder::open(root.path(), Upkeep::AsIs).unwrap();
-        assert_eq!(folder.read(&key, 0, 100).unwrap(), objects[1].bytes());
+        assert_eq!(read_of(&folder, &key, 0, 100).unwrap(), objects[1].bytes());
     }
 
     #[test]
@@ -458,7 +472,7 @@ mod tests {
         for _ in 0..2 {
             let outcomes: Vec<bool> = folder.forget(&keys).iter().map(Result::is_ok).collect();
             assert_eq!(outcomes, [true, false, true, true]);
-            assert!(keys.iter().all(|key| folder.read(key, 0, 1).is_err()));
+            assert!(keys.iter().all(|key| read_of(&folder, key, 0, 1).is_err()));
         }
     }
 
@@ -472,8 +486,11 @@ mod tests {
                 buffer.extend((0..size + skew).map(|n| (n * 31 % 251) as u8));
                 let object = SealedObject::seal(BytesMut::freeze(buffer).slice(skew..));
                 folder.write(&object.key(), object.bytes()).unwrap();
-                assert_eq!(folder.read(&object.key(), 0, size + 10).unwrap(), object.bytes(), "{size} {skew}");
-                assert_eq!(folder.read(&object.key(), 1, 2).unwrap(), object.bytes().slice(size.min(1)..size.min(3)));
+                assert_eq!(read_of(&folder, &object.key(), 0, size + 10).unwrap(), object.bytes(), "{size} {skew}");
+                assert_eq!(
+                    read_of(&folder, &object.key(), 1, 2).unwrap(),
+                    object.bytes().slice(size.min(1)..size.min(3))
+                );
             }
         }
         assert_eq!(std::fs::read_dir(folder.temporaries()).unwrap().count(), 0);
@@ -493,7 +510,7 @@ mod tests {
                 scope.spawn(|| (0..50).for_each(|_| folder.write(&key, bytes).unwrap()));
             }
         });
-        assert_eq!(one.read(&key, 0, 99).unwrap(), &bytes[..]);
+        assert_eq!(read_of(&one, &key, 0, 99).unwrap(), &bytes[..]);
         assert_eq!(std::fs::read_dir(one.temporaries()).unwrap().count(), 0);
     }
 

@@ -30,7 +30,7 @@ use crate::dataplane::spi::{ByteRange, ByteStream};
 use crate::digest::ObjectKey;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::folder::{self, Folder, Unraised, Upkeep};
+use crate::folder::{self, Folder, Memory, Unraised, Upkeep};
 use crate::layout::{FOLDER, OBJECTS};
 
 /// How much is read at a time.
@@ -111,7 +111,9 @@ impl OperatorBackend {
     /// Opens and reads in one go what is one piece.
     async fn read_piece(&self, key: ObjectKey, offset_bytes: u64, length_bytes: usize) -> Result<ByteStream> {
         let folder = Arc::clone(&self.folder);
-        let read = move || folder.read(&key, offset_bytes, length_bytes).map_err(|error| read_error(key, error));
+        let memory = Memory::new(length_bytes);
+        let read = move || folder::read(&folder.object(&key)?, offset_bytes, memory);
+        let read = move || read().map_err(|error| read_error(key, error));
         let piece = blocking(read).await?;
         if piece.is_empty() {
             let size_bytes = self.stat(&key).await?.map_or(0, |stat| stat.size_bytes);
@@ -256,8 +258,9 @@ fn pieces(key: ObjectKey, file: File, range: Range<u64>) -> ByteStream {
     let file = Arc::new(file);
     let read = move |begin: u64| {
         let (file, length) = (Arc::clone(&file), (range.end - begin).min(PIECE_BYTES as u64) as usize);
+        let memory = Memory::new(length);
         blocking(move || {
-            let piece = folder::read(&file, begin, length).map_err(folder_error)?;
+            let piece = folder::read(&file, begin, memory).map_err(folder_error)?;
             if piece.len() < length {
                 return Err(Error::ObjectDamaged(key, "it ended while it was read"));
             }

@@ -3,7 +3,7 @@
 //! Small bodies have a share of their own, so that large ones from slow senders cannot keep them out; another share is
 //! for stored chunks that are worth keeping for a moment. Whoever holds room and waits for its sender is asked to give
 //! it back when others wait for it ([`Budget::wanted`]), so that slow senders cannot keep out fast ones. What is read
-//! ahead for those who fetch has room besides.
+//! ahead for those who fetch has a share as well.
 //!
 //! Invariant: whoever waits for room holds no unfinished buffer, so streams never wait for each other in a circle.
 
@@ -21,7 +21,7 @@ const UNIT_BYTES: usize = 1024;
 const SMALL_SHARE: usize = 8;
 /// This part of the budget is for chunks that are kept for a moment.
 const WARM_SHARE: usize = 4;
-/// As much as this part of the budget is for what is read ahead.
+/// This part of the budget is for what is read ahead.
 const AHEAD_SHARE: usize = 8;
 /// Whoever waits for room asks one more holder to give its own back each time this has passed.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -54,9 +54,10 @@ impl Budget {
         let small = (budget_bytes / SMALL_SHARE).max(small_bytes);
         let warm = budget_bytes / WARM_SHARE;
         let warm_free = Arc::new(Semaphore::new(warm / UNIT_BYTES));
-        let large = budget_bytes.saturating_sub(small + warm).max(chunk_size_bytes);
-        let ahead = Arc::new(Semaphore::new(budget_bytes / AHEAD_SHARE / UNIT_BYTES));
-        Self { small_bytes, small: Pool::new(small), large: Pool::new(large), warm: warm_free, ahead }
+        let ahead = budget_bytes / AHEAD_SHARE;
+        let ahead_free = Arc::new(Semaphore::new(ahead / UNIT_BYTES));
+        let large = budget_bytes.saturating_sub(small + warm + ahead).max(chunk_size_bytes);
+        Self { small_bytes, small: Pool::new(small), large: Pool::new(large), warm: warm_free, ahead: ahead_free }
     }
 
     fn pool(&self, size_bytes: usize) -> &Pool {
@@ -146,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn large_bodies_wait_for_each_other_and_keep_no_small_one_out() {
         let budget = Budget::new(64 << 20, 8 << 20);
-        let large: Vec<_> = (0..5).map(|_| budget.room_for(8 << 20).now_or_never().unwrap().unwrap()).collect();
+        let large: Vec<_> = (0..4).map(|_| budget.room_for(8 << 20).now_or_never().unwrap().unwrap()).collect();
         assert!(budget.room_for(8 << 20).now_or_never().is_none());
         let small: Vec<_> = (0..8).map(|_| budget.room_for(1 << 20).now_or_never().unwrap().unwrap()).collect();
         assert!(budget.room_for(1).now_or_never().is_none());

@@ -9,15 +9,15 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::sync::Arc;
 
 use artifactstore_backends::digest::ContentAddress;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::Receiver;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{load, pages};
+use super::load;
+use super::threads::Threads;
 use crate::error::Result;
 use crate::model::name::FileName;
 use crate::model::state::{State, Touched};
@@ -49,29 +49,12 @@ struct Message {
 /// The asking end.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    running: Mutex<Option<Running>>,
-}
-
-#[derive(Debug)]
-struct Running {
-    questions: Sender<Message>,
-    gatherers: Vec<JoinHandle<()>>,
+    gatherers: Threads<Message>,
 }
 
 impl Lookups {
     pub(super) fn start(path: &Path) -> io::Result<Self> {
-        let (questions, receiver) = unbounded();
-        let start = |_| {
-            let (connection, receiver) = (pages::open(path).map_err(io::Error::other)?, receiver.clone());
-            Builder::new().name("look-ups".to_owned()).spawn(move || gather(&connection, &receiver))
-        };
-        let gatherers = (0..GATHERERS).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { running: Mutex::new(Some(Running { questions, gatherers })) })
-    }
-
-    fn running(&self) -> MutexGuard<'_, Option<Running>> {
-        // Nothing panics while it is held.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Self { gatherers: Threads::start(path, ("look-ups", GATHERERS), gather)? })
     }
 
     /// The rows that were asked for. `None` when they could not be had together with what others asked: whoever asked
@@ -82,22 +65,13 @@ impl Lookups {
             return None;
         }
         let (answer, answered) = oneshot::channel();
-        self.running().as_ref()?.questions.send(Message { question, answer }).ok()?;
+        self.gatherers.ask(Message { question, answer })?;
         answered.await.ok()
     }
 
     /// Answers what was asked, and closes the connections.
     pub(super) async fn stop(&self) {
-        let Some(Running { questions, gatherers }) = self.running().take() else { return };
-        drop(questions);
-        let ended = super::elsewhere(move || {
-            for gatherer in gatherers {
-                // One that panicked was heard of.
-                let _ = gatherer.join();
-            }
-        });
-        // Should the runtime end first, so does the process.
-        let _ = ended.await;
+        self.gatherers.stop().await;
     }
 }
 

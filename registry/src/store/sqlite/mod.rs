@@ -18,6 +18,7 @@ mod scratch;
 mod scrub;
 mod snapshot;
 mod statement;
+mod threads;
 mod values;
 mod write;
 mod writer;
@@ -155,13 +156,14 @@ impl SqliteStore {
             .await
             .map_err(unanswered)?;
         let besides = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(reading);
-        let lookups = Lookups::start(path).map_err(|error| unusable(error.to_string()))?;
+        let no_threads = |error: std::io::Error| unusable(error.to_string());
+        let lookups = Lookups::start(path).map_err(no_threads)?;
+        let pages = Pages::start(path).map_err(no_threads)?;
         let writer = Writer::open(path, purpose).map_err(|error| unusable(error.to_string()))?;
         drop(first);
         pool.close().await;
         let schema = Schema { found, now: known };
         let writer = Arc::new(Mutex::new(Some(writer)));
-        let pages = Pages::of(path);
         Ok(Self { path: path.to_owned(), schema, writer, readers, pages, besides, lookups, _scratch: None })
     }
 
@@ -261,7 +263,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.lookups.stop().await;
         self.readers.close().await;
-        self.pages.close().await;
+        self.pages.stop().await;
         self.besides.close().await;
         self.writer.lock().await.take();
     }
