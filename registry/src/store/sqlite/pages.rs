@@ -28,15 +28,17 @@ impl Pages {
         Ok(Self { threads: Arc::new(Threads::start(path, ("pages", AT_ONCE), read_all)?) })
     }
 
-    /// Reads by one of the connections. Whoever goes away does not stop it.
+    /// Reads by one of the connections. Whoever goes away before that begins is passed over; later, it is not stopped.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let reading = move |connection: &Connection| {
-            // Whoever went away wants no answer.
-            let _ = answer.send(read(connection));
+            if !answer.is_closed() {
+                // Whoever went away meanwhile wants no answer.
+                let _ = answer.send(read(connection));
+            }
         };
         self.threads.ask(Box::new(reading)).ok_or(Error::Stopping)?;
         answered.await.map_err(|_| Error::Stopping)?
@@ -51,5 +53,42 @@ impl Pages {
 fn read_all(connection: &Connection, readings: &Receiver<Reading>) {
     for read in readings {
         read(connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_goes_away_before_it_is_read_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+        let pages = Pages::start(&path).unwrap();
+        let mut held = Vec::new();
+        let mut all_busy = Vec::new();
+        for _ in 0..AT_ONCE {
+            let (go_on, going_on) = mpsc::channel::<()>();
+            let pages = pages.clone();
+            all_busy.push(tokio::spawn(async move { pages.read(move |_| Ok(going_on.recv().is_ok())).await }));
+            held.push(go_on);
+        }
+        // Every question is asked when its future is polled first.
+        tokio::task::yield_now().await;
+        let (read, was_read) = mpsc::channel::<()>();
+        let mut gone = Box::pin(pages.read(move |_| Ok(read.send(()).is_ok())));
+        assert!(futures::poll!(&mut gone).is_pending());
+        drop(gone);
+        held.iter().for_each(|go_on| go_on.send(()).unwrap());
+        for busy in all_busy {
+            assert!(busy.await.unwrap().unwrap());
+        }
+        assert!(pages.read(|_| Ok(true)).await.unwrap());
+        pages.stop().await;
+        assert!(was_read.recv().is_err(), "nobody waited for it");
+        assert!(matches!(pages.read(|_| Ok(())).await, Err(Error::Stopping)));
     }
 }
