@@ -340,7 +340,7 @@ impl Store for SqliteStore {
         range: &VersionRange,
         limit: usize,
     ) -> Result<Vec<ListedVersion>> {
-        reads::names_and_history(&self.readers, producer, range, limit).await
+        reads::names_and_history(&self.pages, producer, range, limit).await
     }
 
     async fn history(&self, name: &FileName, version: Option<VersionChoice>) -> Result<Option<HistoryRow>> {

@@ -1,14 +1,16 @@
-//! What readers ask of SQLite, on the pool of reading connections.
+//! What readers ask of SQLite: long pages of those that read them, everything else of the pool.
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
 use rusqlite::Connection;
+use rusqlite::types::Value;
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Executor, Row, Sqlite};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pages::Pages;
-use super::rows;
+use super::rows::{self, Carried};
 use super::statement::{padded, values};
+use super::values::Cells;
 use super::write::signed;
 use crate::actions::request::{PackageCursor, PackageFilter};
 use crate::error::Result;
@@ -49,6 +51,11 @@ impl Where {
                 self.and(&format!("{column} {sign} ?"), end.clone());
             }
         }
+    }
+
+    /// The values, and at most so many rows behind them.
+    fn limited(self, limit: usize) -> Vec<Value> {
+        self.values.into_iter().map(Value::Text).chain([Value::Integer(limited(limit))]).collect()
     }
 
     fn bind(self, mut query: Bound) -> Bound {
@@ -114,17 +121,26 @@ pub(super) async fn names(
         rows::LISTED,
         conditions.text
     );
+    page(pages, text, conditions.limited(limit), rows::listed).await
+}
+
+/// The rows of a listing, which have their attributes from `Carried`.
+async fn page<T: Send + 'static>(
+    pages: &Pages,
+    text: String,
+    values: Vec<Value>,
+    listed: fn(&dyn Cells, &mut Carried) -> Result<T>,
+) -> Result<Vec<T>> {
     let read = move |connection: &Connection| {
         let mut statement = connection.prepare_cached(&text)?;
-        for (at, value) in conditions.values.iter().enumerate() {
+        for (at, value) in values.iter().enumerate() {
             statement.raw_bind_parameter(at + 1, value)?;
         }
-        statement.raw_bind_parameter(conditions.values.len() + 1, limited(limit))?;
-        let (mut found, mut listing) = (statement.raw_query(), rows::Listing::default());
+        let (mut found, mut carried, mut page) = (statement.raw_query(), Carried::default(), Vec::new());
         while let Some(row) = found.next()? {
-            listing.take(row)?;
+            page.push(listed(row, &mut carried)?);
         }
-        Ok(listing.files)
+        Ok(page)
     };
     pages.read(read).await
 }
@@ -150,7 +166,7 @@ pub(super) async fn events<'e>(
 /// One statement, so that a version is seen either with its name or in the history; each half is read in order of its
 /// index, as far as the limit.
 pub(super) async fn names_and_history(
-    pool: &SqlitePool,
+    pages: &Pages,
     producer: &ProducerName,
     range: &VersionRange,
     limit: usize,
@@ -165,19 +181,18 @@ pub(super) async fn names_and_history(
         conditions
     };
     let (named, history) = (conditions("n"), conditions("h"));
-    let limit_text = limited(limit);
     let text = format!(
         "SELECT {columns} FROM (SELECT * FROM (SELECT n.key AS key, n.sequence AS sequence, 0 AS marker, NULL AS versioned, \
-         NULL AS occurred_at FROM names AS n{} ORDER BY n.key LIMIT {limit_text}) \
+         NULL AS occurred_at FROM names AS n{} ORDER BY n.key LIMIT ?) \
          UNION ALL SELECT * FROM (SELECT h.key, h.sequence, h.marker, h.versioned, h.occurred_at FROM history AS h{} \
-         ORDER BY h.key, h.sequence DESC LIMIT {limit_text})) AS v LEFT JOIN files AS f ON f.sequence = v.sequence",
+         ORDER BY h.key, h.sequence DESC LIMIT ?)) AS v LEFT JOIN files AS f ON f.sequence = v.sequence",
         named.text,
         history.text,
         columns = rows::LISTED_VERSION,
     );
-    let query = history.bind(named.bind(sqlx::query(AssertSqlSafe(text))));
-    let found = query.fetch_all(pool).await?.iter().map(rows::listed_version).collect::<Result<Vec<_>>>()?;
-    Ok(in_order(found, limit))
+    let mut values = named.limited(limit);
+    values.extend(history.limited(limit));
+    Ok(in_order(page(pages, text, values, rows::listed_version).await?, limit))
 }
 
 pub(super) async fn history(

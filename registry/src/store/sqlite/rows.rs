@@ -261,7 +261,7 @@ pub(super) fn subresource(row: &(impl Cells + ?Sized)) -> Result<SubresourceRow>
 pub(super) const LISTED_VERSION: &str = "v.key, v.sequence, v.marker, coalesce(f.versioned, v.versioned), \
      coalesce(f.ingested_at, v.occurred_at), f.size_bytes, f.etag, f.attributes";
 
-pub(super) fn listed_version(row: &(impl Cells + ?Sized)) -> Result<ListedVersion> {
+pub(super) fn listed_version(row: &dyn Cells, carried: &mut Carried) -> Result<ListedVersion> {
     const VIEW: &str = "history";
     let marker = flag(row, 2)?;
     Ok(ListedVersion {
@@ -272,39 +272,40 @@ pub(super) fn listed_version(row: &(impl Cells + ?Sized)) -> Result<ListedVersio
             key: Key::trusted(text(row, 0)?),
             size_bytes: count_maybe(VIEW, row, 5)?.unwrap_or(0),
             etag: row.text(6)?.unwrap_or_default().to_owned(),
-            attributes: if marker { Attributes::default() } else { packed(VIEW, row, 7)? },
+            attributes: if marker { Attributes::default() } else { carried.attributes(VIEW, row, 7)? },
             ingested_at: Timestamp(integer(row, 4)?),
         },
     })
 }
 
-/// A page of a listing. Files that were uploaded alike carry the same, which is then decoded once.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    pub(super) files: Vec<Listed>,
-    former: Option<(Vec<u8>, Attributes)>,
+pub(super) fn listed(row: &dyn Cells, carried: &mut Carried) -> Result<Listed> {
+    const VIEW: &str = "files";
+    Ok(Listed {
+        key: Key::trusted(text(row, 0)?),
+        size_bytes: count(VIEW, row, 1)?,
+        etag: text(row, 2)?,
+        attributes: carried.attributes(VIEW, row, 3)?,
+        ingested_at: Timestamp(integer(row, 4)?),
+    })
 }
 
-impl Listing {
-    pub(super) fn take(&mut self, row: &(impl Cells + ?Sized)) -> Result<()> {
-        const VIEW: &str = "files";
-        let carried = bytes(row, 3)?;
-        let attributes = match &self.former {
-            Some((former, attributes)) if former == carried => attributes.clone(),
-            _ => {
-                let attributes: Attributes = packed(VIEW, row, 3)?;
-                self.former = Some((carried.to_vec(), attributes.clone()));
-                attributes
-            }
-        };
-        self.files.push(Listed {
-            key: Key::trusted(text(row, 0)?),
-            size_bytes: count(VIEW, row, 1)?,
-            etag: text(row, 2)?,
-            attributes,
-            ingested_at: Timestamp(integer(row, 4)?),
-        });
-        Ok(())
+/// What the last file of a page carried. Files that were uploaded alike carry the same, which is then decoded once.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    last: Option<(Vec<u8>, Attributes)>,
+}
+
+impl Carried {
+    fn attributes(&mut self, view: &'static str, row: &dyn Cells, at: usize) -> Result<Attributes> {
+        let carried = bytes(row, at)?;
+        if let Some((last, attributes)) = &self.last
+            && last == carried
+        {
+            return Ok(attributes.clone());
+        }
+        let attributes: Attributes = packed(view, row, at)?;
+        self.last = Some((carried.to_vec(), attributes.clone()));
+        Ok(attributes)
     }
 }
 
