@@ -1,7 +1,7 @@
-//! The backend over OpenDAL; the only file that names it.
+//! The backend over a local folder.
 //!
-//! It lists and tells what objects are. `Folder` writes and deletes, because OpenDAL syncs no folder and knows no direct
-//! writes, and reads, because OpenDAL fills memory with zeros before it reads into it.
+//! OpenDAL lists and tells what objects are. `Folder` writes and deletes, because OpenDAL syncs no folder and knows no
+//! direct writes, and reads, because OpenDAL fills memory with zeros before it reads into it.
 //!
 //! Invariant: when `put` has answered, the object is on the disk; whatever becomes of the caller, the object is there
 //! whole or not at all.

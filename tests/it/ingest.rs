@@ -32,10 +32,14 @@ async fn a_file_of_any_size_comes_back_as_it_came_with_all_its_digests() {
 async fn the_same_bytes_are_stored_once_over_the_whole_store() {
     let gateway = Harness::start().await;
     let bytes = body::bytes(1, 100_000);
-    gateway.put("first/run-1/a.bin", &bytes).await.unwrap();
+    let told = async |name: &str| {
+        let stored = gateway.put(name, &bytes).await.unwrap();
+        stored.header_or_empty("x-artifact-deduplicated").to_owned()
+    };
+    assert_eq!(told("first/run-1/a.bin").await, "false");
     let objects = gateway.object_files();
-    gateway.put("first/run-1/b.bin", &bytes).await.unwrap();
-    gateway.put("second/run-9/deep/c.bin", &bytes).await.unwrap();
+    assert_eq!(told("first/run-1/b.bin").await, "true");
+    assert_eq!(told("second/run-9/deep/c.bin").await, "true");
     assert_eq!(gateway.object_files(), objects, "nothing new was written");
     assert_eq!(gateway.get("second/run-9/deep/c.bin").await.unwrap().body, bytes);
     gateway.finish().await;

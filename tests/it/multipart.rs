@@ -1,6 +1,12 @@
 //! Multipart uploads: parts of any size in any order make the right whole, and outlive a restart.
 
-use artifactstore_tests::{Harness, S3};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use artifactstore_tests::request::complete_body;
+use artifactstore_tests::{Harness, S3, clients};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 use crate::body;
@@ -241,5 +247,51 @@ async fn the_checksum_of_the_whole_is_the_one_that_the_upload_was_created_for() 
     assert_eq!(complete.send().await.unwrap().element("ChecksumSHA256").as_ref(), Some(&whole));
     let head = gateway.s3.request("HEAD", NAME).header("x-amz-checksum-mode", "ENABLED").send().await.unwrap();
     assert_eq!(head.header_or_empty("x-amz-checksum-sha256"), whole);
+    gateway.finish().await;
+}
+
+/// Another process that writes to the database for so many seconds: no commit goes by it.
+async fn writer_beside(gateway: &Harness, seconds: u64) -> Child {
+    let write = "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); \
+        c.execute('BEGIN IMMEDIATE'); print('begun', flush=True); time.sleep(int(sys.argv[2])); c.execute('ROLLBACK')";
+    let mut python = Command::new(clients::program("python"));
+    python.args(["-c", write]).arg(gateway.data().join("registry.db")).arg(seconds.to_string());
+    let mut python = python.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(python.stdout.take().unwrap()).read_line(&mut told).await.unwrap();
+    assert_eq!(told, "begun\n");
+    python
+}
+
+#[tokio::test]
+async fn a_completion_that_takes_long_is_answered_in_time_and_tells_its_end_in_the_document() {
+    // Longer than a completion is waited for before its answer begins, and less than a commit waits for others.
+    const HELD: u64 = 23;
+    let gateway = Harness::start().await;
+    gateway.producer("parts").await;
+    let pieces = pieces(&[5 << 20, 7]);
+    let mut completions = Vec::new();
+    for _ in 0..2 {
+        let id = gateway.s3.upload_create(NAME).await.unwrap();
+        let parts = upload(&gateway.s3, &id, &pieces, &[0, 1]).await;
+        let request = gateway.s3.request("POST", NAME).query("uploadId", &id).header("if-none-match", "*");
+        completions.push(request.body(complete_body(&parts).as_bytes()));
+    }
+    let mut beside = writer_beside(&gateway, HELD).await;
+    let begun = Instant::now();
+    let outcomes = futures::future::join_all(completions.into_iter().map(|completion| completion.send())).await;
+    assert!(begun.elapsed() >= Duration::from_secs(HELD - 1), "they waited");
+    assert!(beside.wait().await.unwrap().success());
+    let (done, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    let done = done.into_iter().map(Result::unwrap).next().expect("the first of them is there now");
+    let refused = refused.into_iter().map(Result::unwrap_err).next().expect("the other found it there");
+    assert_eq!(done.element("ETag").unwrap().trim_matches('"'), body::multipart_etag(&pieces));
+    assert_eq!((refused.status(), refused.code()), (200, "PreconditionFailed"));
+    for reply in [&done, &refused.reply] {
+        let document = String::from_utf8_lossy(&reply.body).into_owned();
+        let spaces = document.split("?>").nth(1).unwrap().chars().take_while(char::is_ascii_whitespace).count();
+        assert!(spaces > 1, "nothing kept the connection alive: {document:?}");
+    }
+    expect_whole(&gateway, &pieces).await;
     gateway.finish().await;
 }

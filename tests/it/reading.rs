@@ -53,6 +53,22 @@ async fn a_read_keeps_its_conditions() {
 }
 
 #[tokio::test]
+async fn what_needs_no_bytes_asks_for_none() {
+    let gateway = Harness::start().await;
+    let stored = gateway.put("reads/run/a.bin", &body::bytes(1, 3 << 20)).await.unwrap();
+    let etag = format!("\"{}\"", stored.etag());
+    gateway.object_files().iter().for_each(|object| std::fs::remove_file(object).unwrap());
+    let head = gateway.s3.head("reads/run/a.bin").await.unwrap();
+    assert_eq!((head.status, head.header_or_empty("content-length")), (200, "3145728"));
+    let read = |name: &str, value: &str| gateway.s3.request("GET", "reads/run/a.bin").header(name, value).send();
+    assert_eq!(read("if-none-match", &etag).await.unwrap().status, 304);
+    assert_eq!(read("if-match", "\"other\"").await.unwrap_err().status(), 412);
+    assert_eq!(read("range", "bytes=3145728-").await.unwrap_err().status(), 416);
+    assert!(read("range", "bytes=0-0").await.unwrap_err().status() >= 500, "the bytes are gone");
+    gateway.s3.delete("reads/run/a.bin").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_part_can_be_read_by_its_number() {
     let gateway = Harness::start().await;
     gateway.producer("parts").await;

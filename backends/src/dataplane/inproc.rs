@@ -2,7 +2,7 @@
 //!
 //! Each operation lives in a file of its own; here they become a [`DataPlane`].
 //!
-//! Invariant: memory is bounded, per stream by two chunks and per process by a budget that makes uploads wait.
+//! Invariant: memory is bounded, per stream by a few chunks and per process by a budget that makes uploads wait.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 pub struct PlaneOptions {
     /// Where blobs are cut, in bytes. Changing it costs only deduplication between what was cut differently.
     pub chunk_size_bytes: usize,
-    /// How many bytes all uploads together may hold in memory; at least one chunk.
+    /// How many bytes all uploads, and what is read ahead of downloads, may hold in memory together; at least one chunk.
     pub buffer_budget_bytes: usize,
 }
 

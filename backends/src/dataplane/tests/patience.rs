@@ -40,7 +40,7 @@ fn sizes(result: &IngestResult) -> Vec<u64> {
 
 /// A plane with room for so many large chunks.
 fn bench(chunks: usize) -> Bench {
-    let buffer_budget_bytes = CHUNK * chunks * 8 / 5 + 1;
+    let buffer_budget_bytes = CHUNK * chunks * 2 + 1;
     Bench::with(PlaneOptions { chunk_size_bytes: CHUNK, buffer_budget_bytes })
 }
 

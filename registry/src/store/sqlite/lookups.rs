@@ -27,7 +27,7 @@ const GATHERERS: usize = 2;
 /// The most questions in one gathering.
 const GATHERED_LIMIT: usize = 64;
 /// The most keys in one gathering, past its last question; what is larger is asked alone, on the pool.
-const KEYS_LIMIT: usize = 256;
+pub(super) const KEYS_LIMIT: usize = 256;
 
 /// What is asked.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub(super) struct Question {
     pub(super) touched: Touched,
     /// A name whose package is wanted too; which that is, its producer's settings say.
     pub(super) packaged: Option<FileName>,
-    /// A blob that is wanted with the places of its chunks.
+    /// A blob that is wanted with the places of its chunks, if they are no more than [`KEYS_LIMIT`].
     pub(super) located: Option<ContentAddress>,
 }
 
@@ -65,7 +65,7 @@ impl Lookups {
             return None;
         }
         let (answer, answered) = oneshot::channel();
-        self.gatherers.ask(Message { question, answer })?;
+        self.gatherers.ask(Message { question, answer }).ok()?;
         answered.await.ok()
     }
 
@@ -86,6 +86,7 @@ fn gather(connection: &Connection, questions: &Receiver<Message>) {
             keys += next.question.touched.chunks.len();
             gathered.push(next);
         }
+        gathered.retain(|message| !message.answer.is_closed());
         match answer(connection, &mut gathered) {
             Ok(state) => {
                 let state = Arc::new(state);
@@ -119,6 +120,7 @@ fn answer(connection: &Connection, gathered: &mut [Message]) -> Result<State> {
             touched.latest.insert(key);
         }
         let blob = question.located.as_ref().and_then(|address| state.blobs.get(address));
+        let blob = blob.filter(|blob| blob.recipe.chunks.len() <= KEYS_LIMIT);
         touched.chunks.extend(blob.iter().flat_map(|blob| &blob.recipe.chunks).map(|chunk| chunk.address));
     }
     load::load(connection, touched, &mut state)?;

@@ -28,14 +28,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifactstore_backends::digest::{ContentAddress, ObjectKey};
-use artifactstore_backends::recipe::Chunk;
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use tokio::sync::Mutex;
 
-use self::lookups::{Lookups, Question};
+use self::lookups::{KEYS_LIMIT, Lookups, Question};
 use self::pages::Pages;
 use self::reads::limited;
 use self::scratch::Scratch;
@@ -297,8 +296,14 @@ impl Store for SqliteStore {
     async fn blob_located(&self, address: &ContentAddress) -> Result<Option<(Blob, Vec<Option<ChunkPlace>>)>> {
         let question = Question { located: Some(*address), ..Question::default() };
         let Some(state) = self.lookups.ask(question).await else { return super::blob_located(self, address).await };
-        let place = |chunk: &Chunk| state.chunks.get(&chunk.address).cloned();
-        Ok(state.blobs.get(address).map(|blob| (blob.clone(), blob.recipe.chunks.iter().map(place).collect())))
+        let Some(blob) = state.blobs.get(address) else { return Ok(None) };
+        let chunks = &blob.recipe.chunks;
+        let places = if chunks.len() > KEYS_LIMIT {
+            self.locations(&chunks.iter().map(|chunk| chunk.address).collect::<Vec<_>>()).await?
+        } else {
+            chunks.iter().map(|chunk| state.chunks.get(&chunk.address).cloned()).collect()
+        };
+        Ok(Some((blob.clone(), places)))
     }
 
     async fn producer(&self, name: &ProducerName) -> Result<Option<Producer>> {

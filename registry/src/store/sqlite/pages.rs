@@ -1,7 +1,10 @@
 //! Long pages, whose rows are read where they lie: what the connections of the pool hand over, value by value, to another
 //! thread costs several times as much.
+//!
+//! Invariant: nobody's page is read once nobody waits for it, unless its reading has begun.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,12 +39,12 @@ impl Pages {
         let (answer, answered) = oneshot::channel();
         let reading = move |connection: &Connection| {
             if !answer.is_closed() {
-                // Whoever went away meanwhile wants no answer.
-                let _ = answer.send(read(connection));
+                // Whoever went away meanwhile wants no answer. One that panics does so where it was asked for.
+                let _ = answer.send(catch_unwind(AssertUnwindSafe(|| read(connection))));
             }
         };
-        self.threads.ask(Box::new(reading)).ok_or(Error::Stopping)?;
-        answered.await.map_err(|_| Error::Stopping)?
+        self.threads.ask(Box::new(reading))?;
+        answered.await.map_err(|_| Error::Stopping)?.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Waits for those who read, and closes every connection.

@@ -176,7 +176,9 @@ pub(super) async fn names_and_history(
         conditions.and(&format!("{alias}.producer = ?"), producer.as_str());
         conditions.key_range(&format!("{alias}.key"), &range.keys);
         if let Some((key, sequence)) = &range.older {
-            conditions.and(&format!("({alias}.key <> ? OR {alias}.sequence < {sequence})"), key.as_str());
+            conditions.and(&format!("({alias}.key <> ? OR {alias}.sequence < ?)"), key.as_str());
+            // SQLite compares it with the column as a number.
+            conditions.values.push(sequence.to_string());
         }
         conditions
     };

@@ -1,7 +1,7 @@
 //! Statements that run on the thread that calls them; those for many keys are of few different shapes, so that each is
 //! prepared once and kept.
 //!
-//! Invariant: shapes are powers of two, few enough for a connection to keep most of them; what a group of keys has fewer of
+//! Invariant: groups of keys have sizes of powers of two, few enough for a connection to keep most of them; what a group of keys has fewer of
 //! is padded, by asking for the last key again.
 
 use rusqlite::{CachedStatement, Connection, Row, Statement};

@@ -10,10 +10,14 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{BUSY_TIMEOUT, READER_CACHE, STATEMENTS_KEPT, elsewhere};
+use crate::error::{Error, Result};
+
+/// The most questions that wait; who finds no place is told so.
+const WAITING_LIMIT: usize = 1024;
 
 /// Some threads that do the same kind of work.
 pub(super) struct Threads<Q> {
@@ -38,7 +42,7 @@ impl<Q: Send + 'static> Threads<Q> {
         (name, count): (&str, usize),
         work: fn(&Connection, &Receiver<Q>),
     ) -> io::Result<Self> {
-        let (questions, receiver) = unbounded();
+        let (questions, receiver) = bounded(WAITING_LIMIT);
         let start = |_| {
             let (connection, receiver) = (open(path).map_err(io::Error::other)?, receiver.clone());
             let work = move || while catch_unwind(AssertUnwindSafe(|| work(&connection, &receiver))).is_err() {};
@@ -48,9 +52,14 @@ impl<Q: Send + 'static> Threads<Q> {
         Ok(Self { running: Mutex::new(Some(Running { questions, threads })) })
     }
 
-    /// Asks one of them. `None` when they have ended.
-    pub(super) fn ask(&self, question: Q) -> Option<()> {
-        self.running().as_ref()?.questions.send(question).ok()
+    /// Asks one of them. [`Error::Stopping`] when they have ended, [`Error::Busy`] when too many wait.
+    pub(super) fn ask(&self, question: Q) -> Result<()> {
+        let running = self.running();
+        let Running { questions, .. } = running.as_ref().ok_or(Error::Stopping)?;
+        questions.try_send(question).map_err(|error| match error {
+            TrySendError::Full(_) => Error::Busy,
+            TrySendError::Disconnected(_) => Error::Stopping,
+        })
     }
 
     /// Waits until all is answered that was asked, and closes the connections.
@@ -79,6 +88,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     connection.pragma_update(None, "cache_size", READER_CACHE)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
     Ok(connection)
 }
 
@@ -93,6 +103,33 @@ mod tests {
             let found = connection.query_row("SELECT 12 / ?", [question], |row| row.get(0)).unwrap();
             answer.send(found).unwrap();
         }
+    }
+
+    fn wait(_: &Connection, questions: &Receiver<std::sync::mpsc::Receiver<()>>) {
+        for question in questions {
+            // Until its sender is gone.
+            let _ = question.recv();
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+        let threads = Threads::start(&path, ("asked", 1), wait).unwrap();
+        let mut held = Vec::new();
+        let refused = loop {
+            let (go_on, question) = std::sync::mpsc::channel();
+            held.push(go_on);
+            if let Err(error) = threads.ask(question) {
+                break error;
+            }
+        };
+        assert!(matches!(refused, Error::Busy), "{refused}");
+        assert!((WAITING_LIMIT..=WAITING_LIMIT + 2).contains(&held.len()), "{}", held.len());
+        drop(held);
+        threads.stop().await;
     }
 
     #[tokio::test]
@@ -113,6 +150,6 @@ mod tests {
         let last = ask(3).unwrap();
         threads.stop().await;
         assert_eq!(last.await.unwrap(), 4, "it was asked before the end");
-        assert!(ask(4).is_none());
+        assert!(matches!(ask(4), Err(Error::Stopping)));
     }
 }

@@ -96,7 +96,8 @@ impl Writer {
 
     /// Runs statements about these rows, as few as may be. `text` gets the `VALUES` that give them.
     ///
-    /// A statement takes a power of two of rows: few shapes, each prepared once.
+    /// A statement takes up to seven rows, or a multiple of eight: few shapes, each prepared once, and at most one statement
+    /// more than their number would need.
     pub(super) fn rows<R>(
         &self,
         mut rows: &[R],
@@ -105,7 +106,8 @@ impl Writer {
         bind: impl Fn(&mut dyn Values, &R),
     ) -> Result<()> {
         while !rows.is_empty() {
-            let (group, rest) = rows.split_at(1 << rows.len().min(ROWS_LIMIT).ilog2());
+            let most = rows.len().min(ROWS_LIMIT);
+            let (group, rest) = rows.split_at(if most < 8 { most } else { most & !7 });
             let given = format!("VALUES {}", values(group.len(), columns));
             self.execute(&text(&given), |values| group.iter().for_each(|row| bind(values, row)))?;
             rows = rest;
