@@ -266,7 +266,7 @@ async fn writer_beside(gateway: &Harness, seconds: u64) -> Child {
 #[tokio::test]
 async fn a_completion_that_takes_long_is_answered_in_time_and_tells_its_end_in_the_document() {
     // Longer than a completion is waited for before its answer begins, and less than a commit waits for others.
-    const HELD: u64 = 23;
+    const HELD: u64 = 26;
     let gateway = Harness::start().await;
     gateway.producer("parts").await;
     let pieces = pieces(&[5 << 20, 7]);
